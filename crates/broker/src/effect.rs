@@ -1,0 +1,24 @@
+//! Everything that a broker can ask of its shell.
+
+use crate::input::{ConnId, ReadId};
+use kerolox_store::{ReadPlan, SealJob, WriteBatch};
+use kerolox_wire::Command;
+
+/// One thing to be done, in the order given.
+pub enum Effect {
+    /// Send a response, or a request of the broker's own, to a client. Dropped if the connection is gone.
+    Send { conn: ConnId, command: Command },
+    /// Close a connection.
+    Close { conn: ConnId },
+    /// Write this to the log; sync as the policy says; report [`crate::Input::Written`].
+    Write(WriteBatch),
+    /// Execute on any thread; report [`crate::Input::ReadDone`].
+    Read { read: ReadId, plan: ReadPlan },
+    /// Once the log is flushed up to the job's position: let the keeper seal; report [`crate::Input::Sealed`].
+    Seal(SealJob),
+    /// Topics or their settings changed: register with the name servers now rather than at the next beat.
+    /// [`crate::Broker::registration`] gives the request.
+    Register,
+    /// The log is fenced: end the process after what was queued to clients is sent. Says why.
+    Stop { why: String },
+}

@@ -1,0 +1,19 @@
+//! What bytes mean on RocketMQ's wire and in its log: frames, commands, codes, headers, message records and
+//! properties. Nothing here does IO, reads a clock or keeps state between calls.
+//!
+//! In suggested reading order: [`frame`] cuts a byte stream into frames, [`command`] gives a frame its meaning
+//! (JSON or ROCKETMQ binary header), [`codes`] names what can be asked and answered, [`header`] turns the
+//! string fields of a command into typed structs, [`record`] is a message as the CommitLog keeps it.
+
+pub mod codes;
+pub mod command;
+pub mod fields;
+pub mod frame;
+pub mod header;
+pub mod language;
+pub mod record;
+
+pub use codes::{RequestCode, ResponseCode};
+pub use command::{Command, Encoding};
+pub use fields::Fields;
+pub use language::Language;
