@@ -34,7 +34,8 @@ pub(super) fn decode(mut header: &[u8], body: Bytes) -> Result<Command, String> 
 
 fn take<'a>(from: &mut &'a [u8], len: i32) -> Result<&'a [u8], String> {
     let len = usize::try_from(len).map_err(|_| format!("negative length {len}"))?;
-    let (part, rest) = from.split_at_checked(len).ok_or_else(|| format!("length {len} exceeds the header"))?;
+    let (part, rest) =
+        from.split_at_checked(len).ok_or_else(|| format!("length {len} exceeds the header"))?;
     *from = rest;
     Ok(part)
 }

@@ -64,7 +64,8 @@ impl<'de> Deserialize<'de> for Head {
                         "flag" => head.flag = map.next_value()?,
                         "remark" => head.remark = map.next_value()?,
                         "extFields" => {
-                            head.fields = map.next_value::<Option<ExtFields>>()?.map_or_else(Fields::new, |f| f.0);
+                            head.fields =
+                                map.next_value::<Option<ExtFields>>()?.map_or_else(Fields::new, |f| f.0);
                         }
                         _ => {
                             map.next_value::<IgnoredAny>()?;
