@@ -1,0 +1,303 @@
+//! The open connections of a listener, and the way to answer them.
+
+use crate::limits::Limits;
+use crate::outbox::Outbox;
+use bytes::BytesMut;
+use kerolox_wire::Command;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::Notify;
+
+/// A connection; never reused in a process's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+/// Why a connection is gone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
+    #[error("the peer closed it")]
+    ByPeer,
+    #[error("the server closed it")]
+    ByServer,
+    #[error("{0}")]
+    Io(String),
+    #[error("it does not speak the protocol: {0}")]
+    Malformed(String),
+    #[error("a frame was not complete within {0} s")]
+    SlowFrame(u64),
+    #[error("it was idle for {0} s")]
+    Idle(u64),
+    #[error("its peer does not read: {unsent} bytes unsent exceed the limit of {limit}")]
+    SlowReader { unsent: usize, limit: usize },
+}
+
+impl Closed {
+    /// Whether somebody should look at it: the ends of ordinary connections are not worth a line in a log.
+    pub fn is_noteworthy(&self) -> bool {
+        matches!(self, Self::Malformed(_) | Self::SlowFrame(_) | Self::SlowReader { .. })
+    }
+}
+
+/// What went through since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub accepted: u64,
+    pub refused: u64,
+    pub commands_in: u64,
+    pub commands_out: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+/// One connection: shared between its task and the table.
+pub(crate) struct Link {
+    pub(crate) id: ConnId,
+    pub(crate) peer: SocketAddr,
+    pub(crate) stream: OwnedWriteHalf,
+    pub(crate) outbox: RefCell<Outbox>,
+    /// Wakes the task to look at the cells below.
+    pub(crate) wake: Notify,
+    /// The outbox could not be emptied: the task is to wait until the socket is writable.
+    pub(crate) blocked: Cell<bool>,
+    /// The task does not read until [`Link::is_overloaded`] ends.
+    pub(crate) paused: Cell<bool>,
+    /// In the table's list of connections to be flushed.
+    dirty: Cell<bool>,
+    pub(crate) closing: RefCell<Option<Closed>>,
+    /// End it once the outbox is empty.
+    pub(crate) close_when_sent: Cell<bool>,
+    /// Requests read minus responses queued.
+    pub(crate) parked: Cell<usize>,
+    /// The sweep at which a byte last went either way.
+    pub(crate) active_s: Cell<u64>,
+    /// The sweep at which the first byte of a frame came that is not complete yet.
+    pub(crate) partial_s: Cell<Option<u64>>,
+}
+
+impl Link {
+    pub(crate) fn end(&self, why: Closed) {
+        self.closing.borrow_mut().get_or_insert(why);
+        self.wake.notify_one();
+    }
+
+    /// Whether its peer has so much to take, or to wait for, that nothing more should be read from it.
+    pub(crate) fn is_overloaded(&self, limits: &Limits) -> bool {
+        self.parked.get() > limits.parked_max || self.outbox.borrow().len() > limits.outbox_bytes_pause
+    }
+}
+
+/// The open connections of one listener. Single-threaded: share it by `Rc`.
+pub struct Connections {
+    pub(crate) limits: Limits,
+    links: RefCell<HashMap<ConnId, Rc<Link>>>,
+    dirty: RefCell<Vec<Rc<Link>>>,
+    spares: RefCell<Vec<BytesMut>>,
+    next: Cell<u64>,
+    pub(crate) now_s: Cell<u64>,
+    counters: Cell<Counters>,
+}
+
+/// Buffers kept for the next to need one.
+const SPARES_MAX: usize = 16;
+/// A larger buffer is not kept.
+const SPARE_BYTES_MAX: usize = 512 << 10;
+
+impl Connections {
+    /// No connections yet. The first is number 1: 0 is free for the owner's own use.
+    pub fn new(limits: Limits) -> Rc<Self> {
+        Rc::new(Self {
+            limits,
+            links: RefCell::default(),
+            dirty: RefCell::default(),
+            spares: RefCell::default(),
+            next: Cell::new(1),
+            now_s: Cell::new(0),
+            counters: Cell::default(),
+        })
+    }
+
+    /// Queues a command for a connection; it leaves with the next [`Self::flush`]. False if the connection is gone
+    /// (the command is then dropped). A connection whose peer does not read is closed at its limit.
+    pub fn send(&self, conn: ConnId, command: &Command) -> bool {
+        let links = self.links.borrow();
+        let Some(link) = links.get(&conn) else { return false };
+        let mut outbox = link.outbox.borrow_mut();
+        if outbox.is_empty() {
+            outbox.lend(self.spare());
+        }
+        outbox.push(command);
+        if command.is_response() {
+            link.parked.set(link.parked.get().saturating_sub(1));
+        }
+        let (unsent, limit) = (outbox.len(), self.limits.outbox_bytes_max);
+        if unsent > limit {
+            link.end(Closed::SlowReader { unsent, limit });
+        }
+        if !link.dirty.replace(true) {
+            self.dirty.borrow_mut().push(Rc::clone(link));
+        }
+        self.count(|c| c.commands_out += 1);
+        true
+    }
+
+    /// Writes what was queued since the last call, one vectored write for each connection; what a socket does not
+    /// take now follows as soon as it does.
+    pub fn flush(&self) {
+        let mut dirty = std::mem::take(&mut *self.dirty.borrow_mut());
+        for link in dirty.drain(..) {
+            link.dirty.set(false);
+            self.write(&link);
+        }
+        // Nothing was added meanwhile: `write` sends, it does not queue.
+        *self.dirty.borrow_mut() = dirty;
+    }
+
+    /// Closes a connection after what was queued for it is written.
+    pub fn close(&self, conn: ConnId) {
+        if let Some(link) = self.links.borrow().get(&conn) {
+            link.close_when_sent.set(true);
+            link.wake.notify_one();
+        }
+    }
+
+    /// Closes all connections after what was queued for them is written.
+    pub fn close_all(&self) {
+        for link in self.links.borrow().values() {
+            link.close_when_sent.set(true);
+            link.wake.notify_one();
+        }
+    }
+
+    /// Number of open connections.
+    pub fn len(&self) -> usize {
+        self.links.borrow().len()
+    }
+
+    /// Whether no connection is open.
+    pub fn is_empty(&self) -> bool {
+        self.links.borrow().is_empty()
+    }
+
+    /// Bytes that wait to be taken by their peers.
+    pub fn unsent(&self) -> usize {
+        self.links.borrow().values().map(|l| l.outbox.borrow().len()).sum()
+    }
+
+    /// What went through since the start.
+    pub fn counters(&self) -> Counters {
+        self.counters.get()
+    }
+
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Counters)) {
+        let mut counters = self.counters.get();
+        change(&mut counters);
+        self.counters.set(counters);
+    }
+
+    pub(crate) fn add(&self, stream: OwnedWriteHalf, peer: SocketAddr) -> Rc<Link> {
+        let id = ConnId(self.next.replace(self.next.get() + 1));
+        let link = Rc::new(Link {
+            id,
+            peer,
+            stream,
+            outbox: RefCell::default(),
+            wake: Notify::new(),
+            blocked: Cell::new(false),
+            paused: Cell::new(false),
+            dirty: Cell::new(false),
+            closing: RefCell::new(None),
+            close_when_sent: Cell::new(false),
+            parked: Cell::new(0),
+            active_s: Cell::new(self.now_s.get()),
+            partial_s: Cell::new(None),
+        });
+        self.links.borrow_mut().insert(id, Rc::clone(&link));
+        self.count(|c| c.accepted += 1);
+        link
+    }
+
+    pub(crate) fn remove(&self, conn: ConnId) {
+        self.links.borrow_mut().remove(&conn);
+    }
+
+    /// The peer's address of every connection, for lists.
+    pub fn peers(&self) -> Vec<(ConnId, SocketAddr)> {
+        let links = self.links.borrow();
+        links.values().map(|l| (l.id, l.peer)).collect()
+    }
+
+    pub(crate) fn write(&self, link: &Link) {
+        let mut outbox = link.outbox.borrow_mut();
+        let before = outbox.len();
+        let result = outbox.write_to(|slices| match slices {
+            [one] => link.stream.try_write(one),
+            many => link.stream.try_write_vectored(many),
+        });
+        let sent = before - outbox.len();
+        if sent > 0 {
+            link.active_s.set(self.now_s.get());
+            self.count(|c| c.bytes_out += sent as u64);
+        }
+        match result {
+            Ok(true) => {
+                self.keep_spare(outbox.reclaim());
+                if link.blocked.replace(false) || link.close_when_sent.get() {
+                    link.wake.notify_one();
+                }
+            }
+            Ok(false) => {
+                if !link.blocked.replace(true) {
+                    link.wake.notify_one();
+                }
+            }
+            Err(e) => link.end(closed_by(&e)),
+        }
+        drop(outbox);
+        if link.paused.get() && !link.is_overloaded(&self.limits) {
+            link.wake.notify_one();
+        }
+    }
+
+    /// Once a second: ends what is idle or too slow.
+    pub(crate) fn sweep(&self) {
+        let now_s = self.now_s.get() + 1;
+        self.now_s.set(now_s);
+        let (frame_s_max, idle_s_max) = (self.limits.frame_s_max, self.limits.idle_s_max);
+        for link in self.links.borrow().values() {
+            if link.partial_s.get().is_some_and(|since| now_s - since > frame_s_max) {
+                link.end(Closed::SlowFrame(frame_s_max));
+            } else if now_s - link.active_s.get() > idle_s_max {
+                link.end(Closed::Idle(idle_s_max));
+            }
+        }
+    }
+
+    /// An empty buffer, possibly with room already.
+    pub(crate) fn spare(&self) -> BytesMut {
+        self.spares.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn keep_spare(&self, buffer: BytesMut) {
+        let mut spares = self.spares.borrow_mut();
+        if buffer.is_empty()
+            && buffer.capacity() > 0
+            && buffer.capacity() <= SPARE_BYTES_MAX
+            && spares.len() < SPARES_MAX
+        {
+            spares.push(buffer);
+        }
+    }
+}
+
+pub(crate) fn closed_by(error: &io::Error) -> Closed {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+            Closed::ByPeer
+        }
+        _ => Closed::Io(error.to_string()),
+    }
+}

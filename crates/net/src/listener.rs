@@ -1,0 +1,220 @@
+//! Accepting connections and reading frames from them.
+
+use crate::connections::{Closed, ConnId, Connections, Link, closed_by};
+use bytes::BytesMut;
+use kerolox_wire::Command;
+use kerolox_wire::frame::{self, FrameError};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::net::tcp::OwnedReadHalf;
+
+/// What the owner of a listener is told, on the thread that it runs on.
+pub trait Handler: 'static {
+    fn connected(&self, conn: ConnId, peer: SocketAddr);
+    /// All that one read brought, at least one command, in order. What is left in `commands` is dropped.
+    fn batch(&self, conn: ConnId, commands: &mut Vec<Command>);
+    fn closed(&self, conn: ConnId, peer: SocketAddr, why: Closed);
+    /// A connection beyond the limit was closed right away, or could not be accepted.
+    fn refused(&self, why: String);
+}
+
+/// Reads from one connection before others get their turn.
+const READS_PER_TURN: usize = 4;
+/// Wait after a failed accept (file descriptors ran out): the connection stays in the kernel's queue.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Accepts connections and serves each in a task of its own, until the future is dropped (connections that are
+/// open then go on). Must run inside a `LocalSet`.
+pub async fn listen<H: Handler>(listener: TcpListener, connections: Rc<Connections>, handler: Rc<H>) {
+    let mut sweep = tokio::time::interval(Duration::from_secs(1));
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = sweep.tick() => { connections.sweep(); continue }
+        };
+        match accepted {
+            Ok((stream, peer)) if connections.len() < connections.limits.connections_max => {
+                // Costs latency only if it fails; the connection works without.
+                let _ = stream.set_nodelay(true);
+                let (from, to) = stream.into_split();
+                let link = connections.add(to, peer);
+                handler.connected(link.id, peer);
+                tokio::task::spawn_local(serve(from, link, Rc::clone(&connections), Rc::clone(&handler)));
+            }
+            Ok((_, peer)) => {
+                connections.count(|c| c.refused += 1);
+                handler.refused(format!(
+                    "connection from {peer} refused: {} are open, which is the limit",
+                    connections.limits.connections_max
+                ));
+            }
+            Err(e) => {
+                handler.refused(format!("cannot accept a connection: {e}"));
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+async fn serve<H: Handler>(
+    from: OwnedReadHalf,
+    link: Rc<Link>,
+    connections: Rc<Connections>,
+    handler: Rc<H>,
+) {
+    let reader = Reader {
+        from,
+        link: &link,
+        connections: &connections,
+        handler: &*handler,
+        inbox: BytesMut::new(),
+        commands: Vec::new(),
+    };
+    let why = reader.exchange().await;
+    connections.remove(link.id);
+    handler.closed(link.id, link.peer, why);
+}
+
+/// The reading side of one connection.
+struct Reader<'a, H> {
+    from: OwnedReadHalf,
+    link: &'a Link,
+    connections: &'a Connections,
+    handler: &'a H,
+    inbox: BytesMut,
+    commands: Vec<Command>,
+}
+
+impl<H: Handler> Reader<'_, H> {
+    /// Reads and writes until the connection ends.
+    async fn exchange(mut self) -> Closed {
+        let link = self.link;
+        loop {
+            if let Some(why) = link.closing.borrow_mut().take() {
+                return why;
+            }
+            if link.close_when_sent.get() && link.outbox.borrow().is_empty() {
+                return Closed::ByServer;
+            }
+            link.paused.set(link.is_overloaded(&self.connections.limits));
+            tokio::select! {
+                biased;
+                () = link.wake.notified() => {}
+                ready = link.stream.writable(), if link.blocked.get() => match ready {
+                    Ok(()) => self.connections.write(link),
+                    Err(e) => return closed_by(&e),
+                },
+                ready = self.from.readable(), if !link.paused.get() => {
+                    let turn = match ready {
+                        Ok(()) => self.turn().await,
+                        Err(e) => Err(closed_by(&e)),
+                    };
+                    if let Err(why) = turn {
+                        return why;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), Closed> {
+        for _ in 0..READS_PER_TURN {
+            if !self.read().await? || self.link.is_overloaded(&self.connections.limits) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One read and all that follows from it; true if the socket may have more. Never waits.
+    async fn read(&mut self) -> Result<bool, Closed> {
+        let limits = &self.connections.limits;
+        if self.inbox.capacity() == 0 {
+            self.inbox = self.connections.spare();
+        }
+        if self.inbox.capacity() - self.inbox.len() < limits.read_bytes / 4 {
+            self.inbox.reserve(limits.read_bytes);
+        }
+        let room = self.inbox.capacity() - self.inbox.len();
+        let count = match read_now(&mut self.from, &mut self.inbox).await {
+            Ok(0) => return Err(Closed::ByPeer),
+            Ok(count) => count,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                self.release();
+                return Ok(false);
+            }
+            Err(e) => return Err(closed_by(&e)),
+        };
+        let malformed = self.decode();
+        self.note(count);
+        if !self.commands.is_empty() {
+            self.handler.batch(self.link.id, &mut self.commands);
+            self.commands.clear();
+        }
+        self.release();
+        malformed.map_or(Ok(count == room), |why| Err(Closed::Malformed(why.to_string())))
+    }
+
+    /// All whole frames; what is wrong with the next one, if it can never become one.
+    fn decode(&mut self) -> Option<FrameError> {
+        loop {
+            match frame::decode(&mut self.inbox, self.connections.limits.frame_bytes_max) {
+                Ok(Some(command)) => self.commands.push(command),
+                Ok(None) => return None,
+                Err(e) => return Some(e),
+            }
+        }
+    }
+
+    /// Keeps the figures that limits look at.
+    fn note(&self, count: usize) {
+        let now_s = self.connections.now_s.get();
+        let link = self.link;
+        link.active_s.set(now_s);
+        self.connections.count(|c| {
+            c.bytes_in += count as u64;
+            c.commands_in += self.commands.len() as u64;
+        });
+        if self.inbox.is_empty() {
+            link.partial_s.set(None);
+        } else if !self.commands.is_empty() || link.partial_s.get().is_none() {
+            link.partial_s.set(Some(now_s));
+        }
+        let waiting = self.commands.iter().filter(|c| !c.is_response() && !c.is_oneway()).count();
+        link.parked.set(link.parked.get() + waiting);
+    }
+
+    /// A connection without a partial frame holds no buffer.
+    fn release(&mut self) {
+        if self.inbox.is_empty() {
+            self.connections.keep_spare(std::mem::take(&mut self.inbox));
+        }
+    }
+}
+
+/// Reads what is there. Unlike `try_read`, a read that did not fill the buffer lets the runtime know that the
+/// socket is empty, which saves the system call that would find that out.
+async fn read_now(from: &mut OwnedReadHalf, inbox: &mut BytesMut) -> io::Result<usize> {
+    poll_fn(|cx| match poll_read_buf(Pin::new(&mut *from), cx, inbox) {
+        Poll::Ready(result) => Poll::Ready(result),
+        Poll::Pending => Poll::Ready(Err(io::ErrorKind::WouldBlock.into())),
+    })
+    .await
+}
+
+fn poll_read_buf(
+    from: Pin<&mut OwnedReadHalf>,
+    cx: &mut Context<'_>,
+    inbox: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    let future = from.get_mut().read_buf(inbox);
+    std::pin::pin!(future).poll(cx)
+}
