@@ -11,9 +11,13 @@ pub mod fields;
 pub mod frame;
 pub mod header;
 pub mod language;
+pub mod message_id;
+pub mod properties;
 pub mod record;
+pub mod sys_flag;
 
 pub use codes::{RequestCode, ResponseCode};
 pub use command::{Command, Encoding};
 pub use fields::Fields;
 pub use language::Language;
+pub use message_id::MessageId;
