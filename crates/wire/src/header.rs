@@ -61,7 +61,18 @@ macro_rules! parsed_values {
         }
     )*};
 }
-parsed_values!(i32 => "32-bit number", i64 => "64-bit number", bool => "boolean");
+parsed_values!(i32 => "32-bit number", i64 => "64-bit number");
+
+impl<'a> Value<'a> for bool {
+    const NAME: &'static str = "boolean";
+    /// As Java's `Boolean.parseBoolean`: whatever is not "true" is false.
+    fn parse(text: &'a str) -> Option<Self> {
+        Some(text.eq_ignore_ascii_case("true"))
+    }
+    fn write(&self, key: &str, fields: &mut Fields) {
+        fields.push(key, if *self { "true" } else { "false" });
+    }
+}
 
 impl<'a, T: Value<'a>> Value<'a> for Option<T> {
     const NAME: &'static str = T::NAME;

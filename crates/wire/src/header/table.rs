@@ -1,1 +1,377 @@
-//! STUB
+//! The headers, one row each. Field names are Apache's long names in snake case; every field that Apache requires is
+//! required here. Source: the classes of `org.apache.rocketmq.remoting.protocol.header`.
+
+use crate::fields::Fields;
+use crate::header::Value;
+
+headers! {
+    /// `SEND_MESSAGE` 10 (long names), `SEND_MESSAGE_V2` 310 and `SEND_BATCH_MESSAGE` 320 (letters); all of them are
+    /// read under either name. [`SendMessage::encode_v2`] writes the letters.
+    SendMessage {
+        producer_group: &'a str = "producerGroup" | "a",
+        topic: &'a str = "topic" | "b",
+        /// The topic whose settings a topic that is created by this send takes over.
+        default_topic: &'a str = "defaultTopic" | "c",
+        default_topic_queue_nums: i32 = "defaultTopicQueueNums" | "d",
+        /// -1: any.
+        queue_id: i32 = "queueId" | "e",
+        sys_flag: i32 = "sysFlag" | "f",
+        born_timestamp: i64 = "bornTimestamp" | "g",
+        flag: i32 = "flag" | "h",
+        /// Encoded; see [`crate::properties`].
+        properties: Option<&'a str> = "properties" | "i",
+        reconsume_times: Option<i32> = "reconsumeTimes" | "j",
+        unit_mode: Option<bool> = "unitMode" | "k",
+        max_reconsume_times: Option<i32> = "maxReconsumeTimes" | "l",
+        batch: Option<bool> = "batch" | "m",
+        broker_name: Option<&'a str> = "bname" | "n",
+    }
+
+    SendMessageResponse {
+        /// Offset message id; of a batch all of them, separated by commas.
+        msg_id: &'a str = "msgId",
+        queue_id: i32 = "queueId",
+        queue_offset: i64 = "queueOffset",
+        transaction_id: Option<&'a str> = "transactionId",
+        batch_uniq_id: Option<&'a str> = "batchUniqId",
+        recall_handle: Option<&'a str> = "recallHandle",
+    }
+
+    /// `PULL_MESSAGE` 11 and `LITE_PULL_MESSAGE` 361.
+    PullMessage {
+        consumer_group: &'a str = "consumerGroup",
+        topic: &'a str = "topic",
+        queue_id: i32 = "queueId",
+        queue_offset: i64 = "queueOffset",
+        max_msg_nums: i32 = "maxMsgNums",
+        /// Bits: see [`crate::sys_flag::pull`].
+        sys_flag: i32 = "sysFlag",
+        commit_offset: i64 = "commitOffset",
+        suspend_timeout_millis: i64 = "suspendTimeoutMillis",
+        subscription: Option<&'a str> = "subscription",
+        sub_version: i64 = "subVersion",
+        expression_type: Option<&'a str> = "expressionType",
+        max_msg_bytes: Option<i32> = "maxMsgBytes",
+        request_source: Option<i32> = "requestSource",
+        /// Spelled so.
+        proxy_forward_client_id: Option<&'a str> = "proxyFrowardClientId",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    PullMessageResponse {
+        suggest_which_broker_id: i64 = "suggestWhichBrokerId",
+        next_begin_offset: i64 = "nextBeginOffset",
+        min_offset: i64 = "minOffset",
+        max_offset: i64 = "maxOffset",
+        offset_delta: Option<i64> = "offsetDelta",
+        topic_sys_flag: Option<i32> = "topicSysFlag",
+        group_sys_flag: Option<i32> = "groupSysFlag",
+        forbidden_type: Option<i32> = "forbiddenType",
+    }
+
+    /// `CONSUMER_SEND_MSG_BACK` 36.
+    ConsumerSendMsgBack {
+        /// Position of the message in the log.
+        offset: i64 = "offset",
+        group: &'a str = "group",
+        /// 0: the broker decides by the number of attempts; negative: to the dead-letter queue at once.
+        delay_level: i32 = "delayLevel",
+        origin_msg_id: Option<&'a str> = "originMsgId",
+        origin_topic: Option<&'a str> = "originTopic",
+        unit_mode: Option<bool> = "unitMode",
+        max_reconsume_times: Option<i32> = "maxReconsumeTimes",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    /// `QUERY_CONSUMER_OFFSET` 14.
+    QueryConsumerOffset {
+        consumer_group: &'a str = "consumerGroup",
+        topic: &'a str = "topic",
+        queue_id: i32 = "queueId",
+        set_zero_if_not_found: Option<bool> = "setZeroIfNotFound",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    /// `UPDATE_CONSUMER_OFFSET` 15.
+    UpdateConsumerOffset {
+        consumer_group: &'a str = "consumerGroup",
+        topic: &'a str = "topic",
+        queue_id: i32 = "queueId",
+        commit_offset: i64 = "commitOffset",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    /// `GET_MIN_OFFSET` 31 and `GET_EARLIEST_MSG_STORETIME` 32.
+    TopicQueue {
+        topic: &'a str = "topic",
+        queue_id: i32 = "queueId",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    /// `GET_MAX_OFFSET` 30. An early Go client sends its `SEARCH_OFFSET_BY_TIMESTAMP` under this number: then with a `timestamp`.
+    GetMaxOffset {
+        topic: &'a str = "topic",
+        queue_id: i32 = "queueId",
+        committed: Option<bool> = "committed",
+        timestamp: Option<i64> = "timestamp",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    /// `SEARCH_OFFSET_BY_TIMESTAMP` 29.
+    SearchOffset {
+        topic: &'a str = "topic",
+        queue_id: i32 = "queueId",
+        timestamp: i64 = "timestamp",
+        /// `LOWER` (also when absent) or `UPPER`, in any case.
+        boundary_type: Option<&'a str> = "boundaryType",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    /// The answer to 14, 29, 30 and 31.
+    OffsetResponse {
+        offset: i64 = "offset",
+    }
+
+    /// The answer to `GET_EARLIEST_MSG_STORETIME` 32.
+    TimestampResponse {
+        timestamp: i64 = "timestamp",
+    }
+
+    /// `UNREGISTER_CLIENT` 35.
+    UnregisterClient {
+        client_id: &'a str = "clientID",
+        producer_group: Option<&'a str> = "producerGroup",
+        consumer_group: Option<&'a str> = "consumerGroup",
+    }
+
+    /// `GET_CONSUMER_LIST_BY_GROUP` 38 and `NOTIFY_CONSUMER_IDS_CHANGED` 40.
+    ConsumerGroup {
+        consumer_group: &'a str = "consumerGroup",
+    }
+
+    /// `VIEW_MESSAGE_BY_ID` 33.
+    ViewMessage {
+        topic: Option<&'a str> = "topic",
+        /// Position in the log.
+        offset: i64 = "offset",
+    }
+
+    /// `QUERY_MESSAGE` 12.
+    QueryMessage {
+        topic: &'a str = "topic",
+        key: &'a str = "key",
+        max_num: i32 = "maxNum",
+        begin_timestamp: i64 = "beginTimestamp",
+        end_timestamp: i64 = "endTimestamp",
+        /// `true`: `key` is a client's unique id, not one of KEYS.
+        unique_key: Option<bool> = "_UNIQUE_KEY_QUERY",
+        index_type: Option<&'a str> = "indexType",
+        last_key: Option<&'a str> = "lastKey",
+    }
+
+    QueryMessageResponse {
+        index_last_update_timestamp: i64 = "indexLastUpdateTimestamp",
+        index_last_update_phyoffset: i64 = "indexLastUpdatePhyoffset",
+    }
+
+    /// `UPDATE_AND_CREATE_TOPIC` 17.
+    CreateTopic {
+        topic: &'a str = "topic",
+        default_topic: &'a str = "defaultTopic",
+        read_queue_nums: i32 = "readQueueNums",
+        write_queue_nums: i32 = "writeQueueNums",
+        perm: i32 = "perm",
+        topic_filter_type: &'a str = "topicFilterType",
+        topic_sys_flag: Option<i32> = "topicSysFlag",
+        order: bool = "order",
+        /// `+name=value,-name`.
+        attributes: Option<&'a str> = "attributes",
+        force: Option<bool> = "force",
+    }
+
+    /// `GET_ROUTEINFO_BY_TOPIC` 105.
+    GetRouteInfo {
+        topic: &'a str = "topic",
+        accept_standard_json_only: Option<bool> = "acceptStandardJsonOnly",
+    }
+
+    /// `REGISTER_BROKER` 103.
+    RegisterBroker {
+        broker_name: &'a str = "brokerName",
+        broker_addr: &'a str = "brokerAddr",
+        cluster_name: &'a str = "clusterName",
+        ha_server_addr: &'a str = "haServerAddr",
+        broker_id: i64 = "brokerId",
+        heartbeat_timeout_millis: Option<i64> = "heartbeatTimeoutMillis",
+        enable_acting_master: Option<bool> = "enableActingMaster",
+        /// The body is deflated.
+        compressed: Option<bool> = "compressed",
+        /// Checksum of the body as it is sent; 0: none.
+        body_crc32: Option<i32> = "bodyCrc32",
+    }
+
+    RegisterBrokerResponse {
+        ha_server_addr: Option<&'a str> = "haServerAddr",
+        master_addr: Option<&'a str> = "masterAddr",
+    }
+
+    /// `UNREGISTER_BROKER` 104 and `QUERY_DATA_VERSION` 322.
+    BrokerIdentity {
+        broker_name: &'a str = "brokerName",
+        broker_addr: &'a str = "brokerAddr",
+        cluster_name: &'a str = "clusterName",
+        broker_id: i64 = "brokerId",
+    }
+
+    QueryDataVersionResponse {
+        changed: bool = "changed",
+    }
+
+    /// `BROKER_HEARTBEAT` 904.
+    BrokerHeartbeat {
+        cluster_name: &'a str = "clusterName",
+        broker_addr: &'a str = "brokerAddr",
+        broker_name: &'a str = "brokerName",
+        broker_id: Option<i64> = "brokerId",
+        epoch: Option<i32> = "epoch",
+        max_offset: Option<i64> = "maxOffset",
+        confirm_offset: Option<i64> = "confirmOffset",
+        heartbeat_timeout_millis: Option<i64> = "heartbeatTimeoutMills",
+        election_priority: Option<i32> = "electionPriority",
+    }
+
+    /// `PUT_KV_CONFIG` 100.
+    PutKvConfig {
+        namespace: &'a str = "namespace",
+        key: &'a str = "key",
+        value: &'a str = "value",
+    }
+
+    /// `GET_KV_CONFIG` 101 and `DELETE_KV_CONFIG` 102.
+    KvConfigKey {
+        namespace: &'a str = "namespace",
+        key: &'a str = "key",
+    }
+
+    GetKvConfigResponse {
+        value: Option<&'a str> = "value",
+    }
+
+    /// `GET_KVLIST_BY_NAMESPACE` 219.
+    KvNamespace {
+        namespace: &'a str = "namespace",
+    }
+
+    /// `WIPE_WRITE_PERM_OF_BROKER` 205 and `ADD_WRITE_PERM_OF_BROKER` 327.
+    BrokerName {
+        broker_name: &'a str = "brokerName",
+    }
+
+    WipeWritePermResponse {
+        wipe_topic_count: i32 = "wipeTopicCount",
+    }
+
+    AddWritePermResponse {
+        add_topic_count: i32 = "addTopicCount",
+    }
+
+    /// `GET_TOPICS_BY_CLUSTER` 224.
+    Cluster {
+        cluster: &'a str = "cluster",
+    }
+
+    /// `GET_BROKER_MEMBER_GROUP` 901.
+    GetBrokerMemberGroup {
+        cluster_name: &'a str = "clusterName",
+        broker_name: &'a str = "brokerName",
+    }
+
+    /// `DELETE_TOPIC_IN_NAMESRV` 216.
+    DeleteTopicInNamesrv {
+        topic: &'a str = "topic",
+        cluster_name: Option<&'a str> = "clusterName",
+    }
+
+    /// `REGISTER_TOPIC_IN_NAMESRV` 217.
+    Topic {
+        topic: &'a str = "topic",
+    }
+}
+
+impl SendMessage<'_> {
+    /// Writes the single letters of `SEND_MESSAGE_V2` and `SEND_BATCH_MESSAGE`, which Apache wants there.
+    pub fn encode_v2(&self, fields: &mut Fields) {
+        self.producer_group.write("a", fields);
+        self.topic.write("b", fields);
+        self.default_topic.write("c", fields);
+        self.default_topic_queue_nums.write("d", fields);
+        self.queue_id.write("e", fields);
+        self.sys_flag.write("f", fields);
+        self.born_timestamp.write("g", fields);
+        self.flag.write("h", fields);
+        self.properties.write("i", fields);
+        self.reconsume_times.write("j", fields);
+        self.unit_mode.write("k", fields);
+        self.max_reconsume_times.write("l", fields);
+        self.batch.write("m", fields);
+        self.broker_name.write("n", fields);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::{Header, HeaderError};
+
+    fn send() -> SendMessage<'static> {
+        SendMessage {
+            producer_group: "PG",
+            topic: "T",
+            default_topic: "TBW102",
+            default_topic_queue_nums: 4,
+            queue_id: 1,
+            sys_flag: 2,
+            born_timestamp: 3,
+            flag: 5,
+            properties: Some("a\u{1}b\u{2}"),
+            reconsume_times: Some(6),
+            unit_mode: Some(false),
+            max_reconsume_times: Some(16),
+            batch: Some(true),
+            broker_name: Some("broker-a"),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn send_reads_long_names_and_letters() {
+        let (mut long, mut letters) = (Fields::new(), Fields::new());
+        send().encode(&mut long);
+        send().encode_v2(&mut letters);
+        assert_eq!((long.get("maxReconsumeTimes"), letters.get("l")), (Some("16"), Some("16")));
+        assert_eq!((long.len(), letters.len()), (14, 14));
+        assert!(letters.iter().all(|(k, _)| k.len() == 1));
+        assert_eq!(SendMessage::decode(&long), Ok(send()));
+        assert_eq!(SendMessage::decode(&letters), Ok(send()));
+    }
+
+    #[test]
+    fn a_missing_or_bad_field_is_named() {
+        let mut fields = Fields::new();
+        fields.push("topic", "T");
+        assert_eq!(TopicQueue::decode(&fields), Err(HeaderError::Missing("queueId")));
+        let bad: Fields = [("topic", "T"), ("queueId", "4x")].into_iter().collect();
+        let bad = TopicQueue::decode(&bad).unwrap_err();
+        assert_eq!(bad.to_string(), "the custom field <queueId> is not a valid 32-bit number: \"4x\"");
+        fields.push("queueId", "4");
+        assert_eq!(TopicQueue::decode(&fields).unwrap().queue_id, 4);
+    }
+
+    #[test]
+    fn booleans_are_read_as_java_reads_them() {
+        for (text, value) in [("true", true), ("TRUE", true), ("false", false), ("1", false), ("", false)] {
+            let fields: Fields = [("changed", text)].into_iter().collect();
+            assert_eq!(QueryDataVersionResponse::decode(&fields).unwrap().changed, value, "{text}");
+        }
+    }
+}
