@@ -83,6 +83,12 @@ impl Command {
         self.respond(code).with_remark(remark)
     }
 
+    /// The same response with another outcome: why something was not done after all.
+    #[must_use]
+    pub fn refuse_instead(self, code: impl Into<i32>, remark: impl Into<String>) -> Self {
+        Self { code: code.into(), remark: Some(remark.into()), fields: Fields::new(), body: Bytes::new(), ..self }
+    }
+
     #[must_use]
     pub fn with_remark(mut self, remark: impl Into<String>) -> Self {
         self.remark = Some(remark.into());

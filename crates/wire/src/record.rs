@@ -14,7 +14,7 @@
 pub mod batch;
 mod view;
 
-pub use view::{RecordView, strip_crc};
+pub use view::{RecordView, split, strip_crc};
 
 use crate::properties::{NAME_VALUE_SEPARATOR, PROPERTY_SEPARATOR};
 use crate::sys_flag;

@@ -229,3 +229,15 @@ impl<'a> Rest<'a> {
         Ok(SocketAddr::new(ip, u16::try_from(port).map_err(|_| RecordError::Port(port))?))
     }
 }
+
+/// The records of a byte string that holds nothing else, as answers to pulls do. Ends after the first error.
+pub fn split(mut bytes: &[u8]) -> impl Iterator<Item = Result<RecordView<'_>, RecordError>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        let record = RecordView::parse(bytes);
+        bytes = record.as_ref().ok().and_then(|record| bytes.get(record.len()..)).unwrap_or_default();
+        Some(record)
+    })
+}
