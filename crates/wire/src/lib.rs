@@ -5,6 +5,7 @@
 //! (JSON or ROCKETMQ binary header), [`codes`] names what can be asked and answered, [`header`] turns the
 //! string fields of a command into typed structs, [`record`] is a message as the CommitLog keeps it.
 
+pub mod body;
 pub mod codes;
 pub mod command;
 pub mod fields;
