@@ -86,7 +86,13 @@ impl Command {
     /// The same response with another outcome: why something was not done after all.
     #[must_use]
     pub fn refuse_instead(self, code: impl Into<i32>, remark: impl Into<String>) -> Self {
-        Self { code: code.into(), remark: Some(remark.into()), fields: Fields::new(), body: Bytes::new(), ..self }
+        Self {
+            code: code.into(),
+            remark: Some(remark.into()),
+            fields: Fields::new(),
+            body: Bytes::new(),
+            ..self
+        }
     }
 
     #[must_use]

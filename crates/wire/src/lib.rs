@@ -13,6 +13,7 @@ pub mod frame;
 pub mod header;
 pub mod language;
 pub mod message_id;
+pub mod names;
 pub mod properties;
 pub mod record;
 pub mod sys_flag;
