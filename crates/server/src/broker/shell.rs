@@ -1,0 +1,255 @@
+//! The main loop of a broker: sockets, timers and threads on one side, the state machine on the other.
+//!
+//! Inputs are handled as they come. Their effects are carried out once everything that is ready has been handled:
+//! [`Shell::finish_batches`] is woken by the first input, and a woken task runs after all that were woken before it. So the
+//! requests of all connections that became readable together make one write, and their answers one write each.
+
+use super::threads::{KeeperThread, ReaderThreads, Report, WriterThread};
+use crate::clock::Clock;
+use crate::report;
+use kerolox_broker::{Broker, ConnId, Effect, Input};
+use kerolox_net as net;
+use kerolox_net::{Closed, Connections};
+use kerolox_store::{Position, SealJob};
+use kerolox_wire::Command;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+
+/// A broker and everything that its effects need.
+pub(crate) struct Shell {
+    core: RefCell<Core>,
+    clock: Clock,
+    connections: Rc<Connections>,
+    threads: RefCell<Option<Threads>>,
+    /// Inputs were handled whose effects are to be carried out.
+    handled: Notify,
+    /// [`Broker::wake_ms`] moved closer.
+    rearmed: Notify,
+    wake_ms: Cell<Option<i64>>,
+    /// Registration with the name servers is wanted now.
+    pub(crate) register: Notify,
+    /// The log is fenced, or the shell cannot go on: why.
+    stopped: RefCell<Option<String>>,
+    pub(crate) stop: Notify,
+    progress: Cell<Progress>,
+}
+
+struct Core {
+    broker: Broker,
+    effects: Vec<Effect>,
+    /// Waiting until the log is flushed up to their position.
+    seals: Vec<SealJob>,
+}
+
+pub(crate) struct Threads {
+    pub(crate) writer: WriterThread,
+    pub(crate) keeper: KeeperThread,
+    pub(crate) readers: ReaderThreads,
+}
+
+/// How far things are, for the clean end.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    handed_to_writer: Position,
+    flushed: Position,
+    seals_running: usize,
+    reads_running: usize,
+}
+
+impl Shell {
+    pub(crate) fn new(broker: Broker, connections: Rc<Connections>, threads: Threads) -> Rc<Self> {
+        Rc::new(Self {
+            core: RefCell::new(Core { broker, effects: Vec::new(), seals: Vec::new() }),
+            clock: Clock::default(),
+            connections,
+            threads: RefCell::new(Some(threads)),
+            handled: Notify::new(),
+            rearmed: Notify::new(),
+            wake_ms: Cell::new(None),
+            register: Notify::new(),
+            stopped: RefCell::new(None),
+            stop: Notify::new(),
+            progress: Cell::default(),
+        })
+    }
+
+    pub(crate) fn input(&self, input: Input) {
+        let core = &mut *self.core.borrow_mut();
+        core.broker.handle(self.clock.now_ms(), input, &mut core.effects);
+        self.handled.notify_one();
+    }
+
+    /// The request with which the broker registers as of now.
+    pub(crate) fn registration(&self) -> Command {
+        self.core.borrow().broker.registration()
+    }
+
+    /// Carries out effects whenever there are some. Runs until dropped.
+    pub(crate) async fn finish_batches(self: Rc<Self>) {
+        loop {
+            self.handled.notified().await;
+            self.finish_batch();
+        }
+    }
+
+    pub(crate) fn finish_batch(&self) {
+        let (mut effects, wake_ms) = {
+            let core = &mut *self.core.borrow_mut();
+            core.broker.finish_batch(self.clock.now_ms(), &mut core.effects);
+            (std::mem::take(&mut core.effects), core.broker.wake_ms())
+        };
+        for effect in effects.drain(..) {
+            self.carry_out(effect);
+        }
+        self.connections.flush();
+        self.core.borrow_mut().effects = effects;
+        self.start_due_seals();
+        let before = self.wake_ms.replace(wake_ms);
+        if wake_ms.is_some_and(|at| before.is_none_or(|b| at < b)) {
+            self.rearmed.notify_one();
+        }
+    }
+
+    fn carry_out(&self, effect: Effect) {
+        match effect {
+            Effect::Send { conn, command } => drop(self.connections.send(net::ConnId(conn.0), &command)),
+            Effect::Close { conn } => self.connections.close(net::ConnId(conn.0)),
+            Effect::Write(batch) => {
+                self.note(|p| p.handed_to_writer = batch.position + batch.bytes.len() as u64);
+                self.with_threads(|t| t.writer.push(batch));
+            }
+            Effect::Read { read, plan } => {
+                self.note(|p| p.reads_running += 1);
+                self.with_threads(|t| t.readers.read(read, plan));
+            }
+            Effect::Seal(job) => self.core.borrow_mut().seals.push(job),
+            Effect::Register => self.register.notify_one(),
+            Effect::Stop { why } => self.stop_because(why),
+        }
+    }
+
+    fn start_due_seals(&self) {
+        let flushed = self.progress.get().flushed;
+        let core = &mut *self.core.borrow_mut();
+        let mut waiting = Vec::new();
+        for job in core.seals.drain(..) {
+            if job.position <= flushed {
+                self.note(|p| p.seals_running += 1);
+                self.with_threads(|t| t.keeper.seal(job));
+            } else {
+                waiting.push(job);
+            }
+        }
+        core.seals = waiting;
+    }
+
+    /// Says what the threads report to the broker. Runs until dropped.
+    pub(crate) async fn take_reports(self: Rc<Self>, mut reports: mpsc::UnboundedReceiver<Report>) {
+        while let Some(report) = reports.recv().await {
+            self.take_report(report);
+            while let Ok(report) = reports.try_recv() {
+                self.take_report(report);
+            }
+        }
+    }
+
+    fn take_report(&self, report: Report) {
+        self.input(match report {
+            Report::Written { written, flushed } => {
+                self.note(|p| p.flushed = flushed);
+                Input::Written { written, flushed }
+            }
+            Report::WriteFailed { why } => Input::WriteFailed { why },
+            Report::ReadDone { read, result } => {
+                self.note(|p| p.reads_running -= 1);
+                Input::ReadDone { read, result }
+            }
+            Report::Sealed(sealed) => {
+                self.note(|p| p.seals_running -= 1);
+                Input::Sealed(sealed)
+            }
+            Report::Trimmed { min, disk } => Input::Trimmed { min, disk },
+        });
+    }
+
+    /// Lets the broker know that time passed, when it asked to. Runs until dropped.
+    pub(crate) async fn tick(self: Rc<Self>) {
+        loop {
+            let Some(at) = self.wake_ms.get() else {
+                self.rearmed.notified().await;
+                continue;
+            };
+            let wait = Duration::from_millis(u64::try_from(at - self.clock.now_ms()).unwrap_or(0));
+            tokio::select! {
+                () = self.rearmed.notified() => {}
+                () = tokio::time::sleep(wait) => {
+                    // The batch that this starts says when to wake next; should it forget, not at once again.
+                    self.wake_ms.set(None);
+                    self.input(Input::Tick);
+                }
+            }
+        }
+    }
+
+    /// Whether everything that was appended is safe and everything that was asked for is done.
+    pub(crate) fn is_settled(&self) -> bool {
+        let p = self.progress.get();
+        p.flushed >= p.handed_to_writer
+            && p.seals_running == 0
+            && p.reads_running == 0
+            && self.core.borrow().seals.is_empty()
+            && self.connections.unsent() == 0
+    }
+
+    pub(crate) fn take_threads(&self) -> Option<Threads> {
+        self.threads.borrow_mut().take()
+    }
+
+    pub(crate) fn stopped(&self) -> Option<String> {
+        self.stopped.borrow().clone()
+    }
+
+    pub(crate) fn stop_because(&self, why: String) {
+        self.stopped.borrow_mut().get_or_insert(why);
+        self.stop.notify_one();
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Progress)) {
+        let mut progress = self.progress.get();
+        change(&mut progress);
+        self.progress.set(progress);
+    }
+
+    fn with_threads(&self, act: impl FnOnce(&Threads)) {
+        // After the end nothing is left to do for them.
+        if let Some(threads) = &*self.threads.borrow() {
+            act(threads);
+        }
+    }
+}
+
+impl net::Handler for Shell {
+    fn connected(&self, conn: net::ConnId, peer: SocketAddr) {
+        self.input(Input::Connected { conn: ConnId(conn.0), peer });
+    }
+
+    fn batch(&self, conn: net::ConnId, commands: &mut Vec<Command>) {
+        for command in commands.drain(..) {
+            self.input(Input::Command { conn: ConnId(conn.0), command });
+        }
+    }
+
+    fn closed(&self, conn: net::ConnId, peer: SocketAddr, why: Closed) {
+        if why.is_noteworthy() {
+            report::line(&format!("connection of {peer} closed: {why}"));
+        }
+        self.input(Input::Disconnected { conn: ConnId(conn.0) });
+    }
+
+    fn refused(&self, why: String) {
+        report::limited(&why);
+    }
+}
