@@ -20,7 +20,8 @@ pub(crate) fn limited(text: &str) {
         Some((at, kept_back)) => {
             let kept = std::mem::take(kept_back);
             *at = Instant::now();
-            let more = if kept > 0 { format!(" ({kept} more such lines were kept back)") } else { String::new() };
+            let more =
+                if kept > 0 { format!(" ({kept} more such lines were kept back)") } else { String::new() };
             line(&format!("{text}{more}"));
         }
         None => {

@@ -10,14 +10,26 @@ fn page() -> String {
     let _ = writeln!(out, "\n## Honoured\n\n| key | file | value | default | does |\n|---|---|---|---|---|");
     for key in KEYS {
         if let State::Honoured(what) = key.state {
-            let _ = writeln!(out, "| `{}` | {} | {} | {} | {} |", key.name, file(key), value(key), default(key), cell(what));
+            let _ = writeln!(
+                out,
+                "| `{}` | {} | {} | {} | {} |",
+                key.name,
+                file(key),
+                value(key),
+                default(key),
+                cell(what)
+            );
         }
     }
     let _ = writeln!(out, "\n## Refused\n\n| key | file | accepted | why |\n|---|---|---|---|");
     for key in KEYS {
         if let State::Refused { inert, why } = key.state {
-            let inert: Vec<_> = inert.iter().map(|v| if v.is_empty() { "(empty)".into() } else { format!("`{v}`") }).collect();
-            let _ = writeln!(out, "| `{}` | {} | {} | {} |", key.name, file(key), inert.join(", "), cell(why));
+            let inert: Vec<_> = inert
+                .iter()
+                .map(|v| if v.is_empty() { "(empty)".into() } else { format!("`{v}`") })
+                .collect();
+            let _ =
+                writeln!(out, "| `{}` | {} | {} | {} |", key.name, file(key), inert.join(", "), cell(why));
         }
     }
     let _ = writeln!(out, "\n## Without effect\n\nAny value but Apache's default gives a warning.\n");
@@ -90,5 +102,8 @@ fn configuration_page() {
         std::fs::write(path, page()).unwrap();
     }
     let there = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(there == page(), "docs/operate/configuration.md is not what the table says: write it with KEROLOX_BLESS=1");
+    assert!(
+        there == page(),
+        "docs/operate/configuration.md is not what the table says: write it with KEROLOX_BLESS=1"
+    );
 }

@@ -49,7 +49,8 @@ impl Values {
     /// One line that names file, line, key, value and what is allowed.
     pub(crate) fn read(path: &Path, role: Role) -> Result<Self> {
         let shown = path.display();
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read the configuration file {shown}"))?;
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read the configuration file {shown}"))?;
         Self::parse(&properties::text_of(&bytes), &shown.to_string(), role)
     }
 
@@ -85,7 +86,10 @@ impl Values {
                 self.warnings.push(format!("{place}: {name}={value} has no effect: {why}"));
             }
             State::Refused { inert, why } if !inert.contains(&value) => {
-                bail!("{place}: {name}={value} is refused: {why} (remove the line, or set {name}={})", inert.join(" or "))
+                bail!(
+                    "{place}: {name}={value} is refused: {why} (remove the line, or set {name}={})",
+                    inert.join(" or ")
+                )
             }
             State::Ignored(_) | State::Refused { .. } => {}
         }
@@ -157,7 +161,9 @@ mod tests {
 
     #[test]
     fn honoured_values_are_read_and_the_last_counts() {
-        let values = parse("brokerName=a\nbrokerName = broker-b \nmaxMessageSize=65536\nautoCreateTopicEnable:false").unwrap();
+        let values =
+            parse("brokerName=a\nbrokerName = broker-b \nmaxMessageSize=65536\nautoCreateTopicEnable:false")
+                .unwrap();
         assert_eq!(values.text("brokerName"), Some("broker-b"));
         assert_eq!(values.number("maxMessageSize"), Some(65536));
         assert_eq!(values.flag("autoCreateTopicEnable"), Some(false));
@@ -168,12 +174,30 @@ mod tests {
     #[test]
     fn bad_values_are_named_with_what_is_allowed() {
         for (text, error) in [
-            ("\nlistenPort=66666", "broker.conf:2: listenPort=66666 is not valid: it must be a whole number from 1 to 65535"),
-            ("flushDiskType=SYNC", "broker.conf:1: flushDiskType=SYNC is not valid: it must be one of SYNC_FLUSH, ASYNC_FLUSH"),
-            ("autoCreateTopicEnable=yes", "broker.conf:1: autoCreateTopicEnable=yes is not valid: it must be true or false"),
-            ("brokerName=../x", "broker.conf:1: brokerName=../x is not valid: it must be 1 to 127 letters, digits and any of `-_.%|`"),
-            ("brokerRole=SLAVE", "broker.conf:1: brokerRole=SLAVE is refused: replication is not served yet: no copy of a message would exist (remove the line, or set brokerRole=ASYNC_MASTER)"),
-            ("aclEnable=true", "broker.conf:1: aclEnable=true is refused: access control is not served yet, and without it the broker would be open (remove the line, or set aclEnable=false)"),
+            (
+                "\nlistenPort=66666",
+                "broker.conf:2: listenPort=66666 is not valid: it must be a whole number from 1 to 65535",
+            ),
+            (
+                "flushDiskType=SYNC",
+                "broker.conf:1: flushDiskType=SYNC is not valid: it must be one of SYNC_FLUSH, ASYNC_FLUSH",
+            ),
+            (
+                "autoCreateTopicEnable=yes",
+                "broker.conf:1: autoCreateTopicEnable=yes is not valid: it must be true or false",
+            ),
+            (
+                "brokerName=../x",
+                "broker.conf:1: brokerName=../x is not valid: it must be 1 to 127 letters, digits and any of `-_.%|`",
+            ),
+            (
+                "brokerRole=SLAVE",
+                "broker.conf:1: brokerRole=SLAVE is refused: replication is not served yet: no copy of a message would exist (remove the line, or set brokerRole=ASYNC_MASTER)",
+            ),
+            (
+                "aclEnable=true",
+                "broker.conf:1: aclEnable=true is refused: access control is not served yet, and without it the broker would be open (remove the line, or set aclEnable=false)",
+            ),
             ("x=\\u00", "broker.conf:1: \\u00 is not an escape: four hex digits must follow"),
         ] {
             assert_eq!(parse(text).unwrap_err(), error);
@@ -183,12 +207,15 @@ mod tests {
     #[test]
     fn what_has_no_effect_is_said() {
         let text = "deleteWhen=04\ndeleteWhen=05\nbrokerNam=x\nscanNotActiveBrokerInterval=1\nfrobnicate=1\nuseTLS=false";
-        assert_eq!(parse(text).unwrap().warnings, [
-            "broker.conf:2: deleteWhen=05 has no effect: expired segments go as soon as they expire, one at a time",
-            "broker.conf:3: brokerNam is not a known key and has no effect; is brokerName meant?",
-            "broker.conf:4: scanNotActiveBrokerInterval has no effect here: it belongs in namesrv.conf",
-            "broker.conf:5: frobnicate is not a known key and has no effect",
-        ]);
+        assert_eq!(
+            parse(text).unwrap().warnings,
+            [
+                "broker.conf:2: deleteWhen=05 has no effect: expired segments go as soon as they expire, one at a time",
+                "broker.conf:3: brokerNam is not a known key and has no effect; is brokerName meant?",
+                "broker.conf:4: scanNotActiveBrokerInterval has no effect here: it belongs in namesrv.conf",
+                "broker.conf:5: frobnicate is not a known key and has no effect",
+            ]
+        );
     }
 
     #[test]
@@ -196,7 +223,9 @@ mod tests {
         for role in [Role::Broker, Role::Namesrv] {
             let keys: Vec<_> = KEYS.iter().filter(|k| role.reads(k.of)).collect();
             for (i, key) in keys.iter().enumerate() {
-                let twice = keys[..i].iter().any(|k| k.name == key.name && k.of != Of::Client && key.of != Of::Client);
+                let twice = keys[..i]
+                    .iter()
+                    .any(|k| k.name == key.name && k.of != Of::Client && key.of != Of::Client);
                 assert!(!twice, "{} stands twice", key.name);
                 if matches!(key.state, State::Honoured(_)) {
                     for default in [key.default, key.here] {
@@ -212,7 +241,9 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (a, b, d) in [("", "", 0), ("abc", "", 3), ("kitten", "sitting", 3), ("brokerNam", "brokerName", 1)] {
+        for (a, b, d) in
+            [("", "", 0), ("abc", "", 3), ("kitten", "sitting", 3), ("brokerNam", "brokerName", 1)]
+        {
             assert_eq!((distance(a, b), distance(b, a)), (d, d));
         }
     }

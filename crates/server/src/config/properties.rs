@@ -85,7 +85,9 @@ fn unescape(text: &str) -> Result<String, String> {
                 let digits: String = chars.by_ref().take(4).collect();
                 let all_hex = digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_hexdigit());
                 let unit = u16::from_str_radix(&digits, 16).ok().filter(|_| all_hex);
-                units.push(unit.ok_or_else(|| format!("\\u{digits} is not an escape: four hex digits must follow"))?);
+                units.push(
+                    unit.ok_or_else(|| format!("\\u{digits} is not an escape: four hex digits must follow"))?,
+                );
             }
             Some(other) => push(&mut units, other),
             None => {}

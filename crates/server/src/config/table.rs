@@ -29,7 +29,8 @@ const NAME: Kind = Kind::Name;
 
 const POP: &str = "pop consumption is not served yet";
 const LITE: &str = "light message queues are not served yet";
-const THREADS: &str = "one thread decides and answers: there are no thread pools, queues between them or lock modes";
+const THREADS: &str =
+    "one thread decides and answers: there are no thread pools, queues between them or lock modes";
 const QUEUED: &str = "requests do not wait in a queue: overload is answered at once";
 const TIMER: &str = "messages with a delivery time are not served yet (delay levels are)";
 const TRANSACTION: &str = "transactions are not served yet";
@@ -39,8 +40,10 @@ const CLUSTER: &str = "controllers, replicas and acting masters are not served y
 const REPLICA: &str = "replication is not served yet";
 const COLD: &str = "cold reads have threads of their own and do not hold up others";
 const COMPACTION: &str = "compacted topics are not served yet";
-const MMAP: &str = "the log is read and written by plain calls with its own cache: no mapped files, no page-cache pools";
-const FLUSH: &str = "everything that arrives during one sync goes into the next: there is no interval or page count to tune";
+const MMAP: &str =
+    "the log is read and written by plain calls with its own cache: no mapped files, no page-cache pools";
+const FLUSH: &str =
+    "everything that arrives during one sync goes into the next: there is no interval or page count to tune";
 const DERIVED: &str = "consume queues and the key index are derived from the log and kept in another form";
 const RECOVERY: &str = "recovery goes by the durable frontier and always checks CRCs";
 const RETENTION: &str = "expired segments go as soon as they expire, one at a time";

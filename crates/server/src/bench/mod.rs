@@ -1,0 +1,155 @@
+//! `kerolox bench`: load and measurements over RocketMQ's own protocol, against this broker or any other.
+//!
+//! Latencies are measured from the time at which a request was *meant* to start, so that a server that stalls does not
+//! hide the requests that the stall kept from being sent. The generator is to be light: frames are built once and
+//! patched, everything that is due leaves in one write, answers are looked at only as far as needed.
+
+mod consume;
+mod frames;
+mod limits;
+mod measure;
+mod null;
+mod produce;
+mod server;
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use kerolox_wire::Encoding;
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Send messages and measure rate and latency.
+    Produce(Produce),
+    /// Receive messages with long polling and measure rate and, of messages that `bench produce` sent, latency end to end.
+    Consume(Consume),
+    /// Serve the same requests and store nothing: what the network and the protocol alone allow.
+    Null(Null),
+    /// What this machine can do: syncs and bandwidth of the data folder's disk, loopback, memory.
+    Limits(Limits),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// The name server to ask for the topic's broker.
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:9876",
+        conflicts_with = "broker"
+    )]
+    pub(crate) namesrv: String,
+    /// The broker, without asking a name server.
+    #[arg(short = 'b', long, value_name = "HOST:PORT")]
+    pub(crate) broker: Option<String>,
+    #[arg(short, long, default_value = "kerolox-bench")]
+    pub(crate) topic: String,
+    /// Queues of the topic, which is created or changed to have that many.
+    #[arg(short, long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) queues: u32,
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) connections: u32,
+    /// How headers are written.
+    #[arg(long, value_enum, default_value_t = Header::Json)]
+    pub(crate) encoding: Header,
+    /// The broker's process, if it runs here: its CPU time is measured too. Several are separated by commas.
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub(crate) pid: Vec<u32>,
+    /// Seconds to measure.
+    #[arg(short, long, value_name = "S", default_value_t = 10.0)]
+    pub(crate) duration: f64,
+    /// Seconds before that which do not count.
+    #[arg(short, long, value_name = "S", default_value_t = 2.0)]
+    pub(crate) warm_up: f64,
+    /// End after that many messages, if it comes before the duration is over.
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Header {
+    Json,
+    Rocketmq,
+}
+
+impl From<Header> for Encoding {
+    fn from(header: Header) -> Self {
+        match header {
+            Header::Json => Self::Json,
+            Header::Rocketmq => Self::Rocketmq,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Produce {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// Bytes of a message's body.
+    #[arg(short, long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(0..=4_194_304))]
+    pub(crate) size: u32,
+    /// Requests in flight on each connection.
+    #[arg(short, long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) in_flight: u32,
+    /// Messages of a request; more than one is a batch send (code 320).
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) batch: u32,
+    /// Messages a second, at fixed intervals. Default: as many as go.
+    #[arg(short, long, value_name = "N")]
+    pub(crate) rate: Option<f64>,
+    /// Topics, written round-robin: the topic's name with a number behind it.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) topics: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Consume {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[arg(short, long, default_value = "kerolox-bench-consumer")]
+    pub(crate) group: String,
+    /// Begin with the oldest message instead of the next one.
+    #[arg(long)]
+    pub(crate) from_start: bool,
+    /// End when everything that was there at the start has been received.
+    #[arg(long)]
+    pub(crate) to_end: bool,
+    /// Messages of one answer at most.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) pull_batch: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Null {
+    /// Port to listen on, on 127.0.0.1.
+    #[arg(short, long, default_value_t = 10_911)]
+    pub(crate) port: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Limits {
+    /// The folder whose disk is measured.
+    #[arg(long, value_name = "DIR", default_value = "./kerolox-data")]
+    pub(crate) data: PathBuf,
+    /// Seconds for each figure.
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    pub(crate) duration: f64,
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+pub(crate) fn run(bench: Bench) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    match bench {
+        Bench::Produce(args) => local.block_on(&runtime, produce::run(args)),
+        Bench::Consume(args) => local.block_on(&runtime, consume::run(args)),
+        Bench::Null(args) => local.block_on(&runtime, null::run(args)),
+        Bench::Limits(args) => limits::run(&args),
+    }
+}

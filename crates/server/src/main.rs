@@ -1,0 +1,46 @@
+//! The program: reads its command line, runs what it asks for, and says in one line why it could not.
+
+mod bench;
+mod cli;
+mod config;
+mod report;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// The exit code of a command line that is not valid.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) if !e.use_stderr() => {
+            // Help or the version was asked for; a closed standard output is no error.
+            let _ = e.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(e) => {
+            eprintln!("kerolox: {}", cli::one_line(&e));
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("kerolox: {}", one_line(&e));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: cli::Cli) -> anyhow::Result<()> {
+    match cli.command.unwrap_or(cli::Command::Standalone(cli.standalone)) {
+        cli::Command::Bench(bench) => bench::run(bench),
+        _ => anyhow::bail!("not there yet"),
+    }
+}
+
+/// The error and its causes, without line breaks.
+fn one_line(error: &anyhow::Error) -> String {
+    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+}

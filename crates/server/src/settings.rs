@@ -1,0 +1,267 @@
+//! What a process is to be, from flags, file and environment, in this order.
+
+use crate::cli;
+use crate::config::{Role, Values};
+use anyhow::{Context, Result, bail};
+use kerolox_net::Limits;
+use kerolox_store::{FlushPolicy, StoreConfig};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::path::{Path, PathBuf};
+
+pub(crate) const NAMESRV_PORT: u16 = 9876;
+pub(crate) const BROKER_PORT: u16 = 10911;
+
+#[derive(Debug)]
+pub(crate) struct Namesrv {
+    pub(crate) bind: SocketAddr,
+    pub(crate) limits: Limits,
+}
+
+#[derive(Debug)]
+pub(crate) struct Broker {
+    pub(crate) data: PathBuf,
+    pub(crate) bind: SocketAddr,
+    /// What clients are told: `host:port`.
+    pub(crate) advertise: String,
+    /// `host:port` each; none in a standalone process, which has its own.
+    pub(crate) namesrv: Vec<String>,
+    pub(crate) name: String,
+    pub(crate) cluster: String,
+    /// 2 write, 4 read, 6 both.
+    pub(crate) permission: u32,
+    pub(crate) default_queues: u32,
+    pub(crate) auto_create_topics: bool,
+    pub(crate) auto_create_groups: bool,
+    pub(crate) register_every_ms: u64,
+    pub(crate) register_timeout_ms: u64,
+    pub(crate) store: StoreConfig,
+    pub(crate) limits: Limits,
+}
+
+pub(crate) fn namesrv(args: &cli::Namesrv) -> Result<(Namesrv, Vec<String>)> {
+    let values = read(args.config.as_deref(), Role::Namesrv)?;
+    let ip = listen_ip(&args.network, &values)?;
+    let bind = SocketAddr::new(ip, port(&values, NAMESRV_PORT, &args.network)?);
+    Ok((Namesrv { bind, limits: limits(&values) }, values.warnings))
+}
+
+/// The name server and the broker of one process.
+pub(crate) fn standalone(args: &cli::Standalone) -> Result<(Namesrv, Broker, Vec<String>)> {
+    let mut values = read(args.config.as_deref(), Role::Broker)?;
+    if values.text("namesrvAddr").is_some() {
+        values.warnings.push("namesrvAddr has no effect: a standalone process has its own name server".into());
+    }
+    let broker = broker_of(&args.place, &args.network, args.advertise.as_deref(), &values, Vec::new())?;
+    let namesrv_port = offset(NAMESRV_PORT, &args.network)?;
+    if namesrv_port == broker.bind.port() {
+        bail!("the name server and the broker cannot both listen on port {namesrv_port}: change listenPort");
+    }
+    let namesrv = Namesrv { bind: SocketAddr::new(broker.bind.ip(), namesrv_port), limits: limits(&values) };
+    Ok((namesrv, broker, values.warnings))
+}
+
+pub(crate) fn broker(args: &cli::Broker) -> Result<(Broker, Vec<String>)> {
+    let values = read(args.config.as_deref(), Role::Broker)?;
+    let from_environment = std::env::var("NAMESRV_ADDR").ok();
+    let list = args.namesrv.as_deref().or(values.text("namesrvAddr")).or(from_environment.as_deref());
+    let namesrv = name_servers(list.unwrap_or_default())?;
+    if namesrv.is_empty() {
+        bail!("a broker needs a name server to register with: give -n HOST:PORT (or run `kerolox standalone`)");
+    }
+    let broker = broker_of(&args.place, &args.network, args.advertise.as_deref(), &values, namesrv)?;
+    Ok((broker, values.warnings))
+}
+
+fn read(path: Option<&Path>, role: Role) -> Result<Values> {
+    path.map_or_else(|| Ok(Values::default()), |path| Values::read(path, role))
+}
+
+fn broker_of(
+    place: &cli::Place,
+    network: &cli::Network,
+    advertise: Option<&str>,
+    values: &Values,
+    namesrv: Vec<String>,
+) -> Result<Broker> {
+    let ip = listen_ip(network, values)?;
+    let bind = SocketAddr::new(ip, port(values, BROKER_PORT, network)?);
+    let advertise = advertised(advertise.or(values.text("brokerIP1")), bind)?;
+    let text = |name, default: &str| values.text(name).unwrap_or(default).to_owned();
+    let data = place.data.clone().unwrap_or_else(|| PathBuf::from(text("storePathRootDir", "./kerolox-data")));
+    let number = |name, default: i64| values.number(name).unwrap_or(default);
+    Ok(Broker {
+        data,
+        bind,
+        store: store(values, store_host(&advertise, bind))?,
+        advertise,
+        namesrv,
+        name: values.text("brokerName").map_or_else(host_name, str::to_owned),
+        cluster: text("brokerClusterName", "DefaultCluster"),
+        permission: number("brokerPermission", 6) as u32,
+        default_queues: number("defaultTopicQueueNums", 8) as u32,
+        auto_create_topics: values.flag("autoCreateTopicEnable").unwrap_or(true),
+        auto_create_groups: values.flag("autoCreateSubscriptionGroup").unwrap_or(true),
+        register_every_ms: number("registerNameServerPeriod", 30_000) as u64,
+        register_timeout_ms: number("registerBrokerTimeoutMills", 24_000) as u64,
+        limits: limits(values),
+    })
+}
+
+fn store(values: &Values, store_host: SocketAddr) -> Result<StoreConfig> {
+    let number = |name, default: i64| values.number(name).unwrap_or(default);
+    let clean = number("diskSpaceCleanForciblyRatio", 85);
+    let full = number("diskSpaceWarningLevelRatio", 90);
+    if clean > full {
+        bail!("diskSpaceCleanForciblyRatio={clean} must not exceed diskSpaceWarningLevelRatio={full}");
+    }
+    let flush = match values.text("flushDiskType") {
+        Some("ASYNC_FLUSH") => {
+            FlushPolicy::Async { interval_ms: number("flushIntervalCommitLog", 500) as u64 }
+        }
+        _ => FlushPolicy::Sync,
+    };
+    Ok(StoreConfig {
+        segment_bytes: number("mappedFileSizeCommitLog", 1 << 30) as u64,
+        flush,
+        message_bytes_max: number("maxMessageSize", 4 << 20) as usize,
+        retention_ms: number("fileReservedTime", 72) * 3_600_000,
+        disk_clean_ratio: clean as f64 / 100.0,
+        disk_full_ratio: full as f64 / 100.0,
+        ..StoreConfig::new(store_host)
+    })
+}
+
+fn limits(values: &Values) -> Limits {
+    let default = Limits::default();
+    let idle_s_max = values.number("serverChannelMaxIdleTimeSeconds").map_or(default.idle_s_max, |v| v as u64);
+    Limits { idle_s_max, ..default }
+}
+
+fn listen_ip(network: &cli::Network, values: &Values) -> Result<IpAddr> {
+    match (network.listen, values.text("bindAddress")) {
+        (Some(ip), _) => Ok(ip),
+        (None, Some(text)) => {
+            text.parse().with_context(|| format!("bindAddress={text} is not valid: it must be an IP address"))
+        }
+        (None, None) => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+    }
+}
+
+fn port(values: &Values, default: u16, network: &cli::Network) -> Result<u16> {
+    let port = values.number("listenPort").and_then(|p| u16::try_from(p).ok()).unwrap_or(default);
+    offset(port, network)
+}
+
+fn offset(port: u16, network: &cli::Network) -> Result<u16> {
+    match u16::try_from(i32::from(port) + network.port_offset) {
+        Ok(shifted) if shifted > 0 => Ok(shifted),
+        _ => bail!("--port-offset {} shifts port {port} out of 1 to 65535", network.port_offset),
+    }
+}
+
+/// The parts of a `;`-separated list, each `host:port`.
+fn name_servers(list: &str) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for part in list.split(';').map(str::trim).filter(|p| !p.is_empty()) {
+        let part = part.trim_start_matches("http://");
+        match part.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) {
+            Some((host, Ok(port))) if !host.is_empty() && port > 0 => all.push(part.to_owned()),
+            _ => bail!("the name server {part:?} is not valid: it must be HOST:PORT"),
+        }
+    }
+    Ok(all)
+}
+
+/// `HOST[:PORT]` completed, or found out.
+fn advertised(wanted: Option<&str>, bind: SocketAddr) -> Result<String> {
+    let host = match wanted {
+        Some(wanted) => {
+            let valid = |host: &str| !host.is_empty() && !host.contains(char::is_whitespace);
+            match wanted.rsplit_once(':') {
+                // A bare IPv6 address has colons of its own.
+                Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                    return match port.parse::<u16>() {
+                        Ok(port) if port > 0 && valid(host) => Ok(format!("{host}:{port}")),
+                        _ => bail!("the address to advertise, {wanted:?}, is not valid: it must be HOST or HOST:PORT"),
+                    };
+                }
+                _ if valid(wanted) => wanted.to_owned(),
+                _ => bail!("the address to advertise, {wanted:?}, is not valid: it must be HOST or HOST:PORT"),
+            }
+        }
+        None if !bind.ip().is_unspecified() => bind.ip().to_string(),
+        None => own_ip(bind.ip()).context("cannot find out this machine's address: give --advertise HOST")?.to_string(),
+    };
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
+    Ok(format!("{host}:{}", bind.port()))
+}
+
+/// The address from which this machine would reach the world. Nothing is sent.
+fn own_ip(any: IpAddr) -> std::io::Result<IpAddr> {
+    let (from, to) = match any {
+        IpAddr::V4(_) => ("0.0.0.0:0", "192.0.2.1:9"),
+        IpAddr::V6(_) => ("[::]:0", "[2001:db8::1]:9"),
+    };
+    let socket = UdpSocket::bind(from)?;
+    socket.connect(to)?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// What is written into records as the place where they are stored: the advertised address, if it is one.
+fn store_host(advertise: &str, bind: SocketAddr) -> SocketAddr {
+    let resolved = advertise.to_socket_addrs().ok().and_then(|mut all| all.next());
+    resolved.unwrap_or(bind)
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if crate::config::key::Kind::Name.admits(&name) { name } else { "broker-a".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advertised_addresses() {
+        let bind = "127.0.0.1:10911".parse().unwrap();
+        for (wanted, want) in [
+            (None, Ok("127.0.0.1:10911")),
+            (Some("example.org"), Ok("example.org:10911")),
+            (Some("example.org:1234"), Ok("example.org:1234")),
+            (Some("::1"), Ok("[::1]:10911")),
+            (Some("[::1]:1234"), Ok("[::1]:1234")),
+            (Some("a:0"), Err("the address to advertise, \"a:0\", is not valid: it must be HOST or HOST:PORT")),
+            (Some("a b"), Err("the address to advertise, \"a b\", is not valid: it must be HOST or HOST:PORT")),
+            (Some(""), Err("the address to advertise, \"\", is not valid: it must be HOST or HOST:PORT")),
+        ] {
+            let got = advertised(wanted, bind).map_err(|e| e.to_string());
+            assert_eq!(got.as_deref().map_err(String::as_str), want, "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_advertises_an_address_of_this_machine() {
+        if let Ok(address) = advertised(None, "0.0.0.0:10911".parse().unwrap()) {
+            let ip: SocketAddr = address.parse().unwrap();
+            assert!(!ip.ip().is_unspecified() && ip.port() == 10911, "{address}");
+        }
+    }
+
+    #[test]
+    fn lists_of_name_servers() {
+        assert_eq!(name_servers("a:1; b:2;").unwrap(), ["a:1", "b:2"]);
+        for bad in ["a", "a:", ":1", "a:0", "a:70000", "a:1;b"] {
+            assert!(name_servers(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ports_shift_within_bounds() {
+        let network = |port_offset| cli::Network { listen: None, port_offset };
+        assert_eq!(offset(9876, &network(1000)).unwrap(), 10876);
+        let error = offset(10911, &network(60_000)).unwrap_err().to_string();
+        assert_eq!(error, "--port-offset 60000 shifts port 10911 out of 1 to 65535");
+        assert!(offset(9876, &network(-9876)).is_err());
+    }
+}
