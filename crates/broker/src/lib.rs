@@ -1,7 +1,377 @@
 //! What is allowed: the broker as one pure state machine.
+//!
+//! [`Broker::handle`] takes one [`Input`] at a time and appends [`Effect`]s; [`Broker::finish_batch`] ends a batch of
+//! inputs that came together. Nothing here reads a clock, touches a disk or a socket, or draws a random number that is
+//! not seeded: the same inputs at the same times give the same effects.
 
+mod acks;
+mod admin;
+mod clients;
+pub mod config;
+mod delay;
 mod effect;
+mod groups;
+mod hold;
 mod input;
+mod locks;
+mod offsets;
+mod pending;
+mod produce;
+mod pull;
+mod query;
+mod retry;
+mod session;
+mod state;
+mod subscription;
+mod topics;
 
+pub use config::BrokerConfig;
 pub use effect::Effect;
 pub use input::{ConnId, Input, ReadId};
+pub use state::State;
+
+use acks::Acks;
+use clients::Clients;
+use delay::Delay;
+use hold::Holds;
+use kerolox_store::{AppendError, Bounds, Store, Watermarks};
+use kerolox_wire::names;
+use kerolox_wire::{Command, RequestCode, ResponseCode};
+use locks::Locks;
+use pending::Pending;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::net::SocketAddr;
+
+/// Where Apache's refusals point to.
+const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
+
+/// How often clients and locks are looked through for those that went silent: Apache's 10 s.
+const EXPIRY_SCAN_MS: i64 = 10_000;
+
+/// What happened since the start, for the status line and metrics.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counters {
+    /// Messages appended (a batch counts once per request).
+    pub sent: u64,
+    /// Messages given to consumers.
+    pub pulled: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// Damaged records that readers passed over.
+    pub damaged: u64,
+    /// Deliveries of delayed messages that the log refused for the moment.
+    pub delay_refused: u64,
+    /// Delayed messages that do not say where they should go.
+    pub delay_astray: u64,
+}
+
+/// One broker.
+pub struct Broker {
+    config: BrokerConfig,
+    store: Store,
+    state: State,
+    /// State entries of this batch that are not in the log yet.
+    changes: Vec<u8>,
+    acks: Acks,
+    clients: Clients,
+    locks: Locks,
+    holds: Holds,
+    delay: Delay,
+    reads: HashMap<ReadId, Pending, BuildHasherDefault<DefaultHasher>>,
+    next_read: u64,
+    peers: BTreeMap<ConnId, SocketAddr>,
+    next_expiry_ms: i64,
+    random: u64,
+    register_due: bool,
+    draining: bool,
+    /// The state of a clean end was sealed.
+    sealed_for_shutdown: bool,
+    stopped: bool,
+    counters: Counters,
+}
+
+impl Broker {
+    /// A broker over a recovered store and the state that recovery folded.
+    pub fn new(config: BrokerConfig, now_ms: i64, store: Store, mut state: State) -> Self {
+        state.topics.add_system(now_ms, &config);
+        state.groups.add_system();
+        Self {
+            acks: Acks::default(),
+            clients: Clients::new(config.client_expiry_ms),
+            locks: Locks::new(config.lock_expiry_ms),
+            holds: Holds::default(),
+            delay: Delay::new(config.delay_levels_ms.len(), now_ms),
+            reads: HashMap::default(),
+            next_read: 0,
+            peers: BTreeMap::new(),
+            next_expiry_ms: now_ms + EXPIRY_SCAN_MS,
+            random: config.seed ^ 0x9e37_79b9_7f4a_7c15,
+            register_due: true,
+            draining: false,
+            sealed_for_shutdown: false,
+            stopped: false,
+            counters: Counters::default(),
+            changes: Vec::new(),
+            config,
+            store,
+            state,
+        }
+    }
+
+    /// One thing happened. Effects are appended to `out` in the order in which they are to be done.
+    pub fn handle(&mut self, now_ms: i64, input: Input, out: &mut Vec<Effect>) {
+        match input {
+            Input::Connected { conn, peer } => {
+                self.peers.insert(conn, peer);
+            }
+            Input::Command { conn, command } => self.command(now_ms, conn, command, out),
+            Input::Disconnected { conn } => self.disconnected(conn, out),
+            Input::Written { written, flushed } => self.written(now_ms, written, flushed, out),
+            Input::WriteFailed { why } => self.fence(&why, out),
+            Input::ReadDone { read, result } => self.read_done(now_ms, read, result, out),
+            Input::Sealed(run) => self.store.sealed(run),
+            Input::Trimmed { min, disk } => self.store.trimmed(min, disk),
+            Input::Tick => self.tick(now_ms, out),
+            Input::Shutdown => self.shutdown(now_ms, out),
+        }
+    }
+
+    fn command(&mut self, now_ms: i64, conn: ConnId, request: Command, out: &mut Vec<Effect>) {
+        if request.is_response() {
+            return;
+        }
+        match RequestCode::from_wire(request.code) {
+            RequestCode::SEND_MESSAGE | RequestCode::SEND_MESSAGE_V2 | RequestCode::SEND_BATCH_MESSAGE => {
+                self.send(now_ms, conn, &request, out);
+            }
+            RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => {
+                self.pull(now_ms, conn, &request, out)
+            }
+            RequestCode::CONSUMER_SEND_MSG_BACK => self.send_back(now_ms, conn, request, out),
+            RequestCode::QUERY_CONSUMER_OFFSET => self.query_offset(conn, &request, out),
+            RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(conn, &request, out),
+            RequestCode::GET_MAX_OFFSET => self.max_offset(conn, &request, out),
+            RequestCode::GET_MIN_OFFSET => self.min_offset(conn, &request, out),
+            RequestCode::SEARCH_OFFSET_BY_TIMESTAMP => self.search_offset(conn, &request, out),
+            RequestCode::GET_EARLIEST_MSG_STORETIME => self.earliest(conn, &request, out),
+            RequestCode::QUERY_MESSAGE => self.query(conn, &request, out),
+            RequestCode::VIEW_MESSAGE_BY_ID => self.view(conn, &request, out),
+            RequestCode::HEART_BEAT => self.heartbeat(now_ms, conn, &request, out),
+            RequestCode::UNREGISTER_CLIENT => self.unregister_client(conn, &request, out),
+            RequestCode::CHECK_CLIENT_CONFIG => self.check_client_config(conn, &request, out),
+            RequestCode::GET_CONSUMER_LIST_BY_GROUP => self.consumer_list(conn, &request, out),
+            RequestCode::LOCK_BATCH_MQ => self.lock_queues(now_ms, conn, &request, out),
+            RequestCode::UNLOCK_BATCH_MQ => self.unlock_queues(conn, &request, out),
+            RequestCode::UPDATE_AND_CREATE_TOPIC => self.create_topic(now_ms, conn, &request, out),
+            _ => {
+                let remark = format!(" request type {} not supported", request.code);
+                self.reply(
+                    conn,
+                    &request,
+                    request.refuse(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, remark),
+                    out,
+                );
+            }
+        }
+    }
+
+    /// Sends an answer that waits for nothing, unless the request wants none.
+    fn reply(&mut self, conn: ConnId, request: &Command, answer: Command, out: &mut Vec<Effect>) {
+        if answer.code != i32::from(ResponseCode::SUCCESS) {
+            self.counters.refused += 1;
+        }
+        if !request.is_oneway() {
+            out.push(Effect::Send { conn, command: answer });
+        }
+    }
+
+    fn disconnected(&mut self, conn: ConnId, out: &mut Vec<Effect>) {
+        self.peers.remove(&conn);
+        self.holds.disconnected(conn);
+        for group in self.clients.disconnected(conn) {
+            self.notify_members(&group, out);
+        }
+    }
+
+    /// The log got further: answers leave, consumers wake.
+    fn written(&mut self, now_ms: i64, written: u64, flushed: u64, out: &mut Vec<Effect>) {
+        self.store.advance(written, flushed);
+        self.acks.release(self.store.watermarks().confirmed, out);
+        let mut woken = Vec::new();
+        while let Some(message) = self.store.next_visible() {
+            self.holds.woken_by(&message.topic, message.queue_id, message.tag_code, &mut woken);
+            if &*message.topic == names::SCHEDULE_TOPIC {
+                self.delay.arrived(now_ms, message.queue_id as usize);
+            }
+        }
+        woken.sort_unstable();
+        woken.dedup();
+        for id in woken {
+            if let Some(pull) = self.holds.take(id) {
+                self.serve_pull(now_ms, pull, out);
+            }
+        }
+    }
+
+    fn fence(&mut self, why: &str, out: &mut Vec<Effect>) {
+        if self.stopped {
+            return;
+        }
+        self.stopped = true;
+        self.draining = true;
+        self.store.fence(why);
+        self.changes.clear();
+        self.acks.fail(why, out);
+        self.release_holds(out);
+        out.push(Effect::Stop { why: why.to_owned() });
+    }
+
+    fn release_holds(&mut self, out: &mut Vec<Effect>) {
+        for id in self.holds.all() {
+            if let Some(pull) = self.holds.take(id) {
+                // Draining: nothing is parked again, whatever its deadline.
+                self.serve_pull(i64::MAX, pull, out);
+            }
+        }
+    }
+
+    fn tick(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        let mut due = Vec::new();
+        self.holds.overdue(now_ms, &mut due);
+        for id in due {
+            if let Some(pull) = self.holds.take(id) {
+                self.serve_pull(now_ms, pull, out);
+            }
+        }
+        self.tick_delay(now_ms, out);
+        if now_ms >= self.next_expiry_ms {
+            self.next_expiry_ms = now_ms + EXPIRY_SCAN_MS;
+            self.locks.expire(now_ms);
+            for conn in self.clients.silent(now_ms) {
+                for group in self.clients.disconnected(conn) {
+                    self.notify_members(&group, out);
+                }
+                out.push(Effect::Close { conn });
+            }
+        }
+    }
+
+    fn shutdown(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        self.draining = true;
+        self.release_holds(out);
+        self.finish_batch(now_ms, out);
+    }
+
+    /// Ends a batch of inputs: state changes of the batch go into the log as one record, and everything appended goes to
+    /// the writer.
+    pub fn finish_batch(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        let lazy_due = self
+            .state
+            .offsets
+            .lazy_since_ms()
+            .is_some_and(|since| now_ms - since >= self.config.offset_flush_ms);
+        if lazy_due || self.draining || !self.changes.is_empty() {
+            for commit in self.state.offsets.take_lazy() {
+                state::put_offset(&mut self.changes, &commit);
+            }
+        }
+        if let Err(e) = self.write_changes(now_ms) {
+            // The changes stay where they are and are tried again; who waits for them learns why.
+            self.acks.fail_unplaced(&e.to_string(), out);
+        }
+        self.acks.place(self.store.watermarks().appended);
+        self.dump_and_seal(now_ms, out);
+        let mut writes = Vec::new();
+        self.store.take_writes(&mut writes);
+        out.extend(writes.into_iter().map(Effect::Write));
+        // Under asynchronous flush, and for answers without a change, the watermark may be past already.
+        self.acks.release(self.store.watermarks().confirmed, out);
+        if std::mem::take(&mut self.register_due) {
+            out.push(Effect::Register);
+        }
+    }
+
+    fn write_changes(&mut self, now_ms: i64) -> Result<(), AppendError> {
+        while !self.changes.is_empty() {
+            let len = state::record_len(&self.changes);
+            self.store.append_state(now_ms, self.changes.get(..len).unwrap_or_default())?;
+            self.changes.drain(..len);
+        }
+        Ok(())
+    }
+
+    /// The log is the only truth: each segment begins with the whole state, and what is derived is sealed now and then.
+    fn dump_and_seal(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        if self.stopped {
+            return;
+        }
+        if self.store.dump_due() {
+            // Refused for the moment: it stays due.
+            let _ = self.store.append_dump(now_ms, &self.state.dump());
+        }
+        let last = self.draining && !self.sealed_for_shutdown;
+        if (self.store.seal_due() || last) && self.changes.is_empty() {
+            self.sealed_for_shutdown |= self.draining;
+            let mut writes = Vec::new();
+            let job = self.store.seal(self.state.dump().into());
+            self.store.take_writes(&mut writes);
+            out.extend(writes.into_iter().map(Effect::Write));
+            out.push(Effect::Seal(job));
+        }
+    }
+
+    /// When [`Input::Tick`] is due next.
+    pub fn wake_ms(&self) -> Option<i64> {
+        let lazy = self.state.offsets.lazy_since_ms().map(|since| since + self.config.offset_flush_ms);
+        let expiry = (!self.clients.is_empty()).then_some(self.next_expiry_ms);
+        let delay = self.delay.wake_ms().filter(|_| !self.draining);
+        [self.holds.next_deadline_ms(), delay, lazy, expiry].into_iter().flatten().min()
+    }
+
+    /// Whether a shutdown has nothing left to wait for: all is answered and sealed.
+    pub fn is_drained(&self) -> bool {
+        let watermarks = self.store.watermarks();
+        self.draining
+            && self.acks.is_empty()
+            && self.reads.is_empty()
+            && watermarks.flushed >= watermarks.appended
+    }
+
+    pub fn watermarks(&self) -> Watermarks {
+        self.store.watermarks()
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub fn config(&self) -> &BrokerConfig {
+        &self.config
+    }
+
+    fn bounds(&self, topic: &str, queue_id: u32) -> Bounds {
+        self.store.bounds(topic, queue_id).unwrap_or(Bounds { min: 0, max: 0 })
+    }
+
+    fn peer(&self, conn: ConnId) -> SocketAddr {
+        self.peers.get(&conn).copied().unwrap_or(self.config.host)
+    }
+
+    fn peer_text(&self, conn: ConnId) -> String {
+        self.peer(conn).to_string()
+    }
+
+    /// The next of a seeded sequence (xorshift64*).
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn any_queue(&mut self, queues: i32) -> u32 {
+        let queues = u64::try_from(queues).unwrap_or(1).max(1);
+        (self.random() % queues) as u32
+    }
+}

@@ -341,6 +341,9 @@ pub trait StateFold {
 
 /// Entry streams: `kind u8 | length u32 BE | payload`, repeated.
 pub mod state {
+    /// Bytes of an entry before its payload.
+    pub const HEAD_BYTES: usize = 5;
+
     /// Appends one entry.
     pub fn put(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
         out.push(kind);

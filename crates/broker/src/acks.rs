@@ -1,0 +1,62 @@
+//! Answers that wait for durability.
+
+use crate::effect::Effect;
+use crate::input::ConnId;
+use kerolox_store::Position;
+use kerolox_wire::{Command, ResponseCode};
+use std::collections::VecDeque;
+
+/// Answers in the order of the log positions that they wait for. The only way an acknowledgement of a write leaves
+/// the broker is [`Acks::release`], which is told the confirmed watermark.
+#[derive(Default)]
+pub(crate) struct Acks {
+    waiting: VecDeque<(Position, ConnId, Command)>,
+    /// Answers that wait for state changes which are not in the log yet: they get their position at the end of the batch.
+    unplaced: Vec<(ConnId, Command)>,
+}
+
+impl Acks {
+    /// `answer` may leave when everything below `end` is confirmed. Positions must not go down.
+    pub(crate) fn wait(&mut self, end: Position, conn: ConnId, answer: Command) {
+        debug_assert!(self.waiting.back().is_none_or(|(last, ..)| *last <= end));
+        self.waiting.push_back((end, conn, answer));
+    }
+
+    /// `answer` may leave when the state changes of this batch are confirmed.
+    pub(crate) fn wait_for_state(&mut self, conn: ConnId, answer: Command) {
+        self.unplaced.push((conn, answer));
+    }
+
+    /// The state changes of this batch end at `end`.
+    pub(crate) fn place(&mut self, end: Position) {
+        for (conn, answer) in std::mem::take(&mut self.unplaced) {
+            self.wait(end, conn, answer);
+        }
+    }
+
+    pub(crate) fn release(&mut self, confirmed: Position, out: &mut Vec<Effect>) {
+        while let Some((_, conn, command)) = self.waiting.pop_front_if(|(end, ..)| *end <= confirmed) {
+            out.push(Effect::Send { conn, command });
+        }
+    }
+
+    /// The state changes of this batch could not be appended.
+    pub(crate) fn fail_unplaced(&mut self, why: &str, out: &mut Vec<Effect>) {
+        for (conn, answer) in std::mem::take(&mut self.unplaced) {
+            out.push(Effect::Send { conn, command: answer.refuse_instead(ResponseCode::SYSTEM_BUSY, why) });
+        }
+    }
+
+    /// The log is fenced: what waits is answered with the reason, none of it as a success.
+    pub(crate) fn fail(&mut self, why: &str, out: &mut Vec<Effect>) {
+        let unplaced = std::mem::take(&mut self.unplaced);
+        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|(_, conn, answer)| (conn, answer));
+        for (conn, answer) in waiting.chain(unplaced) {
+            out.push(Effect::Send { conn, command: answer.refuse_instead(ResponseCode::SYSTEM_ERROR, why) });
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.unplaced.is_empty()
+    }
+}

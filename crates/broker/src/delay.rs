@@ -1,0 +1,164 @@
+//! Delay levels: messages wait in the queue of their level in `SCHEDULE_TOPIC_XXXX` and are appended to their real
+//! topic when their time has come. A level's queue is in order of due times, so only its head needs watching.
+
+use crate::Broker;
+use crate::effect::Effect;
+use crate::pending::Pending;
+use crate::produce::Draft;
+use crate::state;
+use kerolox_store::{QueueRead, QueueReadOutcome, QueueSlice};
+use kerolox_wire::names;
+use kerolox_wire::properties::{PropertiesBuf, name as property};
+use kerolox_wire::record::{self, RecordView};
+use std::sync::Arc;
+
+/// Messages delivered from one level at a time.
+const BATCH_COUNT: u32 = 64;
+const BATCH_BYTES: u32 = 1024 * 1024;
+/// Pause after a delivery that the log refused.
+const RETRY_MS: i64 = 100;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    /// All delivered; the next message of the level's queue will wake it.
+    Idle,
+    /// The head is due then (or is to be looked at then).
+    Due(i64),
+    Reading,
+}
+
+/// Where each delay level stands. Progress itself is durable: see `state`.
+pub(crate) struct Delay {
+    topic: Arc<str>,
+    levels: Vec<Level>,
+}
+
+impl Delay {
+    /// All levels are looked at once at the start.
+    pub(crate) fn new(levels: usize, now_ms: i64) -> Self {
+        Self { topic: Arc::from(names::SCHEDULE_TOPIC), levels: vec![Level::Due(now_ms); levels] }
+    }
+
+    pub(crate) fn wake_ms(&self) -> Option<i64> {
+        let due = |level: &Level| match level {
+            Level::Due(at) => Some(*at),
+            _ => None,
+        };
+        self.levels.iter().filter_map(due).min()
+    }
+
+    fn set(&mut self, index: usize, level: Level) {
+        if let Some(slot) = self.levels.get_mut(index) {
+            *slot = level;
+        }
+    }
+
+    /// A message became visible in the queue of a level.
+    pub(crate) fn arrived(&mut self, now_ms: i64, index: usize) {
+        if self.levels.get(index) == Some(&Level::Idle) {
+            self.set(index, Level::Due(now_ms));
+        }
+    }
+
+    pub(crate) fn retry(&mut self, now_ms: i64, index: usize) {
+        self.set(index, Level::Due(now_ms + RETRY_MS));
+    }
+
+    fn due(&self, now_ms: i64) -> Vec<usize> {
+        let due = |(index, level): (usize, &Level)| {
+            matches!(level, Level::Due(at) if *at <= now_ms).then_some(index)
+        };
+        self.levels.iter().enumerate().filter_map(due).collect()
+    }
+}
+
+impl Broker {
+    /// Delivers what is due.
+    pub(crate) fn tick_delay(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        if self.draining {
+            return;
+        }
+        for index in self.delay.due(now_ms) {
+            self.look_at_level(now_ms, index, out);
+        }
+    }
+
+    fn look_at_level(&mut self, now_ms: i64, index: usize, out: &mut Vec<Effect>) {
+        let bounds = self.bounds(names::SCHEDULE_TOPIC, index as u32);
+        let next = self.state.delay_offsets.get(index).copied().unwrap_or(0);
+        let from = next.clamp(bounds.min, bounds.max);
+        if from == bounds.max {
+            return self.delay.set(index, Level::Idle);
+        }
+        let read = QueueRead {
+            topic: Arc::clone(&self.delay.topic),
+            queue_id: index as u32,
+            from,
+            count_max: BATCH_COUNT,
+            bytes_max: BATCH_BYTES,
+            scan_max: BATCH_COUNT,
+            filter: None,
+        };
+        self.delay.set(index, Level::Reading);
+        match self.store.read_queue(read) {
+            QueueReadOutcome::Done(slice) => self.delay_read(now_ms, index, slice, out),
+            QueueReadOutcome::Cold(plan) => self.start_read(plan, Pending::Delay { index }, out),
+        }
+    }
+
+    /// The next messages of a level were read: those that are due go to their real topic.
+    pub(crate) fn delay_read(
+        &mut self,
+        now_ms: i64,
+        index: usize,
+        slice: QueueSlice,
+        _out: &mut Vec<Effect>,
+    ) {
+        self.counters.damaged += slice.damaged.len() as u64;
+        let delay_ms = self.config.delay_levels_ms.get(index).copied().unwrap_or(0);
+        let mut delivered_to = None;
+        let mut after = Level::Due(now_ms);
+        for message in record::split(&slice.records) {
+            let Ok(message) = message else { break };
+            let due_ms = message.store_ms.saturating_add(delay_ms);
+            if due_ms > now_ms {
+                after = Level::Due(due_ms);
+                break;
+            }
+            if let Err(e) = self.deliver(now_ms, &message) {
+                self.counters.delay_refused += 1;
+                let _ = e; // the log says why to the next sender; here it only means later
+                after = Level::Due(now_ms + RETRY_MS);
+                break;
+            }
+            delivered_to = Some(message.queue_offset + 1);
+        }
+        if after == Level::Due(now_ms) {
+            // Everything read is done with, damaged records included.
+            delivered_to = Some(slice.next_offset);
+        }
+        if let Some(offset) = delivered_to {
+            self.state.set_delay_offset(index, offset);
+            state::put_delay_offset(&mut self.changes, index, offset);
+        }
+        self.delay.set(index, after);
+    }
+
+    /// Appends a delayed message to its real topic. Source: `ScheduleMessageService.messageTimeUp`.
+    fn deliver(&mut self, now_ms: i64, message: &RecordView<'_>) -> Result<(), kerolox_store::AppendError> {
+        let properties = message.properties();
+        let topic = properties.get(property::REAL_TOPIC);
+        let queue_id = properties.get(property::REAL_QUEUE_ID).and_then(|id| id.parse().ok());
+        let (Some(topic), Some(queue_id)) = (topic, queue_id) else {
+            // Nobody could say where it should go; it stays in the schedule topic.
+            self.counters.delay_astray += 1;
+            return Ok(());
+        };
+        let mut draft =
+            Draft { topic: topic.to_owned(), queue_id, properties: PropertiesBuf::from(properties.0) };
+        for gone in [property::DELAY_TIME_LEVEL, property::TIMER_DELIVER_MS, property::TIMER_DELAY_SEC] {
+            draft.properties.remove(gone);
+        }
+        self.append_again(now_ms, message, &draft, message.reconsume_times).map(drop)
+    }
+}

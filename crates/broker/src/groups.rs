@@ -1,0 +1,60 @@
+//! Consumer groups and their settings.
+
+use kerolox_wire::body::SubscriptionGroupConfig;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Groups that Apache's tools and brokers use themselves; they always exist.
+const SYSTEM: [&str; 10] = [
+    "TOOLS_CONSUMER",
+    "FILTERSRV_CONSUMER",
+    "SELF_TEST_C_GROUP",
+    "CID_ONS-HTTP-PROXY",
+    "CID_ONSAPI_PULL",
+    "CID_ONSAPI_PERMISSION",
+    "CID_ONSAPI_OWNER",
+    "CID_SYS_RMQ_TRANS",
+    "DEFAULT_CONSUMER",
+    "SCHEDULE_CONSUMER",
+];
+
+/// All consumer groups.
+#[derive(Default)]
+pub(crate) struct Groups {
+    table: BTreeMap<Arc<str>, SubscriptionGroupConfig>,
+}
+
+impl Groups {
+    pub(crate) fn get(&self, name: &str) -> Option<&SubscriptionGroupConfig> {
+        self.table.get(name)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(crate) fn put(&mut self, config: SubscriptionGroupConfig) {
+        self.table.insert(Arc::from(&*config.group_name), config);
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &SubscriptionGroupConfig> {
+        self.table.values()
+    }
+
+    pub(crate) fn is_system(name: &str) -> bool {
+        SYSTEM.contains(&name) || name.starts_with("CID_RMQ_SYS_")
+    }
+
+    pub(crate) fn add_system(&mut self) {
+        for name in SYSTEM {
+            if !self.table.contains_key(name) {
+                self.put(new(name));
+            }
+        }
+    }
+}
+
+/// A group with Apache's defaults.
+pub(crate) fn new(name: &str) -> SubscriptionGroupConfig {
+    SubscriptionGroupConfig { group_name: name.to_owned(), ..SubscriptionGroupConfig::default() }
+}

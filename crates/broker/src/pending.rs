@@ -1,0 +1,110 @@
+//! Reads under way, and what is to be done when they end.
+
+use crate::Broker;
+use crate::effect::Effect;
+use crate::input::{ConnId, ReadId};
+use crate::pull::PullRequest;
+use crate::retry::SendBack;
+use kerolox_store::{ReadPlan, ReadResult};
+use kerolox_wire::{Command, ResponseCode};
+
+/// Who waits for a read.
+pub(crate) enum Pending {
+    Pull(PullRequest),
+    /// The original of a message that a consumer sends back.
+    SendBack(SendBack),
+    /// The next delayed messages of a level.
+    Delay {
+        index: usize,
+    },
+    /// Code 33: `answer` is made a success or a refusal.
+    View {
+        conn: ConnId,
+        request: Command,
+        position: i64,
+    },
+    /// Code 12.
+    Query {
+        conn: ConnId,
+        request: Command,
+    },
+    /// Code 29.
+    Search {
+        conn: ConnId,
+        request: Command,
+    },
+    /// Code 32.
+    Earliest {
+        conn: ConnId,
+        request: Command,
+    },
+}
+
+impl Pending {
+    /// What a client is told if its read cannot be done; nothing for the broker's own.
+    fn refusal(&self, code: ResponseCode, why: &str) -> Option<(ConnId, Command)> {
+        match self {
+            Self::Pull(pull) => {
+                Some((pull.conn, Command { code: code.into(), ..pull.response.clone() }.with_remark(why)))
+            }
+            Self::SendBack(back) => Some((back.conn, back.request.refuse(code, why))),
+            Self::View { conn, request, .. }
+            | Self::Query { conn, request }
+            | Self::Search { conn, request }
+            | Self::Earliest { conn, request } => Some((*conn, request.refuse(code, why))),
+            Self::Delay { .. } => None,
+        }
+    }
+}
+
+impl Broker {
+    pub(crate) fn start_read(&mut self, plan: ReadPlan, pending: Pending, out: &mut Vec<Effect>) {
+        let own = matches!(pending, Pending::Delay { .. });
+        if !own && self.reads.len() >= self.config.limits.reads_max {
+            let why = format!("[READS]broker busy: {} reads are under way", self.reads.len());
+            if let Some((conn, command)) = pending.refusal(ResponseCode::SYSTEM_BUSY, &why) {
+                out.push(Effect::Send { conn, command });
+            }
+            return;
+        }
+        let read = ReadId(self.next_read);
+        self.next_read += 1;
+        self.reads.insert(read, pending);
+        out.push(Effect::Read { read, plan });
+    }
+
+    pub(crate) fn read_done(&mut self, now_ms: i64, read: ReadId, result: ReadResult, out: &mut Vec<Effect>) {
+        let Some(pending) = self.reads.remove(&read) else { return };
+        match (pending, result) {
+            (Pending::Pull(pull), ReadResult::Queue(slice)) => self.pull_read(pull, slice, out),
+            (Pending::SendBack(back), ReadResult::Records(records)) => {
+                self.send_back_read(now_ms, back, records.into_iter().next().flatten(), out);
+            }
+            (Pending::Delay { index }, ReadResult::Queue(slice)) => {
+                self.delay_read(now_ms, index, slice, out)
+            }
+            (Pending::View { conn, request, position }, ReadResult::Records(records)) => {
+                self.view_read(conn, &request, position, records.into_iter().next().flatten(), out);
+            }
+            (Pending::Query { conn, request }, ReadResult::Records(records)) => {
+                self.query_read(now_ms, conn, &request, &records, out);
+            }
+            (Pending::Search { conn, request }, ReadResult::Offset(offset)) => {
+                self.search_done(conn, &request, offset, out)
+            }
+            (Pending::Earliest { conn, request }, ReadResult::Queue(slice)) => {
+                self.earliest_read(conn, &request, &slice, out)
+            }
+            (Pending::Delay { index }, _) => self.delay.retry(now_ms, index),
+            (pending, result) => {
+                let why = match result {
+                    ReadResult::Failed(why) => format!("reading the store failed: {why}"),
+                    _ => "the store answered something else than was asked".to_owned(),
+                };
+                if let Some((conn, command)) = pending.refusal(ResponseCode::SYSTEM_ERROR, &why) {
+                    out.push(Effect::Send { conn, command });
+                }
+            }
+        }
+    }
+}

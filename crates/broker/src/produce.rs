@@ -1,0 +1,363 @@
+//! Sending messages (codes 10, 310 and 320).
+
+use crate::Broker;
+use crate::config::perm;
+use crate::effect::Effect;
+use crate::input::ConnId;
+use crate::query::header_or_refuse;
+use crate::topics::{self, CreateError};
+use kerolox_store::{AppendError, Appended, NewMessage};
+use kerolox_wire::body::TopicConfig;
+use kerolox_wire::header::{SendMessage, SendMessageResponse};
+use kerolox_wire::message_id::MessageId;
+use kerolox_wire::names;
+use kerolox_wire::properties::{Properties, PropertiesBuf, name as property};
+use kerolox_wire::record::{PROPERTIES_BYTES_MAX, batch};
+use kerolox_wire::{Command, RequestCode, ResponseCode};
+
+const UNIQ_KEY: &str = property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX;
+/// Messages in one batch at most: 4 MiB of the smallest ones would be far more.
+const BATCH_COUNT_MAX: usize = 65_536;
+/// Queues of a dead-letter topic.
+pub(crate) const DLQ_QUEUES: i32 = 1;
+
+/// Why a write was not accepted: what the client is told.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) ResponseCode, pub(crate) String);
+
+/// A message on its way into the log: where to, and the encoded properties.
+pub(crate) struct Draft {
+    pub(crate) topic: String,
+    pub(crate) queue_id: u32,
+    pub(crate) properties: PropertiesBuf,
+}
+
+impl Broker {
+    pub(crate) fn send(&mut self, now_ms: i64, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let header: SendMessage<'_> = header_or_refuse!(self, conn, request, out);
+        let is_batch =
+            request.code == i32::from(RequestCode::SEND_BATCH_MESSAGE) || header.batch == Some(true);
+        let outcome = match is_batch {
+            true => self.append_batch(now_ms, conn, request, &header),
+            false => self.append_single(now_ms, conn, request, &header),
+        };
+        match outcome {
+            Ok((end, answer)) => {
+                self.counters.sent += 1;
+                if !request.is_oneway() {
+                    self.acks.wait(end, conn, answer);
+                }
+            }
+            Err(Refused(code, remark)) => {
+                let answer = self.with_region(request.refuse(code, remark));
+                self.reply(conn, request, answer, out);
+            }
+        }
+    }
+
+    fn append_single(
+        &mut self,
+        now_ms: i64,
+        conn: ConnId,
+        request: &Command,
+        header: &SendMessage<'_>,
+    ) -> Result<(u64, Command), Refused> {
+        let topic = self.admit_send(now_ms, conn, header)?;
+        let queue_id = self.choose_queue(header.queue_id, &topic);
+        let sent = header.properties.unwrap_or_default();
+        let unique_key = self.unique_key(now_ms, sent);
+        let mut draft = Draft {
+            topic: topic.topic_name.clone(),
+            queue_id,
+            properties: self.stored_properties(sent.as_bytes(), unique_key.as_deref()),
+        };
+        self.redirect_exhausted_retry(now_ms, header, &mut draft)?;
+        refuse_unsupported(sent)?;
+        self.redirect_delayed(&mut draft)?;
+        let appended = self.append(now_ms, conn, header, &draft, &request.body)?;
+        let id = unique_key.as_deref().or_else(|| Properties(sent.as_bytes()).get(UNIQ_KEY));
+        let answer = self.sent_answer(request, &[appended], queue_id, id);
+        Ok((appended.end, answer))
+    }
+
+    fn append_batch(
+        &mut self,
+        now_ms: i64,
+        conn: ConnId,
+        request: &Command,
+        header: &SendMessage<'_>,
+    ) -> Result<(u64, Command), Refused> {
+        let topic = self.admit_send(now_ms, conn, header)?;
+        if topic.topic_name.len() > i8::MAX as usize {
+            let remark = format!("message topic length over {} bytes: {}", i8::MAX, topic.topic_name.len());
+            return Err(Refused(ResponseCode::MESSAGE_ILLEGAL, remark));
+        }
+        if topic.topic_name.starts_with(names::RETRY_PREFIX) {
+            let remark = format!("batch request does not support retry group {}", topic.topic_name);
+            return Err(Refused(ResponseCode::MESSAGE_ILLEGAL, remark));
+        }
+        let illegal = |why: String| Refused(ResponseCode::MESSAGE_ILLEGAL, why);
+        if request.body.len() > self.config.message_bytes_max {
+            return Err(self.too_large());
+        }
+        // All are checked before the first is appended, so that a batch is taken whole or not at all.
+        let messages = batch::messages(&request.body)
+            .take(BATCH_COUNT_MAX + 1)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| illegal(format!("batch body is malformed: {e}")))?;
+        if messages.is_empty() || messages.len() > BATCH_COUNT_MAX {
+            return Err(illegal(format!("a batch has 1 to {BATCH_COUNT_MAX} messages")));
+        }
+        let queue_id = self.choose_queue(header.queue_id, &topic);
+        let drafts: Vec<Draft> = messages
+            .iter()
+            .map(|message| Draft {
+                topic: topic.topic_name.clone(),
+                queue_id,
+                properties: self.stored_properties(message.properties, None),
+            })
+            .collect();
+        if drafts.iter().any(|draft| draft.properties.as_bytes().len() > PROPERTIES_BYTES_MAX) {
+            return Err(self.too_large());
+        }
+        let mut appended = Vec::with_capacity(messages.len());
+        for (message, draft) in messages.iter().zip(&drafts) {
+            let header = SendMessage { flag: message.flag, ..header.clone() };
+            appended.push(self.append(now_ms, conn, &header, draft, message.body)?);
+        }
+        let ids: Vec<&str> =
+            messages.iter().filter_map(|message| Properties(message.properties).get(UNIQ_KEY)).collect();
+        let id = (!ids.is_empty()).then(|| ids.join(","));
+        let end = appended.last().map_or(0, |last| last.end);
+        Ok((end, self.sent_answer(request, &appended, queue_id, id.as_deref())))
+    }
+
+    /// Checks that hold for every send; the topic, created if that is allowed.
+    fn admit_send(
+        &mut self,
+        now_ms: i64,
+        conn: ConnId,
+        header: &SendMessage<'_>,
+    ) -> Result<TopicConfig, Refused> {
+        self.refuse_if_draining()?;
+        let name = header.topic;
+        if !perm::writable(self.config.permission) {
+            let remark = format!("the broker[{}] sending message is forbidden", self.config.host.ip());
+            return Err(Refused(ResponseCode::NO_PERMISSION, remark));
+        }
+        names::check_topic(name).map_err(|e| Refused(ResponseCode::INVALID_PARAMETER, e.to_string()))?;
+        if names::is_send_forbidden(name) || name == kerolox_store::STATE_TOPIC {
+            let remark = format!("Sending message to topic[{name}] is forbidden.");
+            return Err(Refused(ResponseCode::NO_PERMISSION, remark));
+        }
+        let topic = match self.state.topics.get(name) {
+            Some(topic) => topic.clone(),
+            None => self.auto_create(now_ms, name, header.default_topic, header.default_topic_queue_nums)?,
+        };
+        if header.queue_id >= topic.write_queue_nums.max(topic.read_queue_nums) || topic.write_queue_nums == 0
+        {
+            let remark = format!(
+                "request queueId[{}] is illegal, {} Producer: {}",
+                header.queue_id,
+                topics::text(&topic),
+                self.peer_text(conn)
+            );
+            return Err(Refused(ResponseCode::INVALID_PARAMETER, remark));
+        }
+        Ok(topic)
+    }
+
+    pub(crate) fn refuse_if_draining(&self) -> Result<(), Refused> {
+        match self.draining {
+            true => Err(Refused(
+                ResponseCode::SERVICE_NOT_AVAILABLE,
+                "service not available now: the broker is shutting down, send to another one".into(),
+            )),
+            false => Ok(()),
+        }
+    }
+
+    fn auto_create(
+        &mut self,
+        now_ms: i64,
+        name: &str,
+        default_topic: &str,
+        client_queues: i32,
+    ) -> Result<TopicConfig, Refused> {
+        let max = self.config.limits.topics_max;
+        let derived = self.state.topics.derive(name, default_topic, client_queues, max);
+        let config = match derived {
+            // It would have no queue to send to. The check of the queue id says so; nothing is created.
+            Ok(config) if config.write_queue_nums == 0 => return Ok(config),
+            Ok(config) => config,
+            Err(CreateError::TooMany(max)) => {
+                let remark = format!("topic[{name}] was not created: the broker has {max} topics, its limit");
+                return Err(Refused(ResponseCode::SYSTEM_ERROR, remark));
+            }
+            Err(_) if name.starts_with(names::RETRY_PREFIX) => topics::new(name, 1, perm::READ | perm::WRITE),
+            Err(_) => {
+                let remark = format!("topic[{name}] not exist, apply first please!{}", crate::FAQ);
+                return Err(Refused(ResponseCode::TOPIC_NOT_EXIST, remark));
+            }
+        };
+        self.put_topic(now_ms, config.clone()).map_err(|e| self.refused(&e))?;
+        Ok(config)
+    }
+
+    /// A queue of the client's choice, or any where it left that open.
+    fn choose_queue(&mut self, wanted: i32, topic: &TopicConfig) -> u32 {
+        match u32::try_from(wanted) {
+            Ok(queue_id) => queue_id,
+            Err(_) => self.any_queue(topic.write_queue_nums),
+        }
+    }
+
+    /// A unique key for a message whose client set none, as Apache's broker does.
+    fn unique_key(&mut self, now_ms: i64, sent: &str) -> Option<String> {
+        match Properties(sent.as_bytes()).get(UNIQ_KEY) {
+            Some(key) if !key.is_empty() => None,
+            _ => Some(format!("{:016X}{:016X}", now_ms, self.random())),
+        }
+    }
+
+    /// Properties as they are stored: the client's, the cluster's name, and a unique key if the client sent none.
+    fn stored_properties(&self, sent: &[u8], unique_key: Option<&str>) -> PropertiesBuf {
+        let mut stored = PropertiesBuf::from(sent);
+        stored.set(property::MSG_REGION, &self.config.region);
+        stored.set(property::TRACE_SWITCH, if self.config.trace_on { "true" } else { "false" });
+        stored.set(property::CLUSTER, &self.config.cluster);
+        if let Some(key) = unique_key {
+            stored.set(UNIQ_KEY, key);
+        }
+        stored
+    }
+
+    /// A message that a consumer sends to its group's retry topic by itself goes to the dead-letter topic once it was
+    /// tried often enough. Source: `SendMessageProcessor.handleRetryAndDLQ`.
+    fn redirect_exhausted_retry(
+        &mut self,
+        now_ms: i64,
+        header: &SendMessage<'_>,
+        draft: &mut Draft,
+    ) -> Result<(), Refused> {
+        let Some(group) = header.topic.strip_prefix(names::RETRY_PREFIX) else { return Ok(()) };
+        let Some(config) = self.state.groups.get(group) else {
+            let remark = format!("subscription group not exist, {group} {}", crate::FAQ);
+            return Err(Refused(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+        };
+        let max = header.max_reconsume_times.unwrap_or(config.retry_max_times);
+        let exhausted = header.reconsume_times.unwrap_or(0) > max;
+        if exhausted || self.locks.any_held(now_ms, group) {
+            let dlq = self.dlq_topic(now_ms, group).map_err(|e| self.refused(&e))?;
+            draft.properties.remove(property::DELAY_TIME_LEVEL);
+            draft.queue_id = 0;
+            draft.topic = dlq;
+        }
+        Ok(())
+    }
+
+    /// A message with a delay level waits in the schedule topic.
+    pub(crate) fn redirect_delayed(&mut self, draft: &mut Draft) -> Result<(), Refused> {
+        let level = draft.properties.as_properties().get(property::DELAY_TIME_LEVEL);
+        let Some(level) = level.and_then(|level| level.parse::<i64>().ok()).filter(|level| *level > 0) else {
+            return Ok(());
+        };
+        let level = usize::try_from(level).unwrap_or(usize::MAX).min(self.config.delay_levels_ms.len());
+        draft.properties.set(property::DELAY_TIME_LEVEL, &level.to_string());
+        draft.properties.set(property::REAL_TOPIC, &draft.topic);
+        draft.properties.set(property::REAL_QUEUE_ID, &draft.queue_id.to_string());
+        names::SCHEDULE_TOPIC.clone_into(&mut draft.topic);
+        draft.queue_id = level.saturating_sub(1) as u32;
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        now_ms: i64,
+        conn: ConnId,
+        header: &SendMessage<'_>,
+        draft: &Draft,
+        body: &[u8],
+    ) -> Result<Appended, Refused> {
+        let message = NewMessage {
+            topic: &draft.topic,
+            queue_id: draft.queue_id,
+            flag: header.flag,
+            sys_flag: header.sys_flag,
+            born_ms: header.born_timestamp,
+            born_host: self.peer(conn),
+            reconsume_times: header.reconsume_times.unwrap_or(0),
+            prepared_transaction_offset: 0,
+            body,
+            properties: draft.properties.as_bytes(),
+        };
+        self.store.append(now_ms, &message).map_err(|e| self.refused(&e))
+    }
+
+    /// How a failed append is told to the client.
+    pub(crate) fn refused(&self, error: &AppendError) -> Refused {
+        match error {
+            AppendError::BodyTooLarge(..) | AppendError::PropertiesTooLarge(..) => self.too_large(),
+            AppendError::Backlog(_) => {
+                Refused(ResponseCode::SYSTEM_BUSY, format!("[BACKLOG]broker busy: {error}"))
+            }
+            AppendError::DiskFull(_) => {
+                Refused(ResponseCode::SERVICE_NOT_AVAILABLE, format!("service not available now: {error}"))
+            }
+            AppendError::Fenced(_) => Refused(ResponseCode::SERVICE_NOT_AVAILABLE, error.to_string()),
+        }
+    }
+
+    fn too_large(&self) -> Refused {
+        let remark = format!(
+            "the message is illegal, maybe msg body or properties length not matched. msg body length limit {}B, msg properties length limit 32KB.",
+            self.config.message_bytes_max
+        );
+        Refused(ResponseCode::MESSAGE_ILLEGAL, remark)
+    }
+
+    fn sent_answer(
+        &self,
+        request: &Command,
+        appended: &[Appended],
+        queue_id: u32,
+        unique_id: Option<&str>,
+    ) -> Command {
+        let ids = appended
+            .iter()
+            .map(|a| MessageId { host: self.config.host, position: a.position }.to_string())
+            .collect::<Vec<_>>()
+            .join(",");
+        let header = SendMessageResponse {
+            msg_id: &ids,
+            queue_id: queue_id as i32,
+            queue_offset: appended.first().map_or(0, |first| first.queue_offset as i64),
+            transaction_id: unique_id,
+            ..Default::default()
+        };
+        self.with_region(request.respond(ResponseCode::SUCCESS).with_header(&header))
+    }
+
+    fn with_region(&self, mut answer: Command) -> Command {
+        answer.fields.push(property::MSG_REGION, &self.config.region);
+        answer.fields.push(property::TRACE_SWITCH, if self.config.trace_on { "true" } else { "false" });
+        answer
+    }
+}
+
+/// Kinds of messages that this version cannot keep its promise for are refused, not stored as something else.
+fn refuse_unsupported(sent: &str) -> Result<(), Refused> {
+    let sent = Properties(sent.as_bytes());
+    let timer = [property::TIMER_DELIVER_MS, property::TIMER_DELAY_MS, property::TIMER_DELAY_SEC];
+    if timer.into_iter().any(|name| sent.get(name).is_some()) {
+        let remark = "accurate timer message is not enabled, timerWheelEnable is false";
+        return Err(Refused(ResponseCode::SYSTEM_ERROR, remark.into()));
+    }
+    if sent.get(property::TRANSACTION_PREPARED) == Some("true") {
+        return Err(Refused(
+            ResponseCode::NO_PERMISSION,
+            "the broker sending transaction message is forbidden".into(),
+        ));
+    }
+    Ok(())
+}

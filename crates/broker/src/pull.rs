@@ -1,0 +1,274 @@
+//! Pulling messages (codes 11 and 361), with long polling.
+
+use crate::Broker;
+use crate::config::perm;
+use crate::effect::Effect;
+use crate::input::ConnId;
+use crate::pending::Pending;
+use crate::query::header_or_refuse;
+use crate::subscription;
+use kerolox_store::{Bounds, Filter, QueueRead, QueueReadOutcome, QueueSlice};
+use kerolox_wire::header::{PullMessage, PullMessageResponse};
+use kerolox_wire::sys_flag::pull as pull_flag;
+use kerolox_wire::{Command, RequestCode, ResponseCode};
+use std::sync::Arc;
+
+/// Bytes of messages in one answer: Apache's `MAX_PULL_MSG_SIZE` is 128 MiB, its transfer limit for messages in
+/// memory 256 KiB per 32 messages.
+const PULL_BYTES_MAX: u32 = 256 * 1024;
+/// Queue entries looked at for one answer: Apache's `maxFilterMessageSize` of 16,000 bytes is 800 entries.
+const PULL_SCAN_MAX: u32 = 800;
+/// Messages in one answer, whatever the client asks for.
+const PULL_COUNT_MAX: u32 = 4_096;
+/// Longest time that a pull is held.
+const HOLD_MS_MAX: i64 = 120_000;
+
+/// Why a pull was refused, for the client's log. Source: Apache's `ForbiddenType`.
+mod forbidden {
+    pub(super) const BROKER: i32 = 1;
+    pub(super) const GROUP: i32 = 2;
+    pub(super) const TOPIC: i32 = 3;
+    pub(super) const BROADCASTING: i32 = 4;
+}
+
+/// An admitted pull.
+#[derive(Clone)]
+pub(crate) struct PullRequest {
+    pub(crate) conn: ConnId,
+    /// The empty response that the answer is made from: carries opaque and encoding.
+    pub(crate) response: Command,
+    pub(crate) topic: Arc<str>,
+    pub(crate) queue_id: u32,
+    /// As asked for; may be negative.
+    offset: i64,
+    count_max: u32,
+    bytes_max: u32,
+    filter: Option<Arc<dyn Filter>>,
+    topic_sys_flag: i32,
+    group_sys_flag: i32,
+    suggest_broker_id: i64,
+    /// When the answer "nothing" is due; no holding if that has passed.
+    pub(crate) hold_until_ms: i64,
+}
+
+impl PullRequest {
+    pub(crate) fn wants(&self, tag_code: i64) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.tag(tag_code))
+    }
+}
+
+/// A refusal: code, remark, and why by Apache's numbering.
+struct Refusal(ResponseCode, String, Option<i32>);
+
+impl Broker {
+    pub(crate) fn pull(&mut self, now_ms: i64, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let header: PullMessage<'_> = header_or_refuse!(self, conn, request, out);
+        if self.state.groups.get(header.consumer_group).is_none() {
+            self.auto_create_group(header.consumer_group);
+        }
+        match self.admit_pull(now_ms, conn, request, &header) {
+            Ok(pull) => {
+                if header.sys_flag & pull_flag::COMMIT_OFFSET != 0 && header.commit_offset >= 0 {
+                    let offset = header.commit_offset as u64;
+                    self.state.offsets.set_lazily(
+                        now_ms,
+                        header.consumer_group,
+                        header.topic,
+                        pull.queue_id,
+                        offset,
+                    );
+                }
+                self.serve_pull(now_ms, pull, out);
+            }
+            Err(Refusal(code, remark, forbidden_type)) => {
+                let header = PullMessageResponse { forbidden_type, ..Default::default() };
+                self.reply(conn, request, request.refuse(code, remark).with_header(&header), out);
+            }
+        }
+    }
+
+    fn admit_pull(
+        &self,
+        now_ms: i64,
+        conn: ConnId,
+        request: &Command,
+        header: &PullMessage<'_>,
+    ) -> Result<PullRequest, Refusal> {
+        let host = self.config.host.ip();
+        if !perm::readable(self.config.permission) {
+            let remark = format!("the broker[{host}] pulling message is forbidden");
+            return Err(Refusal(ResponseCode::NO_PERMISSION, remark, Some(forbidden::BROKER)));
+        }
+        if request.code == i32::from(RequestCode::LITE_PULL_MESSAGE) && !self.config.lite_pull {
+            let remark = format!("the broker[{host}] for lite pull consumer is forbidden");
+            return Err(Refusal(ResponseCode::NO_PERMISSION, remark, Some(forbidden::BROKER)));
+        }
+        let group = header.consumer_group;
+        let Some(group_config) = self.state.groups.get(group).filter(|_| !group.is_empty()) else {
+            let remark = format!("subscription group [{group}] does not exist, {}", crate::FAQ);
+            return Err(Refusal(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark, None));
+        };
+        if !group_config.consume_enable {
+            let remark = format!("subscription group no permission, {group}");
+            return Err(Refusal(ResponseCode::NO_PERMISSION, remark, Some(forbidden::GROUP)));
+        }
+        let Some((topic, topic_config)) = self.state.topics.get_shared(header.topic) else {
+            let remark = format!("topic[{}] not exist, apply first please! {}", header.topic, crate::FAQ);
+            return Err(Refusal(ResponseCode::TOPIC_NOT_EXIST, remark, None));
+        };
+        if !perm::readable(topic_config.perm) {
+            let remark = format!("the topic[{topic}] pulling message is forbidden");
+            return Err(Refusal(ResponseCode::NO_PERMISSION, remark, Some(forbidden::TOPIC)));
+        }
+        if header.queue_id < 0 || header.queue_id >= topic_config.read_queue_nums {
+            let peer = self.peer_text(conn);
+            let remark = format!(
+                "queueId[{}] is illegal, topic:[{topic}] topicConfig.readQueueNums:[{}] consumer:[{peer}]",
+                header.queue_id, topic_config.read_queue_nums
+            );
+            return Err(Refusal(ResponseCode::INVALID_PARAMETER, remark, None));
+        }
+        let filter = self.pull_filter(header, group_config.consume_broadcast_enable)?;
+        let hold_ms = match header.sys_flag & pull_flag::SUSPEND != 0 {
+            true if self.config.long_polling => header.suspend_timeout_millis.clamp(0, HOLD_MS_MAX),
+            true => self.config.short_polling_ms,
+            false => -1,
+        };
+        Ok(PullRequest {
+            conn,
+            response: request.respond(ResponseCode::SUCCESS),
+            topic: Arc::clone(topic),
+            queue_id: header.queue_id as u32,
+            offset: header.queue_offset,
+            count_max: (header.max_msg_nums.max(1) as u32).min(PULL_COUNT_MAX),
+            bytes_max: header.max_msg_bytes.map_or(PULL_BYTES_MAX, |n| (n.max(1) as u32).min(PULL_BYTES_MAX)),
+            filter,
+            topic_sys_flag: topic_config.topic_sys_flag,
+            group_sys_flag: group_config.group_sys_flag,
+            suggest_broker_id: group_config.broker_id,
+            hold_until_ms: now_ms + hold_ms,
+        })
+    }
+
+    /// The filter of the subscription that the pull carries, or of the one that the group's heartbeats announced.
+    fn pull_filter(
+        &self,
+        header: &PullMessage<'_>,
+        broadcast_enable: bool,
+    ) -> Result<Option<Arc<dyn Filter>>, Refusal> {
+        let refuse = |code, remark: String| Refusal(code, remark, None);
+        let by_tag = |kind: Option<&str>| kind.is_none_or(|kind| kind.is_empty() || kind == "TAG");
+        let unsupported = |kind: &str| {
+            refuse(
+                ResponseCode::SYSTEM_ERROR,
+                format!("The broker does not support consumer to filter message by {kind}"),
+            )
+        };
+        if header.sys_flag & pull_flag::SUBSCRIPTION != 0 {
+            if !by_tag(header.expression_type) {
+                return Err(unsupported(header.expression_type.unwrap_or_default()));
+            }
+            return subscription::tag_filter(header.subscription).map_err(|_| {
+                refuse(
+                    ResponseCode::SUBSCRIPTION_PARSE_FAILED,
+                    "parse the consumer's subscription failed".into(),
+                )
+            });
+        }
+        let missing = |what: &str| {
+            refuse(
+                ResponseCode::SUBSCRIPTION_NOT_EXIST,
+                format!("the consumer's {what} not exist{}", crate::FAQ),
+            )
+        };
+        let group =
+            self.clients.consumer_group(header.consumer_group).ok_or_else(|| missing("group info"))?;
+        if !broadcast_enable && group.is_broadcasting() {
+            let remark =
+                format!("the consumer group[{}] can not consume by broadcast way", header.consumer_group);
+            return Err(Refusal(ResponseCode::NO_PERMISSION, remark, Some(forbidden::BROADCASTING)));
+        }
+        let known = group.subscriptions.get(header.topic).ok_or_else(|| missing("subscription"))?;
+        if !by_tag(Some(&*known.expression_type)) {
+            return Err(unsupported(&known.expression_type));
+        }
+        if known.sub_version < header.sub_version {
+            // The heartbeat with the newer subscription is late or lost. Apache refuses (SUBSCRIPTION_NOT_LATEST), which
+            // stalls the consumer until the next heartbeat. Unfiltered is right too: clients check tags themselves.
+            return Ok(None);
+        }
+        Ok(subscription::code_filter(known.code_set.iter().map(|code| i64::from(*code))))
+    }
+
+    /// Answers a pull from memory, parks it, or has it read from disk.
+    pub(crate) fn serve_pull(&mut self, now_ms: i64, pull: PullRequest, out: &mut Vec<Effect>) {
+        let bounds = self.bounds(&pull.topic, pull.queue_id);
+        if bounds.max == 0 && pull.offset != 0 {
+            return self.pull_moved(&pull, "NO_MESSAGE_IN_QUEUE", 0, bounds, out);
+        }
+        let Some(from) = u64::try_from(pull.offset).ok().filter(|from| *from >= bounds.min) else {
+            return self.pull_moved(&pull, "OFFSET_TOO_SMALL", bounds.min, bounds, out);
+        };
+        if from > bounds.max {
+            return self.pull_moved(&pull, "OFFSET_OVERFLOW_BADLY", bounds.max, bounds, out);
+        }
+        if from == bounds.max {
+            return self.hold_pull(now_ms, pull, bounds, out);
+        }
+        let read = QueueRead {
+            topic: Arc::clone(&pull.topic),
+            queue_id: pull.queue_id,
+            from,
+            count_max: pull.count_max,
+            bytes_max: pull.bytes_max,
+            scan_max: PULL_SCAN_MAX.max(pull.count_max),
+            filter: pull.filter.clone(),
+        };
+        match self.store.read_queue(read) {
+            QueueReadOutcome::Done(slice) => self.pull_read(pull, slice, out),
+            QueueReadOutcome::Cold(plan) => self.start_read(plan, Pending::Pull(pull), out),
+        }
+    }
+
+    /// The messages for a pull were read.
+    pub(crate) fn pull_read(&mut self, pull: PullRequest, slice: QueueSlice, out: &mut Vec<Effect>) {
+        let bounds = self.bounds(&pull.topic, pull.queue_id);
+        let found = slice.count > 0;
+        self.counters.pulled += u64::from(slice.count);
+        self.counters.damaged += slice.damaged.len() as u64;
+        let (code, remark) = match found {
+            true => (ResponseCode::SUCCESS, "FOUND"),
+            false => (ResponseCode::PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE"),
+        };
+        let answer = pull_answer(&pull, code, remark, slice.next_offset, bounds).with_body(slice.records);
+        out.push(Effect::Send { conn: pull.conn, command: answer });
+    }
+
+    fn pull_moved(&self, pull: &PullRequest, status: &str, to: u64, bounds: Bounds, out: &mut Vec<Effect>) {
+        let answer = pull_answer(pull, ResponseCode::PULL_OFFSET_MOVED, status, to, bounds);
+        out.push(Effect::Send { conn: pull.conn, command: answer });
+    }
+
+    fn hold_pull(&mut self, now_ms: i64, pull: PullRequest, bounds: Bounds, out: &mut Vec<Effect>) {
+        let room = self.holds.len() < self.config.limits.parked_max;
+        if pull.hold_until_ms > now_ms && room && !self.draining {
+            return self.holds.park(pull);
+        }
+        let status = if bounds.max == 0 { "NO_MESSAGE_IN_QUEUE" } else { "OFFSET_OVERFLOW_ONE" };
+        let answer = pull_answer(&pull, ResponseCode::PULL_NOT_FOUND, status, bounds.max, bounds);
+        out.push(Effect::Send { conn: pull.conn, command: answer });
+    }
+}
+
+fn pull_answer(pull: &PullRequest, code: ResponseCode, status: &str, next: u64, bounds: Bounds) -> Command {
+    let header = PullMessageResponse {
+        suggest_which_broker_id: pull.suggest_broker_id,
+        next_begin_offset: next as i64,
+        min_offset: bounds.min as i64,
+        max_offset: bounds.max as i64,
+        topic_sys_flag: Some(pull.topic_sys_flag),
+        group_sys_flag: Some(pull.group_sys_flag),
+        ..Default::default()
+    };
+    Command { code: code.into(), ..pull.response.clone() }.with_remark(status).with_header(&header)
+}

@@ -1,0 +1,183 @@
+//! Messages that a consumer could not process: sent back (code 36), delivered again later, and in the end kept in the
+//! group's dead-letter topic. Source of the rules: `AbstractSendMessageProcessor.consumerSendMsgBack`.
+
+use crate::Broker;
+use crate::config::perm;
+use crate::effect::Effect;
+use crate::input::ConnId;
+use crate::pending::Pending;
+use crate::produce::{DLQ_QUEUES, Draft, Refused};
+use crate::topics;
+use bytes::Bytes;
+use kerolox_store::{AppendError, NewMessage};
+use kerolox_wire::header::ConsumerSendMsgBack;
+use kerolox_wire::properties::{PropertiesBuf, name as property};
+use kerolox_wire::record::RecordView;
+use kerolox_wire::{Command, ResponseCode};
+
+/// An admitted send-back, while its original is read.
+pub(crate) struct SendBack {
+    pub(crate) conn: ConnId,
+    pub(crate) request: Command,
+    group: String,
+    position: i64,
+    delay_level: i32,
+    max_reconsume_times: i32,
+}
+
+impl Broker {
+    pub(crate) fn send_back(&mut self, now_ms: i64, conn: ConnId, request: Command, out: &mut Vec<Effect>) {
+        match self.admit_send_back(now_ms, conn, &request) {
+            Ok(Some(back)) => match u64::try_from(back.position) {
+                Ok(position) => {
+                    let plan = self.store.plan_records(vec![position]);
+                    self.start_read(plan, Pending::SendBack(back), out);
+                }
+                Err(_) => self.send_back_read(now_ms, back, None, out),
+            },
+            Ok(None) => self.reply(conn, &request, request.respond(ResponseCode::SUCCESS), out),
+            Err(Refused(code, remark)) => self.reply(conn, &request, request.refuse(code, remark), out),
+        }
+    }
+
+    fn admit_send_back(
+        &mut self,
+        now_ms: i64,
+        conn: ConnId,
+        request: &Command,
+    ) -> Result<Option<SendBack>, Refused> {
+        let header: ConsumerSendMsgBack<'_> =
+            request.header().map_err(|e| Refused(ResponseCode::SYSTEM_ERROR, e.to_string()))?;
+        self.refuse_if_draining()?;
+        let group = header.group;
+        if self.state.groups.get(group).is_none() {
+            self.auto_create_group(group);
+        }
+        let Some(config) = self.state.groups.get(group) else {
+            let remark = format!("subscription group not exist, {group} {}", crate::FAQ);
+            return Err(Refused(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+        };
+        if !perm::writable(self.config.permission) {
+            let remark = format!("the broker[{}] sending message is forbidden", self.config.host.ip());
+            return Err(Refused(ResponseCode::NO_PERMISSION, remark));
+        }
+        if config.retry_queue_nums <= 0 {
+            return Ok(None);
+        }
+        let max_reconsume_times = header.max_reconsume_times.unwrap_or(config.retry_max_times);
+        let retry = self.retry_topic(now_ms, group).map_err(|e| self.refused(&e))?;
+        if self.state.topics.get(&retry).is_some_and(|topic| !perm::writable(topic.perm)) {
+            let remark = format!("the topic[{retry}] sending message is forbidden");
+            return Err(Refused(ResponseCode::NO_PERMISSION, remark));
+        }
+        Ok(Some(SendBack {
+            conn,
+            request: request.clone(),
+            group: group.to_owned(),
+            position: header.offset,
+            delay_level: header.delay_level,
+            max_reconsume_times,
+        }))
+    }
+
+    /// The original was read: append it again, to the retry topic by way of a delay level, or to the dead-letter topic.
+    pub(crate) fn send_back_read(
+        &mut self,
+        now_ms: i64,
+        back: SendBack,
+        original: Option<Bytes>,
+        out: &mut Vec<Effect>,
+    ) {
+        let outcome = match &original {
+            Some(bytes) => self.append_back(now_ms, &back, bytes),
+            None => {
+                let remark = format!("look message by offset failed, {}", back.position);
+                Err(Refused(ResponseCode::SYSTEM_ERROR, remark))
+            }
+        };
+        match outcome {
+            Ok(end) => {
+                let answer = back.request.respond(ResponseCode::SUCCESS);
+                if !back.request.is_oneway() {
+                    self.acks.wait(end, back.conn, answer);
+                }
+            }
+            Err(Refused(code, remark)) => {
+                self.reply(back.conn, &back.request, back.request.refuse(code, remark), out);
+            }
+        }
+    }
+
+    fn append_back(&mut self, now_ms: i64, back: &SendBack, original: &[u8]) -> Result<u64, Refused> {
+        let original = RecordView::parse(original).map_err(|e| {
+            Refused(ResponseCode::SYSTEM_ERROR, format!("look message by offset failed, {e}"))
+        })?;
+        let mut properties = PropertiesBuf::from(original.properties().0);
+        if original.properties().get(property::RETRY_TOPIC).is_none() {
+            properties.set(property::RETRY_TOPIC, original.topic);
+        }
+        if original.properties().get(property::ORIGIN_MESSAGE_ID).is_none_or(|id| id.trim().is_empty()) {
+            properties.set(property::ORIGIN_MESSAGE_ID, &original.message_id().to_string());
+        }
+        let exhausted = original.reconsume_times >= back.max_reconsume_times || back.delay_level < 0;
+        properties.remove(property::DELAY_TIME_LEVEL);
+        let topic = match exhausted {
+            true => self.dlq_topic(now_ms, &back.group),
+            false => self.retry_topic(now_ms, &back.group),
+        }
+        .map_err(|e| self.refused(&e))?;
+        let queues = self.state.topics.get(&topic).map_or(1, |topic| topic.write_queue_nums);
+        let mut draft = Draft { queue_id: self.any_queue(queues), topic, properties };
+        if !exhausted {
+            let level = match back.delay_level {
+                0 => 3 + original.reconsume_times,
+                level => level,
+            };
+            draft.properties.set(property::DELAY_TIME_LEVEL, &level.to_string());
+            self.redirect_delayed(&mut draft)?;
+        }
+        self.append_again(now_ms, &original, &draft, original.reconsume_times + 1)
+            .map_err(|e| self.refused(&e))
+    }
+
+    /// Appends a message that is in the log already to another topic; where the copy ends.
+    pub(crate) fn append_again(
+        &mut self,
+        now_ms: i64,
+        original: &RecordView<'_>,
+        draft: &Draft,
+        reconsume_times: i32,
+    ) -> Result<u64, AppendError> {
+        let message = NewMessage {
+            topic: &draft.topic,
+            queue_id: draft.queue_id,
+            flag: original.flag,
+            sys_flag: original.sys_flag,
+            born_ms: original.born_ms,
+            born_host: original.born_host,
+            reconsume_times,
+            prepared_transaction_offset: 0,
+            body: original.body,
+            properties: draft.properties.as_bytes(),
+        };
+        self.store.append(now_ms, &message).map(|appended| appended.end)
+    }
+
+    /// The group's retry topic, created if need be.
+    pub(crate) fn retry_topic(&mut self, now_ms: i64, group: &str) -> Result<String, AppendError> {
+        let queues = self.state.groups.get(group).map_or(1, |config| config.retry_queue_nums);
+        self.ensure_topic(now_ms, kerolox_wire::names::retry_topic(group), queues)
+    }
+
+    /// The group's dead-letter topic, created if need be.
+    pub(crate) fn dlq_topic(&mut self, now_ms: i64, group: &str) -> Result<String, AppendError> {
+        self.ensure_topic(now_ms, kerolox_wire::names::dlq_topic(group), DLQ_QUEUES)
+    }
+
+    fn ensure_topic(&mut self, now_ms: i64, name: String, queues: i32) -> Result<String, AppendError> {
+        if self.state.topics.get(&name).is_none() {
+            self.put_topic(now_ms, topics::new(&name, queues, perm::READ | perm::WRITE))?;
+        }
+        Ok(name)
+    }
+}

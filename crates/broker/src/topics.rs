@@ -1,0 +1,158 @@
+//! Topics and their settings.
+
+use crate::config::{BrokerConfig, perm};
+use kerolox_wire::body::TopicConfig;
+use kerolox_wire::names;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+
+/// Version of the topic table as name servers compare it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct DataVersion {
+    pub(crate) timestamp_ms: i64,
+    pub(crate) counter: i64,
+}
+
+/// All topics. System topics come from the settings, not from the log; see [`Topics::system`].
+#[derive(Default)]
+pub(crate) struct Topics {
+    table: HashMap<Arc<str>, Topic, BuildHasherDefault<DefaultHasher>>,
+    version: DataVersion,
+}
+
+/// A topic and whether the broker made it by itself, out of its settings.
+pub(crate) struct Topic {
+    pub(crate) config: TopicConfig,
+    pub(crate) system: bool,
+}
+
+/// Why a topic could not be created.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CreateError {
+    NoDefaultTopic,
+    NotInheritable,
+    TooMany(usize),
+}
+
+impl Topics {
+    pub(crate) fn get(&self, name: &str) -> Option<&TopicConfig> {
+        self.table.get(name).map(|topic| &topic.config)
+    }
+
+    /// The topic with its shared name.
+    pub(crate) fn get_shared(&self, name: &str) -> Option<(&Arc<str>, &TopicConfig)> {
+        self.table.get_key_value(name).map(|(name, topic)| (name, &topic.config))
+    }
+
+    pub(crate) fn is_system(&self, name: &str) -> bool {
+        names::is_system_topic(name) || self.table.get(name).is_some_and(|topic| topic.system)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Adds or replaces a topic.
+    pub(crate) fn put(&mut self, now_ms: i64, config: TopicConfig) {
+        let system = self.table.get(&*config.topic_name).is_some_and(|topic| topic.system);
+        self.table.insert(Arc::from(&*config.topic_name), Topic { config, system });
+        self.changed(now_ms);
+    }
+
+    fn changed(&mut self, now_ms: i64) {
+        self.version = DataVersion { timestamp_ms: now_ms, counter: self.version.counter + 1 };
+    }
+
+    pub(crate) fn version(&self) -> DataVersion {
+        self.version
+    }
+
+    /// All topics by name.
+    pub(crate) fn sorted(&self) -> Vec<(&Arc<str>, &Topic)> {
+        let mut all: Vec<_> = self.table.iter().collect();
+        all.sort_unstable_by_key(|(name, _)| *name);
+        all
+    }
+
+    /// What a first send to an unknown topic creates: as many queues as the client asks for and the default topic
+    /// has, with the default topic's permissions. Source: `TopicConfigManager.createTopicInSendMessageMethod`.
+    pub(crate) fn derive(
+        &self,
+        name: &str,
+        default_topic: &str,
+        client_queues: i32,
+        topics_max: usize,
+    ) -> Result<TopicConfig, CreateError> {
+        let default = self.get(default_topic).ok_or(CreateError::NoDefaultTopic)?;
+        if default.perm & perm::INHERIT == 0 {
+            return Err(CreateError::NotInheritable);
+        }
+        if self.len() >= topics_max {
+            return Err(CreateError::TooMany(topics_max));
+        }
+        let queues = client_queues.min(default.write_queue_nums).max(0);
+        Ok(TopicConfig {
+            topic_filter_type: default.topic_filter_type.clone(),
+            ..new(name, queues, default.perm & !perm::INHERIT)
+        })
+    }
+
+    /// Adds the topics that every broker has, with the settings' queue numbers and permissions. Source:
+    /// `TopicConfigManager.init`.
+    pub(crate) fn add_system(&mut self, now_ms: i64, config: &BrokerConfig) {
+        let rw = perm::READ | perm::WRITE;
+        let named = |usable| perm::INHERIT | if usable { rw } else { 0 };
+        let default_queues = config.default_queues as i32;
+        let mut system = vec![
+            new(names::SELF_TEST_TOPIC, 1, rw),
+            new(names::BENCHMARK_TOPIC, 1024, rw),
+            new(&config.cluster, 16, named(config.cluster_topic)),
+            new(&config.name, 1, named(config.broker_topic)),
+            new(names::OFFSET_MOVED_TOPIC, 1, rw),
+            new(names::SCHEDULE_TOPIC, config.delay_levels_ms.len().max(18) as i32, rw),
+            new(names::TRANS_HALF_TOPIC, 1, rw),
+            new(names::TRANS_OP_HALF_TOPIC, 1, rw),
+        ];
+        if config.auto_create_topic {
+            system.push(new(names::AUTO_CREATE_TOPIC, default_queues, named(true)));
+        }
+        if let Some(trace) = &config.trace_topic {
+            system.push(new(trace, 1, rw));
+        }
+        for config in system {
+            self.table.insert(Arc::from(&*config.topic_name), Topic { config, system: true });
+        }
+        self.changed(now_ms);
+    }
+}
+
+/// A topic of `queues` queues for reading and writing, otherwise with Apache's defaults.
+pub(crate) fn new(name: &str, queues: i32, perm: i32) -> TopicConfig {
+    TopicConfig {
+        topic_name: name.to_owned(),
+        read_queue_nums: queues,
+        write_queue_nums: queues,
+        perm,
+        topic_filter_type: "SINGLE_TAG".into(),
+        topic_sys_flag: 0,
+        order: false,
+        attributes: Default::default(),
+    }
+}
+
+/// As Apache prints a topic in its refusals.
+pub(crate) fn text(config: &TopicConfig) -> String {
+    let attributes: Vec<_> = config.attributes.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    format!(
+        "TopicConfig [topicName={}, readQueueNums={}, writeQueueNums={}, perm={}, topicFilterType={}, topicSysFlag={}, order={}, attributes={{{}}}]",
+        config.topic_name,
+        config.read_queue_nums,
+        config.write_queue_nums,
+        perm::text(config.perm),
+        config.topic_filter_type,
+        config.topic_sys_flag,
+        config.order,
+        attributes.join(", "),
+    )
+}
