@@ -39,6 +39,11 @@ impl Delay {
         Self { topic: Arc::from(names::SCHEDULE_TOPIC), levels: vec![Level::Due(now_ms); levels] }
     }
 
+    /// The schedule topic's shared name.
+    pub(crate) fn topic(&self) -> Arc<str> {
+        Arc::clone(&self.topic)
+    }
+
     pub(crate) fn wake_ms(&self) -> Option<i64> {
         let due = |level: &Level| match level {
             Level::Due(at) => Some(*at),
@@ -155,7 +160,7 @@ impl Broker {
             return Ok(());
         };
         let mut draft =
-            Draft { topic: topic.to_owned(), queue_id, properties: PropertiesBuf::from(properties.0) };
+            Draft { topic: Arc::from(topic), queue_id, properties: PropertiesBuf::from(properties.0) };
         for gone in [property::DELAY_TIME_LEVEL, property::TIMER_DELIVER_MS, property::TIMER_DELAY_SEC] {
             draft.properties.remove(gone);
         }

@@ -14,6 +14,7 @@ use kerolox_wire::names;
 use kerolox_wire::properties::{Properties, PropertiesBuf, name as property};
 use kerolox_wire::record::{PROPERTIES_BYTES_MAX, batch};
 use kerolox_wire::{Command, RequestCode, ResponseCode};
+use std::sync::Arc;
 
 const UNIQ_KEY: &str = property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX;
 /// Messages in one batch at most: 4 MiB of the smallest ones would be far more.
@@ -25,9 +26,15 @@ pub(crate) const DLQ_QUEUES: i32 = 1;
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) ResponseCode, pub(crate) String);
 
+/// Where an admitted send goes.
+struct Target {
+    topic: Arc<str>,
+    write_queues: i32,
+}
+
 /// A message on its way into the log: where to, and the encoded properties.
 pub(crate) struct Draft {
-    pub(crate) topic: String,
+    pub(crate) topic: Arc<str>,
     pub(crate) queue_id: u32,
     pub(crate) properties: PropertiesBuf,
 }
@@ -62,12 +69,12 @@ impl Broker {
         request: &Command,
         header: &SendMessage<'_>,
     ) -> Result<(u64, Command), Refused> {
-        let topic = self.admit_send(now_ms, conn, header)?;
-        let queue_id = self.choose_queue(header.queue_id, &topic);
+        let target = self.admit_send(now_ms, conn, header)?;
+        let queue_id = self.choose_queue(header.queue_id, target.write_queues);
         let sent = header.properties.unwrap_or_default();
         let unique_key = self.unique_key(now_ms, sent);
         let mut draft = Draft {
-            topic: topic.topic_name.clone(),
+            topic: Arc::clone(&target.topic),
             queue_id,
             properties: self.stored_properties(sent.as_bytes(), unique_key.as_deref()),
         };
@@ -87,13 +94,13 @@ impl Broker {
         request: &Command,
         header: &SendMessage<'_>,
     ) -> Result<(u64, Command), Refused> {
-        let topic = self.admit_send(now_ms, conn, header)?;
-        if topic.topic_name.len() > i8::MAX as usize {
-            let remark = format!("message topic length over {} bytes: {}", i8::MAX, topic.topic_name.len());
+        let target = self.admit_send(now_ms, conn, header)?;
+        if target.topic.len() > i8::MAX as usize {
+            let remark = format!("message topic length over {} bytes: {}", i8::MAX, target.topic.len());
             return Err(Refused(ResponseCode::MESSAGE_ILLEGAL, remark));
         }
-        if topic.topic_name.starts_with(names::RETRY_PREFIX) {
-            let remark = format!("batch request does not support retry group {}", topic.topic_name);
+        if target.topic.starts_with(names::RETRY_PREFIX) {
+            let remark = format!("batch request does not support retry group {}", target.topic);
             return Err(Refused(ResponseCode::MESSAGE_ILLEGAL, remark));
         }
         let illegal = |why: String| Refused(ResponseCode::MESSAGE_ILLEGAL, why);
@@ -108,11 +115,11 @@ impl Broker {
         if messages.is_empty() || messages.len() > BATCH_COUNT_MAX {
             return Err(illegal(format!("a batch has 1 to {BATCH_COUNT_MAX} messages")));
         }
-        let queue_id = self.choose_queue(header.queue_id, &topic);
+        let queue_id = self.choose_queue(header.queue_id, target.write_queues);
         let drafts: Vec<Draft> = messages
             .iter()
             .map(|message| Draft {
-                topic: topic.topic_name.clone(),
+                topic: Arc::clone(&target.topic),
                 queue_id,
                 properties: self.stored_properties(message.properties, None),
             })
@@ -133,12 +140,7 @@ impl Broker {
     }
 
     /// Checks that hold for every send; the topic, created if that is allowed.
-    fn admit_send(
-        &mut self,
-        now_ms: i64,
-        conn: ConnId,
-        header: &SendMessage<'_>,
-    ) -> Result<TopicConfig, Refused> {
+    fn admit_send(&mut self, now_ms: i64, conn: ConnId, header: &SendMessage<'_>) -> Result<Target, Refused> {
         self.refuse_if_draining()?;
         let name = header.topic;
         if !perm::writable(self.config.permission) {
@@ -150,21 +152,22 @@ impl Broker {
             let remark = format!("Sending message to topic[{name}] is forbidden.");
             return Err(Refused(ResponseCode::NO_PERMISSION, remark));
         }
-        let topic = match self.state.topics.get(name) {
-            Some(topic) => topic.clone(),
-            None => self.auto_create(now_ms, name, header.default_topic, header.default_topic_queue_nums)?,
-        };
-        if header.queue_id >= topic.write_queue_nums.max(topic.read_queue_nums) || topic.write_queue_nums == 0
-        {
-            let remark = format!(
-                "request queueId[{}] is illegal, {} Producer: {}",
-                header.queue_id,
-                topics::text(&topic),
-                self.peer_text(conn)
-            );
-            return Err(Refused(ResponseCode::INVALID_PARAMETER, remark));
+        if self.state.topics.get(name).is_none() {
+            self.auto_create(now_ms, conn, name, header)?;
         }
-        Ok(topic)
+        let Some((topic, config)) = self.state.topics.get_shared(name) else {
+            return Err(not_exist(name));
+        };
+        if header.queue_id >= config.write_queue_nums.max(config.read_queue_nums) {
+            return Err(self.illegal_queue(conn, header.queue_id, config));
+        }
+        Ok(Target { topic: Arc::clone(topic), write_queues: config.write_queue_nums })
+    }
+
+    fn illegal_queue(&self, conn: ConnId, queue_id: i32, config: &TopicConfig) -> Refused {
+        let (config, peer) = (topics::text(config), self.peer_text(conn));
+        let remark = format!("request queueId[{queue_id}] is illegal, {config} Producer: {peer}");
+        Refused(ResponseCode::INVALID_PARAMETER, remark)
     }
 
     pub(crate) fn refuse_if_draining(&self) -> Result<(), Refused> {
@@ -180,35 +183,33 @@ impl Broker {
     fn auto_create(
         &mut self,
         now_ms: i64,
+        conn: ConnId,
         name: &str,
-        default_topic: &str,
-        client_queues: i32,
-    ) -> Result<TopicConfig, Refused> {
+        header: &SendMessage<'_>,
+    ) -> Result<(), Refused> {
         let max = self.config.limits.topics_max;
-        let derived = self.state.topics.derive(name, default_topic, client_queues, max);
-        let config = match derived {
-            // It would have no queue to send to. The check of the queue id says so; nothing is created.
-            Ok(config) if config.write_queue_nums == 0 => return Ok(config),
+        let queues = header.default_topic_queue_nums;
+        let config = match self.state.topics.derive(name, header.default_topic, queues, max) {
+            // It would have no queue to send to: nothing is created.
+            Ok(config) if config.write_queue_nums == 0 => {
+                return Err(self.illegal_queue(conn, header.queue_id, &config));
+            }
             Ok(config) => config,
             Err(CreateError::TooMany(max)) => {
                 let remark = format!("topic[{name}] was not created: the broker has {max} topics, its limit");
                 return Err(Refused(ResponseCode::SYSTEM_ERROR, remark));
             }
             Err(_) if name.starts_with(names::RETRY_PREFIX) => topics::new(name, 1, perm::READ | perm::WRITE),
-            Err(_) => {
-                let remark = format!("topic[{name}] not exist, apply first please!{}", crate::FAQ);
-                return Err(Refused(ResponseCode::TOPIC_NOT_EXIST, remark));
-            }
+            Err(_) => return Err(not_exist(name)),
         };
-        self.put_topic(now_ms, config.clone()).map_err(|e| self.refused(&e))?;
-        Ok(config)
+        self.put_topic(now_ms, config).map_err(|e| self.refused(&e))
     }
 
     /// A queue of the client's choice, or any where it left that open.
-    fn choose_queue(&mut self, wanted: i32, topic: &TopicConfig) -> u32 {
+    fn choose_queue(&mut self, wanted: i32, write_queues: i32) -> u32 {
         match u32::try_from(wanted) {
             Ok(queue_id) => queue_id,
-            Err(_) => self.any_queue(topic.write_queue_nums),
+            Err(_) => self.any_queue(write_queues),
         }
     }
 
@@ -266,7 +267,7 @@ impl Broker {
         draft.properties.set(property::DELAY_TIME_LEVEL, &level.to_string());
         draft.properties.set(property::REAL_TOPIC, &draft.topic);
         draft.properties.set(property::REAL_QUEUE_ID, &draft.queue_id.to_string());
-        names::SCHEDULE_TOPIC.clone_into(&mut draft.topic);
+        draft.topic = self.delay.topic();
         draft.queue_id = level.saturating_sub(1) as u32;
         Ok(())
     }
@@ -343,6 +344,11 @@ impl Broker {
         answer.fields.push(property::TRACE_SWITCH, if self.config.trace_on { "true" } else { "false" });
         answer
     }
+}
+
+fn not_exist(name: &str) -> Refused {
+    let remark = format!("topic[{name}] not exist, apply first please!{}", crate::FAQ);
+    Refused(ResponseCode::TOPIC_NOT_EXIST, remark)
 }
 
 /// Kinds of messages that this version cannot keep its promise for are refused, not stored as something else.

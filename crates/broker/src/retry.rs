@@ -14,6 +14,7 @@ use kerolox_wire::header::ConsumerSendMsgBack;
 use kerolox_wire::properties::{PropertiesBuf, name as property};
 use kerolox_wire::record::RecordView;
 use kerolox_wire::{Command, ResponseCode};
+use std::sync::Arc;
 
 /// An admitted send-back, while its original is read.
 pub(crate) struct SendBack {
@@ -164,20 +165,20 @@ impl Broker {
     }
 
     /// The group's retry topic, created if need be.
-    pub(crate) fn retry_topic(&mut self, now_ms: i64, group: &str) -> Result<String, AppendError> {
+    pub(crate) fn retry_topic(&mut self, now_ms: i64, group: &str) -> Result<Arc<str>, AppendError> {
         let queues = self.state.groups.get(group).map_or(1, |config| config.retry_queue_nums);
         self.ensure_topic(now_ms, kerolox_wire::names::retry_topic(group), queues)
     }
 
     /// The group's dead-letter topic, created if need be.
-    pub(crate) fn dlq_topic(&mut self, now_ms: i64, group: &str) -> Result<String, AppendError> {
+    pub(crate) fn dlq_topic(&mut self, now_ms: i64, group: &str) -> Result<Arc<str>, AppendError> {
         self.ensure_topic(now_ms, kerolox_wire::names::dlq_topic(group), DLQ_QUEUES)
     }
 
-    fn ensure_topic(&mut self, now_ms: i64, name: String, queues: i32) -> Result<String, AppendError> {
+    fn ensure_topic(&mut self, now_ms: i64, name: String, queues: i32) -> Result<Arc<str>, AppendError> {
         if self.state.topics.get(&name).is_none() {
             self.put_topic(now_ms, topics::new(&name, queues, perm::READ | perm::WRITE))?;
         }
-        Ok(name)
+        Ok(Arc::from(name))
     }
 }
