@@ -1,202 +1,401 @@
-//! The route table: which brokers there are, and which topics they have.
+//! Which broker has which queues of which topic, and which brokers live. Source: Apache's `RouteInfoManager`.
 
-use crate::BROKER_EXPIRY_MS;
-use crate::limits::{BROKERS_MAX, TOPICS_MAX};
-use kerolox_wire::body::{BrokerData, DataVersion, QueueData, TopicConfig};
+use crate::{BROKER_EXPIRY_MS, ConnId, Refusal, limits};
+use kerolox_wire::body::{
+    BrokerData, ClusterInfo, DataVersion, QueueData, RegisterBrokerBody, TopicConfig,
+    TopicConfigAndMappingSerializeWrapper, TopicQueueMappingInfo, TopicRouteData, perm,
+};
+use kerolox_wire::names;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A connection as the shell numbers them.
-pub type ConnId = u64;
-/// Values by namespace and key.
-pub type KvTable = BTreeMap<String, BTreeMap<String, String>>;
+/// The id of a master; replicas have higher ones.
+const MASTER_ID: i64 = 0;
+/// Topics of this prefix are there for brokers to find each other.
+const SYNC_MEMBER_PREFIX: &str = "SYNC_BROKER_MEMBER_";
+const UNIT: i32 = 1;
+const UNIT_SUB: i32 = 1 << 1;
 
-/// What a broker says of itself when it registers.
-pub(crate) struct Registration<'a> {
-    pub(crate) cluster: &'a str,
-    pub(crate) name: &'a str,
-    pub(crate) address: &'a str,
-    pub(crate) id: i64,
-    pub(crate) ha_address: &'a str,
-    pub(crate) expiry_ms: Option<i64>,
-    pub(crate) enable_acting_master: Option<bool>,
-    pub(crate) version: DataVersion,
-    pub(crate) topics: Vec<TopicConfig>,
+/// A broker process, whatever its name and id: it may change those.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BrokerKey {
+    cluster: String,
+    addr: String,
 }
 
-/// A registered broker process.
+impl BrokerKey {
+    pub(crate) fn new(cluster: &str, addr: &str) -> Self {
+        Self { cluster: cluster.to_owned(), addr: addr.to_owned() }
+    }
+}
+
+/// A broker process that is alive.
+#[derive(Debug)]
 struct Live {
-    name: String,
-    id: i64,
-    conn: ConnId,
-    updated_ms: i64,
-    expiry_ms: i64,
+    heard_ms: i64,
+    timeout_ms: i64,
     version: DataVersion,
-    ha_address: String,
+    conn: ConnId,
+    ha_addr: String,
 }
 
-/// Where a replica finds its master.
-#[derive(Default)]
+impl Live {
+    /// The last moment at which it counts as alive.
+    fn until_ms(&self) -> i64 {
+        self.heard_ms.saturating_add(self.timeout_ms)
+    }
+}
+
+/// What a broker says when it registers.
+pub(crate) struct Registration<'a> {
+    pub(crate) key: BrokerKey,
+    pub(crate) name: &'a str,
+    pub(crate) id: i64,
+    pub(crate) ha_addr: &'a str,
+    pub(crate) zone: Option<&'a str>,
+    pub(crate) timeout_ms: Option<i64>,
+    /// `None`: the broker is too old to know of acting masters.
+    pub(crate) acting_master: Option<bool>,
+    pub(crate) conn: ConnId,
+    pub(crate) delete_missing: bool,
+    pub(crate) body: RegisterBrokerBody,
+}
+
+/// What a replica is told of its master.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Master {
-    pub(crate) address: Option<String>,
-    pub(crate) ha_address: Option<String>,
+    pub(crate) addr: String,
+    pub(crate) ha_addr: String,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Routes {
-    /// By broker name.
-    pub(crate) brokers: BTreeMap<String, BrokerData>,
-    /// By cluster and address.
-    live: BTreeMap<(String, String), Live>,
-    /// By topic and broker name.
-    pub(crate) topics: BTreeMap<String, BTreeMap<String, QueueData>>,
+    /// By topic, then broker name. No inner map is empty.
+    topics: BTreeMap<String, BTreeMap<String, QueueData>>,
+    /// By broker name. Every one has an address.
+    brokers: BTreeMap<String, BrokerData>,
+    /// Broker names by cluster.
+    clusters: BTreeMap<String, BTreeSet<String>>,
+    live: BTreeMap<BrokerKey, Live>,
+    filter_servers: BTreeMap<BrokerKey, Vec<String>>,
+    /// Of static topics: by topic, then broker name.
+    mappings: BTreeMap<String, BTreeMap<String, TopicQueueMappingInfo>>,
 }
 
 impl Routes {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.live.is_empty()
-    }
+    /// Takes a broker in, or takes over what it says anew. A replica is told where its master is.
+    pub(crate) fn register(&mut self, now_ms: i64, r: Registration<'_>) -> Result<Option<Master>, Refusal> {
+        let wrapper = &r.body.topic_config_serialize_wrapper;
+        let others = self.brokers.get(r.name).map(|broker| &broker.broker_addrs);
+        let holder = others.and_then(|addrs| addrs.get(&r.id)).filter(|addr| **addr != r.key.addr);
+        let holder = holder.map(|addr| BrokerKey { cluster: r.key.cluster.clone(), addr: addr.clone() });
+        if let Some(holder) = holder.and_then(|key| self.live.get(&key))
+            && holder.version.state_version > wrapper.data_version.state_version
+        {
+            // Somebody newer has this id: the registration is taken for outdated and changes nothing.
+            self.live.remove(&r.key);
+            return Ok(None);
+        }
+        let known = others.is_some_and(|addrs| addrs.contains_key(&r.id));
+        if !known && wrapper.topic_config_table.len() == 1 {
+            // A single topic is a later addition, and of a broker that is not there (any more) not to be had.
+            return Err(Refusal::error("register broker failed"));
+        }
+        self.check_room(&r)?;
 
-    /// Takes a registration in.
-    pub(crate) fn register(
-        &mut self,
-        now_ms: i64,
-        conn: ConnId,
-        new: Registration<'_>,
-    ) -> Result<Master, String> {
-        let key = (new.cluster.to_owned(), new.address.to_owned());
-        if self.live.len() >= BROKERS_MAX && !self.live.contains_key(&key) {
-            return Err(format!("{BROKERS_MAX} brokers are registered, the limit"));
-        }
-        if let Some(data) = self.brokers.get(new.name).filter(|data| data.cluster != new.cluster) {
-            return Err(format!("broker name {} belongs to cluster {}", new.name, data.cluster));
-        }
-        if let Some(newer) = self.newer_holder(&new) {
-            return Err(format!(
-                "broker {} id {} is registered with newer state from {newer}",
-                new.name, new.id
-            ));
-        }
-        let data = self.brokers.entry(new.name.to_owned()).or_insert_with(|| BrokerData {
-            cluster: new.cluster.to_owned(),
-            broker_name: new.name.to_owned(),
-            ..BrokerData::default()
-        });
-        data.enable_acting_master = new.enable_acting_master.unwrap_or(false);
-        // A process that changed its role has one entry, under its new id.
-        data.broker_addrs.retain(|id, address| address != new.address || *id == new.id);
-        let first = data.broker_addrs.insert(new.id, new.address.to_owned()).is_none();
-        let lowest = data.broker_addrs.keys().next() == Some(&new.id);
-        let acting = lowest && new.id != 0 && new.enable_acting_master.is_some();
-        let read_only = acting && data.enable_acting_master;
-        let changed = self.live.get(&key).is_none_or(|live| live.version != new.version);
-        if (first || changed) && (new.id == 0 || acting) {
-            self.put_topics(new.name, &new.topics, read_only)?;
-        }
-        let live = Live {
-            name: new.name.to_owned(),
-            id: new.id,
-            conn,
-            updated_ms: now_ms,
-            expiry_ms: new.expiry_ms.filter(|ms| *ms > 0).unwrap_or(BROKER_EXPIRY_MS),
-            version: new.version,
-            ha_address: new.ha_address.to_owned(),
-        };
-        self.live.insert(key, live);
-        Ok(self.master_of(new.cluster, new.name, new.id))
-    }
-
-    /// The address of a live process that has the same broker id and a higher state version, if there is one.
-    fn newer_holder(&self, new: &Registration<'_>) -> Option<String> {
-        let address = self.brokers.get(new.name)?.broker_addrs.get(&new.id).filter(|a| *a != new.address)?;
-        let live = self.live.get(&(new.cluster.to_owned(), address.clone()))?;
-        (live.version.state_version > new.version.state_version).then(|| address.clone())
-    }
-
-    fn put_topics(&mut self, broker: &str, topics: &[TopicConfig], read_only: bool) -> Result<(), String> {
-        for topic in topics {
-            if self.topics.len() >= TOPICS_MAX && !self.topics.contains_key(&topic.topic_name) {
-                return Err(format!("{TOPICS_MAX} topics are registered, the limit"));
+        let is_new = self.put_address(&r);
+        let lowest = self.brokers.get(r.name).and_then(|broker| broker.broker_addrs.keys().min().copied());
+        let is_prime_replica = r.acting_master.is_some() && r.id != MASTER_ID && Some(r.id) == lowest;
+        let changed = is_new || self.live.get(&r.key).is_none_or(|live| live.version != wrapper.data_version);
+        if r.id == MASTER_ID || is_prime_replica {
+            if r.delete_missing && wrapper.topic_queue_mapping_info_map.is_empty() {
+                self.drop_missing(r.name, &wrapper.topic_config_table);
             }
-            let data = QueueData {
-                broker_name: broker.to_owned(),
-                read_queue_nums: topic.read_queue_nums,
-                write_queue_nums: topic.write_queue_nums,
-                perm: if read_only { topic.perm & !2 } else { topic.perm },
-                topic_sys_flag: topic.topic_sys_flag,
-            };
-            self.topics.entry(topic.topic_name.clone()).or_default().insert(broker.to_owned(), data);
+            let read_only = is_prime_replica && r.acting_master == Some(true);
+            self.put_topics(r.name, wrapper, changed, read_only);
+        }
+        self.live.insert(
+            r.key.clone(),
+            Live {
+                heard_ms: now_ms,
+                timeout_ms: r.timeout_ms.unwrap_or(BROKER_EXPIRY_MS),
+                version: wrapper.data_version,
+                conn: r.conn,
+                ha_addr: r.ha_addr.to_owned(),
+            },
+        );
+        if r.body.filter_server_list.is_empty() {
+            self.filter_servers.remove(&r.key);
+        } else {
+            self.filter_servers.insert(r.key.clone(), r.body.filter_server_list);
+        }
+        Ok(if r.id == MASTER_ID { None } else { self.master_of(r.name, &r.key.cluster) })
+    }
+
+    fn check_room(&self, r: &Registration<'_>) -> Result<(), Refusal> {
+        if self.live.len() >= limits::BROKERS_MAX && !self.live.contains_key(&r.key) {
+            return Err(Refusal::error(format!("there are {} brokers already", limits::BROKERS_MAX)));
+        }
+        let table = &r.body.topic_config_serialize_wrapper.topic_config_table;
+        if self.topics.len() + table.len() > limits::TOPICS_MAX {
+            let new = table.values().filter(|config| !self.topics.contains_key(&config.topic_name)).count();
+            if self.topics.len() + new > limits::TOPICS_MAX {
+                return Err(Refusal::error(format!(
+                    "there would be more than {} topics",
+                    limits::TOPICS_MAX
+                )));
+            }
         }
         Ok(())
     }
 
-    fn master_of(&self, cluster: &str, name: &str, id: i64) -> Master {
-        let address = self.brokers.get(name).and_then(|data| data.broker_addrs.get(&0)).filter(|_| id != 0);
-        let live = address.and_then(|address| self.live.get(&(cluster.to_owned(), address.clone())));
-        Master {
-            address: address.filter(|_| live.is_some()).cloned(),
-            ha_address: live.map(|live| live.ha_address.clone()),
-        }
+    /// True if the name did not have this id before.
+    fn put_address(&mut self, r: &Registration<'_>) -> bool {
+        self.clusters.entry(r.key.cluster.clone()).or_default().insert(r.name.to_owned());
+        let broker = self.brokers.entry(r.name.to_owned()).or_insert_with(|| BrokerData {
+            broker_name: r.name.to_owned(),
+            cluster: r.key.cluster.clone(),
+            ..BrokerData::default()
+        });
+        broker.enable_acting_master = r.acting_master.unwrap_or(false);
+        broker.zone_name = r.zone.map(str::to_owned);
+        // A broker that changed its id (a replica that became the master) is not there twice.
+        broker.broker_addrs.retain(|id, addr| *addr != r.key.addr || *id == r.id);
+        broker.broker_addrs.insert(r.id, r.key.addr.clone()).is_none_or(|old| old.is_empty())
     }
 
-    /// A sign of life; whether the broker is known.
-    pub(crate) fn beat(&mut self, now_ms: i64, cluster: &str, address: &str) -> Option<&DataVersion> {
-        let live = self.live.get_mut(&(cluster.to_owned(), address.to_owned()))?;
-        live.updated_ms = now_ms;
-        Some(&live.version)
+    fn drop_missing(&mut self, name: &str, table: &BTreeMap<String, TopicConfig>) {
+        self.topics.retain(|topic, queues| {
+            if !table.contains_key(topic) {
+                queues.remove(name);
+            }
+            !queues.is_empty()
+        });
     }
 
-    pub(crate) fn unregister(&mut self, cluster: &str, address: &str) {
-        let Some(live) = self.live.remove(&(cluster.to_owned(), address.to_owned())) else { return };
-        let Some(data) = self.brokers.get_mut(&live.name) else { return };
-        if data.broker_addrs.get(&live.id).is_some_and(|known| known == address) {
-            data.broker_addrs.remove(&live.id);
+    fn put_topics(
+        &mut self,
+        name: &str,
+        wrapper: &TopicConfigAndMappingSerializeWrapper,
+        changed: bool,
+        read_only: bool,
+    ) {
+        for config in wrapper.topic_config_table.values() {
+            let queues = self.topics.entry(config.topic_name.clone()).or_default();
+            if changed || !queues.contains_key(name) {
+                let perm = if read_only { config.perm & !perm::WRITE } else { config.perm };
+                queues.insert(
+                    name.to_owned(),
+                    QueueData {
+                        broker_name: name.to_owned(),
+                        perm,
+                        read_queue_nums: config.read_queue_nums,
+                        topic_sys_flag: config.topic_sys_flag,
+                        write_queue_nums: config.write_queue_nums,
+                    },
+                );
+            }
         }
-        if data.broker_addrs.is_empty() {
-            self.brokers.remove(&live.name);
-            self.topics.retain(|_, brokers| {
-                brokers.remove(&live.name);
-                !brokers.is_empty()
-            });
-        } else if data.enable_acting_master && !data.broker_addrs.contains_key(&0) {
-            // Replicas are left, and none may take writes.
-            for queues in self.topics.values_mut().filter_map(|brokers| brokers.get_mut(&live.name)) {
-                queues.perm &= !2;
+        if changed {
+            for (topic, mapping) in &wrapper.topic_queue_mapping_info_map {
+                self.mappings
+                    .entry(topic.clone())
+                    .or_default()
+                    .insert(mapping.bname.clone(), mapping.clone());
             }
         }
     }
 
+    fn master_of(&self, name: &str, cluster: &str) -> Option<Master> {
+        let addr = self.brokers.get(name)?.broker_addrs.get(&MASTER_ID)?;
+        let live = self.live.get(&BrokerKey::new(cluster, addr))?;
+        Some(Master { addr: addr.clone(), ha_addr: live.ha_addr.clone() })
+    }
+
+    /// Notes that a broker lives. The version of what it registered, if it did.
+    pub(crate) fn beat(&mut self, now_ms: i64, key: &BrokerKey) -> Option<DataVersion> {
+        let live = self.live.get_mut(key)?;
+        live.heard_ms = now_ms;
+        Some(live.version)
+    }
+
+    /// Takes a broker process out; with the last one of a name go the name and its queues.
+    pub(crate) fn unregister(&mut self, key: &BrokerKey, name: &str) {
+        self.live.remove(key);
+        self.filter_servers.remove(key);
+        let Some(broker) = self.brokers.get_mut(name) else {
+            return;
+        };
+        broker.broker_addrs.retain(|_, addr| *addr != key.addr);
+        if broker.broker_addrs.is_empty() {
+            self.brokers.remove(name);
+            self.drop_name(&key.cluster, name);
+        } else if broker.enable_acting_master && broker.broker_addrs.keys().all(|id| *id > MASTER_ID) {
+            // Without a master there is nothing to write to.
+            self.set_perm(name, |perm| perm & !perm::WRITE);
+        }
+    }
+
+    fn drop_name(&mut self, cluster: &str, name: &str) {
+        if let Some(names) = self.clusters.get_mut(cluster) {
+            names.remove(name);
+            if names.is_empty() {
+                self.clusters.remove(cluster);
+            }
+        }
+        self.topics.retain(|_, queues| {
+            queues.remove(name);
+            !queues.is_empty()
+        });
+        self.mappings.retain(|_, by_broker| {
+            by_broker.remove(name);
+            !by_broker.is_empty()
+        });
+    }
+
     pub(crate) fn disconnected(&mut self, conn: ConnId) {
-        self.unregister_where(|live| live.conn == conn);
+        self.take_out(|live| live.conn == conn);
     }
 
     pub(crate) fn expire(&mut self, now_ms: i64) {
-        self.unregister_where(|live| now_ms - live.updated_ms > live.expiry_ms);
+        self.take_out(|live| live.until_ms() < now_ms);
     }
 
-    fn unregister_where(&mut self, gone: impl Fn(&Live) -> bool) {
-        let keys: Vec<_> =
-            self.live.iter().filter(|(_, live)| gone(live)).map(|(key, _)| key.clone()).collect();
-        for (cluster, address) in keys {
-            self.unregister(&cluster, &address);
+    pub(crate) fn next_expiry_ms(&self) -> Option<i64> {
+        self.live.values().map(|live| live.until_ms().saturating_add(1)).min()
+    }
+
+    fn take_out(&mut self, goes: impl Fn(&Live) -> bool) {
+        let gone: Vec<BrokerKey> =
+            self.live.iter().filter(|(_, live)| goes(live)).map(|(key, _)| key.clone()).collect();
+        for key in gone {
+            let holds = |broker: &&BrokerData| {
+                broker.cluster == key.cluster && broker.broker_addrs.values().any(|addr| *addr == key.addr)
+            };
+            let name = self.brokers.values().find(holds).map(|broker| broker.broker_name.clone());
+            self.unregister(&key, name.as_deref().unwrap_or_default());
         }
     }
 
-    /// Broker names by cluster.
-    pub(crate) fn clusters(&self) -> BTreeMap<String, BTreeSet<String>> {
-        let mut clusters: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for data in self.brokers.values() {
-            clusters.entry(data.cluster.clone()).or_default().insert(data.broker_name.clone());
+    /// The route of a topic, if a broker that has it is there.
+    pub(crate) fn route(&self, topic: &str, acting_masters: bool) -> Option<TopicRouteData> {
+        let queues = self.topics.get(topic)?;
+        let mut broker_datas: Vec<BrokerData> =
+            queues.keys().filter_map(|name| self.brokers.get(name)).cloned().collect();
+        if broker_datas.is_empty() {
+            return None;
         }
-        clusters
+        let mut filter_server_table = BTreeMap::new();
+        if !self.filter_servers.is_empty() {
+            for broker in &broker_datas {
+                for addr in broker.broker_addrs.values() {
+                    if let Some(servers) = self.filter_servers.get(&BrokerKey::new(&broker.cluster, addr)) {
+                        filter_server_table.insert(addr.clone(), servers.clone());
+                    }
+                }
+            }
+        }
+        let is_member_topic =
+            topic.strip_prefix(names::SYSTEM_PREFIX).is_some_and(|rest| rest.starts_with(SYNC_MEMBER_PREFIX));
+        if acting_masters && !is_member_topic {
+            broker_datas.iter_mut().for_each(|broker| promote(broker, queues));
+        }
+        Some(TopicRouteData {
+            broker_datas,
+            filter_server_table,
+            order_topic_conf: None,
+            queue_datas: queues.values().cloned().collect(),
+            topic_queue_mapping_by_broker: self.mappings.get(topic).cloned(),
+        })
     }
 
-    /// Applies `change` to the permission of every queue of a broker; to how many topics.
-    pub(crate) fn change_perm(&mut self, broker: &str, change: impl Fn(i32) -> i32) -> i32 {
-        let mut count = 0;
-        for queues in self.topics.values_mut().filter_map(|brokers| brokers.get_mut(broker)) {
-            queues.perm = change(queues.perm);
-            count += 1;
+    /// Queues that a topic has beside those that its brokers registered. All brokers must be known.
+    pub(crate) fn register_topic(&mut self, topic: &str, queue_datas: Vec<QueueData>) -> Result<(), Refusal> {
+        if !queue_datas.iter().all(|queue| self.brokers.contains_key(&queue.broker_name)) {
+            return Ok(());
         }
-        count
+        if self.topics.len() >= limits::TOPICS_MAX && !self.topics.contains_key(topic) {
+            return Err(Refusal::error(format!("there are {} topics already", limits::TOPICS_MAX)));
+        }
+        let queues = self.topics.entry(topic.to_owned()).or_default();
+        queues.extend(queue_datas.into_iter().map(|queue| (queue.broker_name.clone(), queue)));
+        Ok(())
+    }
+
+    /// Forgets a topic on the brokers of a cluster, or on all.
+    pub(crate) fn delete_topic(&mut self, topic: &str, cluster: Option<&str>) {
+        let Some(cluster) = cluster else {
+            self.topics.remove(topic);
+            return;
+        };
+        let (Some(names), Some(queues)) = (self.clusters.get(cluster), self.topics.get_mut(topic)) else {
+            return;
+        };
+        queues.retain(|name, _| !names.contains(name));
+        if queues.is_empty() {
+            self.topics.remove(topic);
+        }
+    }
+
+    /// Changes the permission of all topics on a broker; how many those are.
+    pub(crate) fn set_perm(&mut self, name: &str, change: impl Fn(i32) -> i32) -> i32 {
+        let queues = self.topics.values_mut().filter_map(|queues| queues.get_mut(name));
+        queues.map(|queue| queue.perm = change(queue.perm)).count() as i32
+    }
+
+    pub(crate) fn addresses(&self, name: &str) -> BTreeMap<i64, String> {
+        self.brokers.get(name).map(|broker| broker.broker_addrs.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn cluster_info(&self) -> ClusterInfo {
+        let names = |names: &BTreeSet<String>| names.iter().cloned().collect();
+        ClusterInfo {
+            broker_addr_table: self.brokers.clone(),
+            cluster_addr_table: self
+                .clusters
+                .iter()
+                .map(|(cluster, set)| (cluster.clone(), names(set)))
+                .collect(),
+        }
+    }
+
+    pub(crate) fn topics(&self) -> Vec<String> {
+        self.topics.keys().cloned().collect()
+    }
+
+    pub(crate) fn topics_of_cluster(&self, cluster: &str) -> Vec<String> {
+        let Some(names) = self.clusters.get(cluster) else {
+            return Vec::new();
+        };
+        let has = |queues: &BTreeMap<String, QueueData>| queues.keys().any(|name| names.contains(name));
+        self.topics.iter().filter(|(_, queues)| has(queues)).map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// Topics named as clusters and brokers, and the address of some broker.
+    pub(crate) fn system_topics(&self) -> (Vec<String>, Option<String>) {
+        let topics: BTreeSet<&String> =
+            self.clusters.iter().flat_map(|(cluster, names)| std::iter::once(cluster).chain(names)).collect();
+        let addr = self.brokers.values().find_map(|broker| broker.broker_addrs.values().next().cloned());
+        (topics.into_iter().cloned().collect(), addr)
+    }
+
+    /// Topics by their two unit flags: is one, has unit subscribers.
+    pub(crate) fn unit_topics(&self, wanted: fn(bool, bool) -> bool) -> Vec<String> {
+        let flags = |queues: &BTreeMap<String, QueueData>| {
+            queues.values().next().is_some_and(|queue| {
+                wanted(queue.topic_sys_flag & UNIT != 0, queue.topic_sys_flag & UNIT_SUB != 0)
+            })
+        };
+        self.topics.iter().filter(|(_, queues)| flags(queues)).map(|(topic, _)| topic.clone()).collect()
+    }
+}
+
+/// Shows the replica with the lowest id as the master, if there is none and nobody is to write.
+fn promote(broker: &mut BrokerData, queues: &BTreeMap<String, QueueData>) {
+    let writable = queues.get(&broker.broker_name).is_none_or(|queue| queue.perm & perm::WRITE != 0);
+    if !broker.enable_acting_master || writable || broker.broker_addrs.contains_key(&MASTER_ID) {
+        return;
+    }
+    if let Some((_, addr)) = broker.broker_addrs.pop_first() {
+        broker.broker_addrs.insert(MASTER_ID, addr);
     }
 }

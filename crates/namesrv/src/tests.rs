@@ -56,7 +56,7 @@ fn ask(namesrv: &mut Namesrv, code: RequestCode, fields: &[(&str, &str)]) -> Com
 fn a_topic_is_found_on_all_brokers_that_have_it() {
     let mut namesrv = Namesrv::new();
     assert_eq!(namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 8), ("U", 1)])).code, OK);
-    assert_eq!(namesrv.handle(0, 2, &registration("b", 0, "2.2.2.2:1", 1, &[("T", 4)])).code, OK);
+    assert_eq!(namesrv.handle(0, 2, &registration("b", 0, "2.2.2.2:1", 1, &[("T", 4), ("V", 4)])).code, OK);
     assert_eq!(namesrv.handle(0, 3, &registration("b", 1, "3.3.3.3:1", 1, &[])).code, OK);
     let route_t = route(&mut namesrv, "T").unwrap();
     let queues: Vec<_> = route_t.queue_datas.iter().map(|q| (&*q.broker_name, q.write_queue_nums)).collect();
@@ -75,7 +75,7 @@ fn a_topic_is_found_on_all_brokers_that_have_it() {
 #[test]
 fn a_replica_is_told_its_master() {
     let mut namesrv = Namesrv::new();
-    namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 8)]));
+    namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 8), ("V", 4)]));
     let answer = namesrv.handle(0, 2, &registration("a", 1, "2.2.2.2:1", 1, &[]));
     let header: RegisterBrokerResponse<'_> = answer.header().unwrap();
     assert_eq!((header.master_addr, header.ha_server_addr), (Some("1.1.1.1:1"), Some("127.0.0.1:10912")));
@@ -84,10 +84,10 @@ fn a_replica_is_told_its_master() {
 #[test]
 fn topics_change_only_with_the_data_version() {
     let mut namesrv = Namesrv::new();
-    namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 8)]));
-    namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 2)]));
+    namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 8), ("V", 4)]));
+    namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 2), ("V", 4)]));
     assert_eq!(route(&mut namesrv, "T").unwrap().queue_datas[0].write_queue_nums, 8);
-    namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 2, &[("T", 2)]));
+    namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 2, &[("T", 2), ("V", 4)]));
     assert_eq!(route(&mut namesrv, "T").unwrap().queue_datas[0].write_queue_nums, 2);
     // Asked whether it changed, with the version it has and with another.
     let identity = BrokerIdentity {
@@ -108,7 +108,7 @@ fn topics_change_only_with_the_data_version() {
 fn a_broker_goes_with_its_connection_its_word_or_its_silence() {
     for how in ["connection", "word", "silence"] {
         let mut namesrv = Namesrv::new();
-        namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 8)]));
+        namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 8), ("V", 4)]));
         match how {
             "connection" => namesrv.disconnected(1),
             "word" => {
@@ -134,8 +134,8 @@ fn a_broker_goes_with_its_connection_its_word_or_its_silence() {
 #[test]
 fn a_reconnected_broker_stays_when_its_old_connection_closes() {
     let mut namesrv = Namesrv::new();
-    namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 8)]));
-    namesrv.handle(5, 2, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 8)]));
+    namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 8), ("V", 4)]));
+    namesrv.handle(5, 2, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 8), ("V", 4)]));
     namesrv.disconnected(1);
     assert!(route(&mut namesrv, "T").is_some());
 }
@@ -181,7 +181,9 @@ fn key_value_table() {
         br#"{"table":{"k":"v"}}"#
     );
     assert_eq!(ask(&mut namesrv, RequestCode::DELETE_KV_CONFIG, &pair).code, OK);
-    assert!(namesrv.kv().is_empty());
+    let empty = ask(&mut namesrv, RequestCode::GET_KVLIST_BY_NAMESPACE, &pair);
+    assert_eq!((empty.code, &empty.body[..]), (OK, &br#"{"table":{}}"#[..]));
+    assert_eq!(namesrv.kv()["n"].len(), 0);
 }
 
 #[test]
@@ -191,7 +193,7 @@ fn what_is_not_understood_is_refused() {
     assert_eq!((unknown.code, &*unknown.remark.unwrap()), (3, " request type 12345 not supported"));
     assert_eq!(ask(&mut namesrv, RequestCode::REGISTER_BROKER, &[]).code, 1);
     assert_eq!(ask(&mut namesrv, RequestCode::UNREGISTER_BROKER, &[]).code, OK);
-    let mut damaged = registration("a", 0, "1.1.1.1:1", 1, &[("T", 8)]);
+    let mut damaged = registration("a", 0, "1.1.1.1:1", 1, &[("T", 8), ("V", 4)]);
     damaged.body = damaged.body.slice(1..);
     assert_eq!(namesrv.handle(0, 1, &damaged).remark.unwrap(), "crc32 not match");
     assert!(route(&mut namesrv, "T").is_none());

@@ -191,8 +191,11 @@ headers! {
 
     /// `GET_ROUTEINFO_BY_TOPIC` 105.
     GetRouteInfo {
-        topic: &'a str = "topic",
+        topic: Option<&'a str> = "topic",
         accept_standard_json_only: Option<bool> = "acceptStandardJsonOnly",
+        /// Only brokers of the zone [`Self::zone_name`] are wanted.
+        zone_mode: Option<bool> = "__ZONE_MODE",
+        zone_name: Option<&'a str> = "__ZONE_NAME",
     }
 
     /// `REGISTER_BROKER` 103.
@@ -208,6 +211,7 @@ headers! {
         compressed: Option<bool> = "compressed",
         /// Checksum of the body as it is sent; 0: none.
         body_crc32: Option<i32> = "bodyCrc32",
+        zone_name: Option<&'a str> = "__ZONE_NAME",
     }
 
     RegisterBrokerResponse {
