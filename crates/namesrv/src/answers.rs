@@ -138,7 +138,8 @@ impl Namesrv {
                 cluster: header.cluster_name.to_owned(),
             },
         };
-        Ok(request.respond(ResponseCode::SUCCESS).with_body(to_fastjson(&body)))
+        // The remark is Apache's, by oversight.
+        Ok(request.refuse(ResponseCode::SUCCESS, "not set any response code").with_body(to_fastjson(&body)))
     }
 
     pub(crate) fn register_topic(&mut self, request: &Command) -> Answer {

@@ -1,6 +1,6 @@
 //! The name server as brokers and clients see it.
 
-use crate::{BROKER_EXPIRY_MS, Namesrv};
+use crate::{BROKER_EXPIRY_MS, Namesrv, NamesrvConfig, limits};
 use kerolox_wire::body::{
     self, ClusterInfo, DataVersion, RegisterBrokerBody, TopicConfig, TopicList, TopicRouteData,
 };
@@ -197,4 +197,195 @@ fn what_is_not_understood_is_refused() {
     damaged.body = damaged.body.slice(1..);
     assert_eq!(namesrv.handle(0, 1, &damaged).remark.unwrap(), "crc32 not match");
     assert!(route(&mut namesrv, "T").is_none());
+}
+
+/// What a real Apache 5.5.0 answered; `tests/golden/namesrv.py` recorded it.
+const RECORDED: &str = include_str!("../testdata/apache-5.5.0.txt");
+
+fn frame(hex: &str) -> Command {
+    let bytes: Vec<u8> =
+        (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
+    kerolox_wire::frame::decode(&mut bytes.as_slice().into(), 1 << 24).unwrap().unwrap()
+}
+
+/// JSON with its lists in an order of their own: Apache's come out of hash tables.
+fn in_order(body: &[u8]) -> serde_json::Value {
+    fn sort(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Array(list) => {
+                list.iter_mut().for_each(sort);
+                list.sort_by_key(ToString::to_string);
+            }
+            serde_json::Value::Object(map) => map.values_mut().for_each(sort),
+            _ => {}
+        }
+    }
+    let mut value = if body.is_empty() { serde_json::Value::Null } else { body::from_json(body).unwrap() };
+    sort(&mut value);
+    value
+}
+
+fn compare(name: &str, how: &str, got: &Command, want: &Command) -> Option<String> {
+    let text = |c: &Command| format!("{c:?} {}", String::from_utf8_lossy(&c.body));
+    let same_body =
+        |got: &[u8], want: &[u8]| if how == "exact" { got == want } else { in_order(got) == in_order(want) };
+    let same = match how {
+        "refused" => got.code == 1,
+        "code" => got.code == want.code,
+        _ => {
+            (got.code, &got.remark, &got.fields) == (want.code, &want.remark, &want.fields)
+                && same_body(&got.body, &want.body)
+        }
+    };
+    (!same).then(|| format!("{name}\n   got {}\n  want {}", text(got), text(want)))
+}
+
+#[test]
+fn answers_are_apaches() {
+    let mut namesrv = Namesrv::new();
+    let (mut now_ms, mut asked, mut different) = (1_700_000_000_000, 0, Vec::new());
+    for line in RECORDED.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["ask", name, conn, how, request, answer] => {
+                let got = namesrv.handle(now_ms, conn.parse().unwrap(), &frame(request));
+                different.extend(compare(name, how, &got, &frame(answer)));
+                asked += 1;
+            }
+            ["close", conn] => namesrv.disconnected(conn.parse().unwrap()),
+            ["wait", ms] => {
+                now_ms += ms.parse::<i64>().unwrap();
+                namesrv.tick(now_ms);
+            }
+            _ => panic!("{line}"),
+        }
+    }
+    assert!(asked > 140, "{asked} questions");
+    assert!(different.is_empty(), "{} of {asked} differ:\n{}", different.len(), different.join("\n"));
+}
+
+#[test]
+fn the_table_of_codes_says_what_is_served() {
+    use kerolox_wire::codes::{Plane, State};
+    for row in RequestCode::ALL {
+        let served = ask(&mut Namesrv::new(), row.code, &[]).code != 3;
+        let said = row.planes.contains(&Plane::Namesrv) && row.state == State::Done;
+        assert_eq!(served, said, "{:?}", row.code);
+    }
+}
+
+#[test]
+fn with_acting_masters_a_replica_stands_in_for_reading() {
+    let config = NamesrvConfig { support_acting_master: true, ..NamesrvConfig::default() };
+    let mut namesrv = Namesrv::with_config(config);
+    let acting = |id: i64, address: &str| {
+        let mut request = registration("a", id, address, 1, &[("T", 8), ("rmq_sys_SYNC_BROKER_MEMBER_a", 1)]);
+        request.fields.push("enableActingMaster", "true");
+        request
+    };
+    namesrv.handle(0, 1, &acting(0, "1.1.1.1:1"));
+    namesrv.handle(0, 2, &acting(3, "3.3.3.3:1"));
+    let addresses = |namesrv: &mut Namesrv, topic| {
+        let route = route(namesrv, topic).unwrap();
+        (
+            route.broker_datas[0].broker_addrs.clone().into_iter().collect::<Vec<_>>(),
+            route.queue_datas[0].perm,
+        )
+    };
+    let both = vec![(0, "1.1.1.1:1".to_owned()), (3, "3.3.3.3:1".to_owned())];
+    assert_eq!(addresses(&mut namesrv, "T"), (both, 6));
+    namesrv.disconnected(1);
+    assert_eq!(addresses(&mut namesrv, "T"), (vec![(0, "3.3.3.3:1".to_owned())], 4));
+    // Brokers look for each other by such topics: they see things as they are.
+    assert_eq!(addresses(&mut namesrv, "rmq_sys_SYNC_BROKER_MEMBER_a").0, [(3, "3.3.3.3:1".to_owned())]);
+}
+
+#[test]
+fn registrations_can_drop_topics_if_so_configured() {
+    for delete_topic_with_broker_registration in [false, true] {
+        let mut namesrv = Namesrv::with_config(NamesrvConfig {
+            delete_topic_with_broker_registration,
+            ..NamesrvConfig::default()
+        });
+        namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 8), ("U", 8)]));
+        namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 2, &[("U", 8), ("V", 8)]));
+        assert_eq!(route(&mut namesrv, "T").is_none(), delete_topic_with_broker_registration);
+        assert!(route(&mut namesrv, "U").is_some() && route(&mut namesrv, "V").is_some());
+    }
+}
+
+#[test]
+fn a_silent_broker_is_forgotten_when_it_is_due() {
+    let mut namesrv = Namesrv::new();
+    assert_eq!(namesrv.wake_ms(), None);
+    namesrv.handle(1_000, 1, &registration("a", 0, "1.1.1.1:1", 1, &[("T", 8), ("V", 4)]));
+    assert_eq!(namesrv.wake_ms(), Some(1_000 + BROKER_EXPIRY_MS + 1));
+    let fields = [("brokerName", "a"), ("brokerAddr", "1.1.1.1:1"), ("clusterName", "C")];
+    let mut beat = Command::request(RequestCode::BROKER_HEARTBEAT);
+    fields.iter().for_each(|(name, value)| beat.fields.push(name, value));
+    namesrv.handle(5_000, 1, &beat);
+    let due = namesrv.wake_ms().unwrap();
+    assert_eq!(due, 5_000 + BROKER_EXPIRY_MS + 1);
+    namesrv.tick(due - 1);
+    assert!(route(&mut namesrv, "T").is_some());
+    namesrv.tick(due);
+    assert!(route(&mut namesrv, "T").is_none());
+    // A time-out beyond all measure is no overflow.
+    let mut forever = registration("a", 0, "1.1.1.1:1", 1, &[("T", 8), ("V", 4)]);
+    forever.fields.push("heartbeatTimeoutMillis", &i64::MAX.to_string());
+    namesrv.handle(due, 1, &forever);
+    assert_eq!(namesrv.wake_ms(), Some(i64::MAX));
+}
+
+#[test]
+fn names_and_numbers_have_limits() {
+    let mut namesrv = Namesrv::new();
+    let long = "n".repeat(limits::NAME_BYTES_MAX + 1);
+    for (name, address) in [(&*long, "1.1.1.1:1"), ("a", &*long), ("a\nb", "1.1.1.1:1"), ("a", "1.1.1.1\0:1")]
+    {
+        let answer = namesrv.handle(0, 1, &registration(name, 0, address, 1, &[("T", 8), ("V", 4)]));
+        assert_eq!(answer.code, 1, "{name} {address}");
+        assert!(answer.remark.unwrap().starts_with("a name or address "));
+    }
+    // A topic that could not be asked for is left out, the others stay.
+    let long = "t".repeat(limits::TOPIC_BYTES_MAX + 1);
+    let odd = [("T", 8), (&*long, 8), ("a\u{1}b", 8), ("", 8), ("broker.example.com", 1)];
+    assert_eq!(namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &odd)).code, OK);
+    let all = ask(&mut namesrv, RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER, &[]);
+    assert_eq!(body::from_json::<TopicList>(&all.body).unwrap().topic_list, ["T", "broker.example.com"]);
+
+    for i in 1..limits::BROKERS_MAX {
+        let name = format!("b{i}");
+        assert_eq!(namesrv.handle(0, 1, &registration(&name, 0, &name, 1, &[])).code, OK);
+    }
+    let answer = namesrv.handle(0, 1, &registration("more", 0, "more", 1, &[]));
+    assert_eq!((answer.code, &*answer.remark.unwrap()), (1, "there are 4096 brokers already"));
+    assert_eq!(namesrv.handle(0, 1, &registration("b7", 0, "b7", 2, &[])).code, OK, "a known one goes on");
+
+    let value = "v".repeat(limits::KV_BYTES_MAX + 1);
+    let pair = [("namespace", "n"), ("key", "k"), ("value", &*value)];
+    assert_eq!(ask(&mut namesrv, RequestCode::PUT_KV_CONFIG, &pair).code, 1);
+    let table = (0..limits::KV_PAIRS_MAX).map(|i| (i.to_string(), String::new())).collect();
+    namesrv.set_kv([("n".to_owned(), table)].into());
+    let pair = |key| [("namespace", "n"), ("key", key), ("value", "v")];
+    assert_eq!(ask(&mut namesrv, RequestCode::PUT_KV_CONFIG, &pair("new")).code, 1);
+    assert_eq!(ask(&mut namesrv, RequestCode::PUT_KV_CONFIG, &pair("7")).code, OK);
+}
+
+#[test]
+fn too_many_topics_are_refused_and_nothing_of_them_stays() {
+    let mut namesrv = Namesrv::new();
+    let names: Vec<String> = (0..=limits::BROKER_TOPICS_MAX).map(|i| format!("t{i}")).collect();
+    let topics: Vec<(&str, i32)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    let answer = namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &topics));
+    assert_eq!((answer.code, &*answer.remark.unwrap()), (1, "more than 200000 topics on one broker"));
+    assert!(route(&mut namesrv, "t0").is_none());
+    for (i, broker) in ["b", "c", "d", "e", "f", "g"].into_iter().enumerate() {
+        let names: Vec<String> = (0..limits::BROKER_TOPICS_MAX).map(|t| format!("{broker}{t}")).collect();
+        let topics: Vec<(&str, i32)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+        let answer = namesrv.handle(0, 1, &registration(broker, 0, broker, 1, &topics));
+        let fits = (i + 1) * limits::BROKER_TOPICS_MAX <= limits::TOPICS_MAX;
+        assert_eq!(answer.code == OK, fits, "{broker}: {:?}", answer.remark);
+        assert_eq!(route(&mut namesrv, &names[0]).is_some(), fits);
+    }
 }
