@@ -3,10 +3,34 @@
 //! [`open`] recovers a data directory and hands out four parts:
 //! [`Store`] (memory only: the state machine's half), and the halves that touch the disk and belong to the
 //! shell's threads: [`Writer`], [`Keeper`] and [`Reader`].
-#![allow(unused_variables, dead_code)] // STUB: goes with the implementation
+//!
+//! In reading order: `store` appends and answers from memory, `log` is where the bytes go (write buffer, segments,
+//! writer, the durable frontier), `queue` and `index` are what is derived from them, `state` are the records that
+//! carry everything that is not a message, `recovery` puts it all together again, `keeper` and `retention` work in the
+//! background, `reader` executes what memory cannot answer.
 
 use bytes::Bytes;
 use std::sync::Arc;
+
+pub mod disk;
+mod index;
+mod keeper;
+mod log;
+mod plan;
+mod queue;
+mod reader;
+mod recovery;
+mod retention;
+mod snapshot;
+pub mod state;
+mod store;
+
+pub use keeper::Keeper;
+pub use log::{WriteBatch, WriteError, Writer};
+pub use plan::ReadPlan;
+pub use reader::Reader;
+pub use recovery::{Damage, OpenError, Progress, Report, StateFold, open};
+pub use store::{AppendError, Appended, NewMessage, SealJob, Sealed, Store, Visible};
 
 /// A byte position in the log since its beginning; never reused for other bytes once confirmed.
 pub type Position = u64;
@@ -19,30 +43,56 @@ pub const STATE_TOPIC: &str = "rmq_sys_kerolox_state";
 pub enum FlushPolicy {
     /// Confirmed when it is on stable storage.
     Sync,
-    /// Confirmed when it is in the operating system's cache; synced at least every `interval_ms`.
+    /// Confirmed when it is in the operating system's cache; synced at least every `interval_ms` (by the shell, which
+    /// calls [`Writer::write`] with `sync`).
     Async { interval_ms: u64 },
 }
 
+/// Sizes and limits of a store. [`StoreConfig::default`] is what production uses.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// Size of a log segment in bytes: Apache's `mappedFileSizeCommitLog`, default 1 GiB.
+    /// Size of a log segment in bytes: Apache's `mappedFileSizeCommitLog`, default 1 GiB. Counts for a new log only: an
+    /// existing one keeps the size it began with, because names of segments are multiples of it.
     pub segment_bytes: u64,
     pub flush: FlushPolicy,
     /// An index run is sealed when the log has grown by this much: default 64 MiB.
     pub run_bytes: u64,
     /// Recently appended log bytes that are kept in memory for readers: default 64 MiB.
     pub tail_bytes: usize,
+    /// How far ahead of the writer the log is prepared (blocks written, frontier moved): default 32 MiB. It is also
+    /// about the most that recovery after a crash reads and erases beyond the end of the log.
+    pub ahead_bytes: u64,
     /// Bytes appended but not yet written at which appends are refused: default 256 MiB.
     pub backlog_bytes_max: u64,
     /// Largest message body: Apache's `maxMessageSize`, default 4 MiB.
     pub message_bytes_max: usize,
     /// Retention by time: Apache's `fileReservedTime`, default 72 h.
     pub retention_ms: i64,
-    /// Disk use (0.0–1.0 of the file system) above which whole expired segments go early / oldest go / writes are refused.
+    /// Disk use (0.0–1.0 of the file system) above which the oldest segments go before their time: default 0.85
+    /// (Apache's `diskSpaceCleanForciblyRatio`).
     pub disk_clean_ratio: f64,
+    /// Disk use above which messages are refused: default 0.90 (Apache's `diskSpaceWarningLevelRatio`).
     pub disk_full_ratio: f64,
-    /// Whether every record carries a CRC over all of itself (as Apache's `enabledAppendPropCRC`). Always on.
+    /// Address that records carry as the place where they are stored; part of offset message ids.
     pub store_host: std::net::SocketAddr,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1 << 30,
+            flush: FlushPolicy::Sync,
+            run_bytes: 64 << 20,
+            tail_bytes: 64 << 20,
+            ahead_bytes: 32 << 20,
+            backlog_bytes_max: 256 << 20,
+            message_bytes_max: 4 << 20,
+            retention_ms: 72 * 3600 * 1000,
+            disk_clean_ratio: 0.85,
+            disk_full_ratio: 0.90,
+            store_host: ([127, 0, 0, 1], 10911).into(),
+        }
+    }
 }
 
 /// Byte positions that rule the log; see `ARCHITECTURE.md`.
@@ -54,60 +104,6 @@ pub struct Watermarks {
     pub confirmed: Position,
 }
 
-/// A message to be appended. `properties` is the encoded property string (`name\x01value\x02…`), without a CRC property.
-#[derive(Debug, Clone)]
-pub struct NewMessage<'a> {
-    pub topic: &'a str,
-    pub queue_id: u32,
-    pub flag: i32,
-    pub sys_flag: i32,
-    pub born_ms: i64,
-    pub born_host: std::net::SocketAddr,
-    pub reconsume_times: i32,
-    pub prepared_transaction_offset: i64,
-    pub body: &'a [u8],
-    pub properties: &'a [u8],
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
-    pub position: Position,
-    /// Position just behind the record: the ack waits until `confirmed` reaches it.
-    pub end: Position,
-    pub queue_offset: u64,
-    pub store_ms: i64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    #[error("body of {0} bytes exceeds the limit of {1}")]
-    BodyTooLarge(usize, usize),
-    #[error("properties of {0} bytes exceed the limit of {1}")]
-    PropertiesTooLarge(usize, usize),
-    #[error("{0} bytes wait to be written; the disk does not keep up")]
-    Backlog(u64),
-    #[error("the disk is full: {0}")]
-    DiskFull(String),
-    #[error("the log is fenced: {0}")]
-    Fenced(String),
-}
-
-/// Bytes for the writer, in log order. They never cross a segment boundary.
-#[derive(Debug, Clone)]
-pub struct WriteBatch {
-    pub position: Position,
-    pub bytes: Bytes,
-}
-
-/// One entry of a queue that became visible to consumers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Visible {
-    pub topic: Arc<str>,
-    pub queue_id: u32,
-    pub offset: u64,
-    pub tag_code: i64,
-}
-
 /// What consumers can see of a queue: offsets `min..max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -116,10 +112,10 @@ pub struct Bounds {
 }
 
 /// Which messages of a queue a reader wants. `tag` is asked first (cheap, from the queue entry), then `record` with
-/// the record's bytes; both may let too much through, never too little.
+/// the record's bytes (whole, as in the log); both may let too much through, never too little.
 pub trait Filter: Send + Sync {
     fn tag(&self, tag_code: i64) -> bool;
-    fn record(&self, record: &[u8]) -> bool {
+    fn record(&self, _record: &[u8]) -> bool {
         true
     }
 }
@@ -149,15 +145,11 @@ pub struct QueueSlice {
     pub damaged: Vec<Position>,
 }
 
-/// A read that memory cannot answer, self-contained, for [`Reader::execute`].
-pub struct ReadPlan {
-    _private: (),
-}
-
 #[derive(Debug, Clone)]
 pub enum ReadResult {
     Queue(QueueSlice),
-    /// Whole records in the order asked for; `None` where there is none (any more) or it is damaged.
+    /// Whole records as clients decode them, in the order asked for; `None` where there is none (any more) or it is
+    /// damaged.
     Records(Vec<Option<Bytes>>),
     /// Answer of [`Store::plan_search_time`].
     Offset(u64),
@@ -176,207 +168,19 @@ pub enum Boundary {
     Upper,
 }
 
-/// The store as the state machine sees it: memory only, no IO, no clock.
-pub struct Store {
-    _private: (),
-}
-
-impl Store {
-    /// Appends a message: assigns its position and queue offset, encodes it into the write buffer. It becomes
-    /// visible and acknowledgeable when `confirmed` passes [`Appended::end`].
-    pub fn append(&mut self, now_ms: i64, message: &NewMessage<'_>) -> Result<Appended, AppendError> {
-        todo!()
-    }
-    /// Appends a state record: `entries` is a [`state`] entry stream of at most 1 MiB.
-    pub fn append_state(&mut self, now_ms: i64, entries: &[u8]) -> Result<Appended, AppendError> {
-        todo!()
-    }
-    /// The log has entered a segment that has no dump of the whole state yet: the owner of the state should append
-    /// one now, through [`Store::append_dump`].
-    pub fn dump_due(&self) -> bool {
-        todo!()
-    }
-    /// Appends the whole state (an entry stream of any length, split into records as needed) together with the
-    /// store's own part of it (next offset of every queue).
-    pub fn append_dump(&mut self, now_ms: i64, entries: &[u8]) -> Result<Appended, AppendError> {
-        todo!()
-    }
-    /// Forgets all queues of a topic (its messages stay in the log until retention takes them). Appends the state entry.
-    pub fn delete_topic(&mut self, now_ms: i64, topic: &str) -> Result<Appended, AppendError> {
-        todo!()
-    }
-    pub fn watermarks(&self) -> Watermarks {
-        todo!()
-    }
-    /// Everything appended since the last call.
-    pub fn take_writes(&mut self, out: &mut Vec<WriteBatch>) {
-        todo!()
-    }
-    /// The writer says how far it has written, and how far it has synced.
-    pub fn advance(&mut self, written: Position, flushed: Position) {
-        todo!()
-    }
-    /// No append succeeds from now on.
-    pub fn fence(&mut self, why: &str) {
-        todo!()
-    }
-    /// The next message that became visible since the last call, in log order.
-    pub fn next_visible(&mut self) -> Option<Visible> {
-        todo!()
-    }
-    /// `None` for a queue that never had a message (its bounds are then 0..0).
-    pub fn bounds(&self, topic: &str, queue_id: u32) -> Option<Bounds> {
-        todo!()
-    }
-    pub fn read_queue(&self, read: QueueRead) -> QueueReadOutcome {
-        todo!()
-    }
-    /// Whole records by position (any position may be asked for: what is not the start of a record gives `None`).
-    pub fn plan_records(&self, positions: Vec<Position>) -> ReadPlan {
-        todo!()
-    }
-    /// Offset of the first message stored at or after `time_ms` (`Lower`), or of the last one at or before it (`Upper`);
-    /// clamped to the queue's bounds as Apache does.
-    pub fn plan_search_time(&self, topic: &str, queue_id: u32, time_ms: i64, boundary: Boundary) -> ReadPlan {
-        todo!()
-    }
-    /// Records of a topic whose KEYS or unique id contain `key`, newest first, stored in `from_ms..=to_ms`.
-    pub fn plan_query_key(&self, topic: &str, key: &str, count_max: u32, from_ms: i64, to_ms: i64) -> ReadPlan {
-        todo!()
-    }
-    /// Whether it is time to seal the open index run; if so [`Store::seal`] should be called.
-    pub fn seal_due(&self) -> bool {
-        todo!()
-    }
-    /// Closes the open run at `appended`; `state` is the whole state as of now (entry stream). The job belongs to
-    /// [`Keeper::seal`] once `flushed` has reached [`SealJob::position`].
-    pub fn seal(&mut self, state: Bytes) -> SealJob {
-        todo!()
-    }
-    /// The keeper wrote that run: its entries can be read from disk and leave memory.
-    pub fn sealed(&mut self, run: Sealed) {
-        todo!()
-    }
-    /// The keeper measured the disk and decided: the log now begins at `min`.
-    pub fn trimmed(&mut self, min: Position, disk: DiskState) {
-        todo!()
-    }
-}
-
-pub struct SealJob {
-    pub position: Position,
-}
-
-pub struct Sealed {
-    _private: (),
-}
-
+/// What the keeper measured.
 #[derive(Debug, Clone, Default)]
 pub struct DiskState {
+    /// Used part of the file system, 0.0 to 1.0.
     pub used_ratio: f64,
-    /// Why appends are refused, if they are.
+    /// Why messages are refused, if they are.
     pub full: Option<String>,
+    /// Where the log must stop because its next segment cannot be created, and why.
+    pub no_room: Option<(Position, String)>,
 }
 
-/// The log's writer: owned by one thread.
-pub struct Writer<D> {
-    disk: D,
-}
-
-impl<D> Writer<D> {
-    /// Writes and, with `sync`, makes durable all batches (in order, contiguous). On success says how far.
-    ///
-    /// # Errors
-    /// Any failed or short write or failed sync: the writer is fenced for ever, nothing of the batches counts.
-    pub fn write(&mut self, batches: &[WriteBatch], sync: bool) -> Result<(Position, Position), WriteError> {
-        todo!()
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the log is fenced: {0}")]
-pub struct WriteError(pub String);
-
-/// Work in the background: owned by one thread, called every second or so and when there is a job.
-pub struct Keeper<D> {
-    disk: D,
-}
-
-impl<D> Keeper<D> {
-    /// Prepares segments ahead of the writer in bounded steps; true if there is more to do right now.
-    pub fn prepare(&mut self) -> Result<bool, WriteError> {
-        todo!()
-    }
-    pub fn seal(&mut self, job: SealJob) -> Result<Sealed, WriteError> {
-        todo!()
-    }
-    /// Deletes (or recycles) what retention allows; the new beginning of the log.
-    pub fn retain(&mut self, now_ms: i64) -> (Position, DiskState) {
-        todo!()
-    }
-    /// Clean end: everything synced, `abort` removed.
-    pub fn close(&mut self) -> Result<(), WriteError> {
-        todo!()
-    }
-}
-
-/// Executes read plans; cheap to clone, for any thread.
-pub struct Reader<D> {
-    disk: D,
-}
-
-impl<D> Reader<D> {
-    pub fn execute(&self, plan: &ReadPlan) -> ReadResult {
-        todo!()
-    }
-}
-
-/// The owner of the state that lives in state records, during recovery.
-pub trait StateFold {
-    /// Forget everything: a whole dump follows.
-    fn reset(&mut self);
-    /// One entry. `kind` is 16 or above (lower ones are the store's own).
-    fn apply(&mut self, kind: u8, payload: &[u8]) -> Result<(), String>;
-}
-
-/// Entry streams: `kind u8 | length u32 BE | payload`, repeated.
-pub mod state {
-    /// Bytes of an entry before its payload.
-    pub const HEAD_BYTES: usize = 5;
-
-    /// Appends one entry.
-    pub fn put(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
-        out.push(kind);
-        out.extend_from_slice(&(payload.len() as u32).to_be_bytes());
-        out.extend_from_slice(payload);
-    }
-    /// The entries of a stream; `Err` with the byte offset where it is malformed.
-    pub fn entries(stream: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]), usize>> {
-        std::iter::empty()
-    }
-}
-
-/// Steps of recovery, for a progress line.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    pub step: &'static str,
-    pub done: u64,
-    pub total: u64,
-}
-
-/// What recovery found and did.
-#[derive(Debug, Clone, Default)]
-pub struct Report {
-    pub clean: bool,
-    pub log_min: Position,
-    pub log_max: Position,
-    /// Bytes above the durable frontier that were cut off.
-    pub truncated_bytes: u64,
-    /// Records below the frontier that are damaged: quarantined.
-    pub damaged: Vec<Position>,
-}
-
-pub struct Opened<D> {
+/// What [`open`] gives.
+pub struct Opened<D: disk::Disk> {
     pub store: Store,
     pub writer: Writer<D>,
     pub keeper: Keeper<D>,

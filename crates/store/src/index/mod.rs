@@ -1,0 +1,188 @@
+//! What is derived from the log: queues and keys. The open range of the log is indexed in memory; when it is long
+//! enough it is cut and becomes a *run*, one immutable file ([`run`]). `docs/formats/run.md` draws it.
+
+pub(crate) mod keys;
+pub(crate) mod run;
+mod run_read;
+
+pub(crate) use keys::KeyLog;
+pub(crate) use run::{Row, RunDraft, RunFacts};
+pub(crate) use run_read::{OpenRuns, RUN_DIR, RunFile, run_name, run_path};
+
+use crate::Position;
+use crate::queue::{Entry, Piece, QueueIndex, Queues};
+use kerolox_wire::properties::{self, Properties, name};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// The index of the whole log.
+pub(crate) struct Index {
+    pub(crate) queues: Queues,
+    /// Where the open run begins.
+    pub(crate) open_at: Position,
+    pub(crate) keys: KeyLog,
+    /// Store times of the open run, least and greatest.
+    times: Option<(i64, i64)>,
+    /// Topics deleted in the open run.
+    deleted: Vec<Arc<str>>,
+    /// Runs on disk by the position where they begin.
+    pub(crate) runs: Arc<BTreeMap<Position, Arc<RunFacts>>>,
+    /// Runs whose entries are (still) in memory, oldest first, with the queues that have pieces of them.
+    warm: VecDeque<(Position, Vec<QueueIndex>)>,
+    /// Keys of runs that are cut and not yet on disk.
+    pub(crate) keys_cut: Vec<(Position, Arc<Vec<keys::Key>>)>,
+}
+
+/// What the index needs to know of a record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Indexed<'a> {
+    pub(crate) position: Position,
+    pub(crate) size: u32,
+    pub(crate) store_ms: i64,
+    pub(crate) topic: &'a str,
+    pub(crate) properties: Properties<'a>,
+}
+
+impl Index {
+    pub(crate) fn new(open_at: Position) -> Self {
+        Self {
+            queues: Queues::default(),
+            open_at,
+            keys: KeyLog::default(),
+            times: None,
+            deleted: Vec::new(),
+            runs: Arc::default(),
+            warm: VecDeque::new(),
+            keys_cut: Vec::new(),
+        }
+    }
+
+    /// Indexes a record. `place`: its queue and offset, unless it belongs to none (state, prepared transactions).
+    /// Gives the code of its tags.
+    pub(crate) fn add(&mut self, record: Indexed<'_>, place: Option<(QueueIndex, u64)>) -> i64 {
+        self.see_time(record.store_ms);
+        let mut tag_code = 0;
+        for (key, value) in record.properties.pairs() {
+            if key == name::TAGS.as_bytes() {
+                tag_code = std::str::from_utf8(value).map_or(0, properties::tag_code);
+            } else if key == name::KEYS.as_bytes() {
+                for one in value.split(|b| *b == b' ').filter(|one| !one.is_empty()) {
+                    self.keys.add(keys::hash(record.topic, one), record.position);
+                }
+            } else if key == name::UNIQ_CLIENT_MESSAGE_ID_KEYIDX.as_bytes() {
+                self.keys.add(keys::hash(record.topic, value), record.position);
+            }
+        }
+        if let Some((queue, offset)) = place {
+            let entry = Entry { position: record.position, size: record.size, tag_code };
+            self.queues.add(queue, offset, entry, self.open_at);
+        }
+        tag_code
+    }
+
+    pub(crate) fn see_time(&mut self, store_ms: i64) {
+        let (least, greatest) = self.times.unwrap_or((store_ms, store_ms));
+        self.times = Some((least.min(store_ms), greatest.max(store_ms)));
+    }
+
+    pub(crate) fn delete_topic(&mut self, topic: &str) {
+        self.queues.delete(topic);
+        if !self.deleted.iter().any(|t| **t == *topic) {
+            self.deleted.push(Arc::from(topic));
+        }
+    }
+
+    /// The next message of a queue gets at least this offset.
+    pub(crate) fn expect_next(&mut self, topic: &str, queue_id: u32, next: u64) {
+        let index = self.queues.index_or_new(topic, queue_id);
+        if let Some(queue) = self.queues.get_mut(index) {
+            queue.next = queue.next.max(next);
+        }
+    }
+
+    /// Takes over a run that is on disk. It must follow everything indexed so far.
+    pub(crate) fn load(&mut self, facts: Arc<RunFacts>, directory: &run::Directory) {
+        directory.deleted.iter().for_each(|topic| self.queues.delete(topic));
+        let run = facts.start;
+        for (topic, rows) in &directory.topics {
+            for row in rows {
+                let index = self.queues.index_or_new(topic, row.queue_id);
+                self.queues.begin_anew_below(index, row.first);
+                let Some(queue) = self.queues.get_mut(index) else { continue };
+                let piece = Piece { first: row.first, count: row.count, run, at: Some(row.at), memory: None };
+                queue.next = queue.next.max(piece.end());
+                queue.pieces.push_back(piece);
+                // All that is needed of it: whether it lies behind some damage.
+                queue.last_end = run + 1;
+            }
+        }
+        self.open_at = facts.end;
+        Arc::make_mut(&mut self.runs).insert(run, facts);
+    }
+
+    /// Ends the open run at `end`, where the next one begins.
+    pub(crate) fn cut(&mut self, end: Position) -> RunDraft {
+        debug_assert!(end >= self.open_at);
+        let start = std::mem::replace(&mut self.open_at, end);
+        let active = self.queues.close_open(start);
+        let mut rows = Vec::with_capacity(active.len());
+        for queue in active.iter().filter_map(|index| self.queues.get(*index)) {
+            // A queue has few pieces of one run: more than one only after damage.
+            let own = queue.pieces.iter().rev().take_while(|p| p.run == start);
+            rows.extend(own.filter_map(|p| {
+                let entries = Arc::clone(p.memory.as_ref()?);
+                Some(Row {
+                    topic: Arc::clone(&queue.topic),
+                    queue_id: queue.queue_id,
+                    first: p.first,
+                    entries,
+                })
+            }));
+        }
+        self.warm.push_back((start, active));
+        let keys = Arc::new(self.keys.take());
+        self.keys_cut.push((start, Arc::clone(&keys)));
+        let deleted = std::mem::take(&mut self.deleted);
+        RunDraft { start, end, times: self.times.take(), rows, keys, deleted }
+    }
+
+    /// A run that was cut is on disk now: its place there is known. Its entries stay in memory until the next one.
+    pub(crate) fn sealed(&mut self, facts: Arc<RunFacts>, places: &[(Arc<str>, u32, u64, u64)]) {
+        for (topic, queue_id, first, at) in places {
+            let Some(index) = self.queues.index(topic, *queue_id) else { continue };
+            let Some(queue) = self.queues.get_mut(index) else { continue };
+            let piece = queue.pieces.iter_mut().rev().find(|p| p.run == facts.start && p.first == *first);
+            if let Some(piece) = piece {
+                piece.at = Some(*at);
+            }
+        }
+        self.keys_cut.retain(|(start, _)| *start != facts.start);
+        let start = facts.start;
+        Arc::make_mut(&mut self.runs).insert(start, facts);
+        self.cool(start);
+    }
+
+    /// Drops from memory the entries of all runs on disk that are older than `newest`.
+    fn cool(&mut self, newest: Position) {
+        while let Some((start, queues)) = self.warm.front() {
+            if *start >= newest || !self.runs.contains_key(start) {
+                break;
+            }
+            for index in queues {
+                let Some(queue) = self.queues.get_mut(*index) else { continue };
+                let mine = queue.pieces.partition_point(|p| p.run < *start);
+                for piece in queue.pieces.iter_mut().skip(mine).take_while(|p| p.run == *start) {
+                    piece.memory = piece.memory.take().filter(|_| piece.at.is_none());
+                }
+            }
+            self.warm.pop_front();
+        }
+    }
+
+    /// The log begins at `min` now.
+    pub(crate) fn trim(&mut self, min: Position) {
+        self.queues.trim(min);
+        Arc::make_mut(&mut self.runs).retain(|start, _| *start >= min);
+        self.keys_cut.retain(|(start, _)| *start >= min);
+    }
+}

@@ -1,0 +1,238 @@
+//! Work in the background: preparing the log ahead of the writer, sealing index runs, retention.
+
+use crate::disk::{Disk, DiskFile, write_all_at};
+use crate::index::{RunFile, run_path};
+use crate::log::{Shared, WriteError, segment_path};
+use crate::retention::{self, Candidate, Limits};
+use crate::snapshot::Snapshot;
+use crate::store::{SealJob, Sealed};
+use crate::{DiskState, Position, StoreConfig};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+/// Blocks are written ahead in chunks of this size.
+const CHUNK_BYTES: u64 = 2 << 20;
+/// Most segments that one call retires, so that a disk is not flooded with work.
+const RETIRE_MAX: usize = 2;
+/// Prepared segments that are kept ahead: expired ones beyond these are removed instead of recycled.
+const READY_MAX: usize = 2;
+
+/// The file whose presence at start means that the last end was not a clean one; as Apache's.
+pub(crate) const ABORT: &str = "abort";
+
+/// Work in the background: owned by one thread, called every second or so (more often under load: [`Keeper::prepare`])
+/// and when there is a job.
+pub struct Keeper<D: Disk> {
+    shared: Arc<Shared<D>>,
+    config: StoreConfig,
+    /// Everything from here to the segment's end is still to be pre-written.
+    prewritten: Position,
+    /// Index runs on disk, by where they begin.
+    runs: BTreeMap<Position, RunAge>,
+    dump_begin: Position,
+    no_room: Option<(Position, String)>,
+}
+
+/// What retention needs to know of an index run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunAge {
+    pub(crate) end: Position,
+    pub(crate) newest_ms: Option<i64>,
+}
+
+impl<D: Disk> Keeper<D> {
+    pub(crate) fn new(
+        shared: Arc<Shared<D>>,
+        config: StoreConfig,
+        runs: BTreeMap<Position, RunAge>,
+        dump_begin: Position,
+    ) -> Self {
+        let prewritten = shared.frontier.limit();
+        Self { shared, config, prewritten, runs, dump_begin, no_room: None }
+    }
+
+    fn fenced(&self, what: &str, e: &dyn std::fmt::Display) -> WriteError {
+        WriteError(self.shared.fence(format!("{what}: {e}")))
+    }
+
+    /// Prepares the log ahead of the writer in bounded steps, and makes the frontier durable; true if there is more to do
+    /// right now.
+    ///
+    /// # Errors
+    /// The frontier or the log cannot be written: the log is fenced. A segment that cannot be created is no error: it
+    /// shows in [`DiskState::no_room`].
+    pub fn prepare(&mut self) -> Result<bool, WriteError> {
+        if let Some(why) = self.shared.fenced() {
+            return Err(WriteError(why.to_owned()));
+        }
+        self.create_segment();
+        self.shared.frontier.persist().map_err(|e| self.fenced("syncing the frontier", &e))?;
+        self.prewrite().map_err(|e| self.fenced("preparing the log", &e))
+    }
+
+    /// The next segment is created when half of the last one is used.
+    fn create_segment(&mut self) {
+        let segment = self.shared.segments.segment_bytes();
+        let ready = self.shared.segments.end().unwrap_or(0);
+        if ready >= self.shared.written() + segment / 2 {
+            self.no_room = None;
+            return;
+        }
+        self.no_room = match self.shared.segments.create_next() {
+            Ok(_) => None,
+            Err(e) => Some((ready, format!("cannot create the log's next segment: {e}"))),
+        };
+    }
+
+    /// One chunk of zeros above the limit; when a whole stretch is done the limit moves behind it.
+    fn prewrite(&mut self) -> io::Result<bool> {
+        let stretch = self.config.ahead_bytes / 2;
+        let limit = self.shared.frontier.limit();
+        let target = (limit + stretch).min(self.shared.segments.end().unwrap_or(0));
+        if limit >= self.shared.written() + stretch || target <= limit {
+            return Ok(false);
+        }
+        let (shared, prewritten) = (&self.shared, self.prewritten);
+        // The limit cannot move meanwhile, so the writer is below what is zeroed here.
+        self.prewritten = shared.frontier.above_limit(|limit| {
+            let from = prewritten.max(limit);
+            let Some(segment) = shared.segments.find(from).filter(|_| from < target) else {
+                return Ok(from.max(target));
+            };
+            if segment.recycled {
+                return Ok(target.min(segment.end));
+            }
+            let chunk = CHUNK_BYTES.min(target - from).min(segment.end - from);
+            // An open file of its own: a failed sync is reported once to each, and this one must not swallow the writer's.
+            let file = shared.disk.open(&segment_path(segment.base))?;
+            write_all_at(&file, &vec![0; chunk as usize], from - segment.base)?;
+            file.sync_data()?;
+            Ok(from + chunk)
+        })?;
+        if self.prewritten < target {
+            return Ok(true);
+        }
+        self.shared.frontier.raise_limit(target)?;
+        Ok(self.shared.frontier.limit() < self.shared.written() + stretch)
+    }
+
+    /// Writes index runs and the snapshot.
+    ///
+    /// # Errors
+    /// They cannot be written. Nothing is lost (both are derived), but the disk is not to be trusted: the log is fenced.
+    pub fn seal(&mut self, job: SealJob) -> Result<Sealed, WriteError> {
+        if let Some(why) = self.shared.fenced() {
+            return Err(WriteError(why.to_owned()));
+        }
+        let flushed = self.shared.frontier.flushed();
+        if flushed < job.position {
+            let why = format!("sealing up to {} while the log is flushed up to {flushed}", job.position);
+            return Err(self.fenced("index", &why));
+        }
+        // What is sealed must be below the frontier that recovery finds.
+        self.shared.frontier.persist().map_err(|e| self.fenced("syncing the frontier", &e))?;
+        let mut runs = Vec::new();
+        for draft in &job.drafts {
+            let written = RunFile::write(&self.shared.disk, draft);
+            let (facts, places) = written.map_err(|e| self.fenced("writing an index run", &e))?;
+            let age = RunAge { end: facts.end, newest_ms: facts.times.map(|(_, newest)| newest) };
+            self.runs.insert(facts.start, age);
+            runs.push((Arc::new(facts), places));
+        }
+        Snapshot::write(&self.shared.disk, job.position, job.dump, &[&job.own, &job.state])
+            .map_err(|e| self.fenced("writing the snapshot", &e))?;
+        self.dump_begin = job.dump.begin;
+        Ok(Sealed { runs })
+    }
+
+    /// Deletes (or recycles) what retention allows; the new beginning of the log, and the state of the disk. A failure
+    /// shows in the state: retention is tried again with the next call.
+    pub fn retain(&mut self, now_ms: i64) -> (Position, DiskState) {
+        let space = match self.shared.disk.space() {
+            Ok(space) => space,
+            Err(e) => {
+                let full = Some(format!("the disk's free space cannot be told: {e}"));
+                return (self.shared.min(), DiskState { full, ..DiskState::default() });
+            }
+        };
+        let all = self.shared.segments.all();
+        let active = self.shared.segments.find(self.shared.frontier.flushed()).map_or(0, |s| s.base);
+        let candidates: Vec<Candidate> = all
+            .iter()
+            .map(|s| Candidate {
+                end: s.end,
+                bytes: s.end - s.base,
+                newest_ms: self.newest_ms(s.base, s.end),
+            })
+            .collect();
+        let limits = Limits {
+            retention_ms: self.config.retention_ms,
+            disk_clean_ratio: self.config.disk_clean_ratio,
+            disk_full_ratio: self.config.disk_full_ratio,
+            keep_from: active.min(self.dump_begin),
+        };
+        let (go, mut state) =
+            retention::decide(&candidates, now_ms, space.used_ratio(), space.total, &limits);
+        if let Err(e) = self.retire(go.min(RETIRE_MAX)) {
+            state.full.get_or_insert(format!("old segments cannot be removed: {e}"));
+        }
+        state.no_room = self.no_room.clone();
+        (self.shared.min(), state)
+    }
+
+    /// Store time of the newest record of a segment, if its index is sealed without gaps.
+    fn newest_ms(&self, base: Position, end: Position) -> Option<i64> {
+        let mut at = base;
+        let mut newest = None;
+        for (start, age) in self.runs.range(base..end) {
+            if *start != at {
+                return None;
+            }
+            at = age.end;
+            newest = newest.max(age.newest_ms);
+        }
+        // A segment without any record is as old as can be.
+        (at == end).then(|| newest.unwrap_or(i64::MIN))
+    }
+
+    fn retire(&mut self, count: usize) -> Result<(), String> {
+        for _ in 0..count {
+            let all = self.shared.segments.all();
+            let Some(first) = all.first() else { break };
+            let ready = all.iter().filter(|s| s.base > self.shared.written()).count();
+            // Readers are told before the file goes: what they miss then is gone, not damaged.
+            self.shared.set_min(first.end);
+            let recycle = ready < READY_MAX;
+            self.shared.segments.retire_first(recycle).map_err(|e| e.to_string())?;
+            let gone: Vec<(Position, Position)> =
+                self.runs.range(..first.end).map(|(start, age)| (*start, age.end)).collect();
+            for (start, end) in gone {
+                self.runs.remove(&start);
+                match self.shared.disk.remove(&run_path(start, end)) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                        return Err(format!("index run {start}: {e}"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Clean end: the frontier says so, `abort` is removed. The writer must have synced everything before.
+    ///
+    /// # Errors
+    /// Something was not synced, or the disk refuses: the next start then recovers as after a crash.
+    pub fn close(&mut self) -> Result<(), WriteError> {
+        if let Some(why) = self.shared.fenced() {
+            return Err(WriteError(why.to_owned()));
+        }
+        if self.shared.frontier.flushed() != self.shared.written() {
+            return Err(WriteError("closing before everything was synced".to_owned()));
+        }
+        let closed = self.shared.frontier.close().and_then(|()| self.shared.disk.remove(ABORT));
+        let closed = closed.and_then(|()| self.shared.disk.sync_dir(""));
+        closed.map_err(|e| self.fenced("closing", &e))
+    }
+}

@@ -1,0 +1,328 @@
+//! The durable frontier: how far the log was synced, and how far it may have been written. Kept apart from the log, so
+//! that recovery can tell a torn write (above it) from damage (below it), and knows what it must erase.
+//!
+//! `docs/formats/frontier.md` draws the file: one block with what does not change, then three slots, each in a
+//! block of its own so that a torn write hits one. Slot 0 is written after each sync of the log and never synced: it is exact
+//! after the death of the process. Slots 1 and 2 are written and synced in turn, so that one is whole after a power cut.
+//! Positions only grow; recovery believes the greatest of all valid slots.
+
+use crate::Position;
+use crate::disk::{Disk, DiskFile, read_all, replace, write_all_at};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Directory of everything that is Kerolox' own.
+pub(crate) const FRONTIER_DIR: &str = "kerolox";
+pub(crate) const FRONTIER_NAME: &str = "frontier";
+const PATH: &str = "kerolox/frontier";
+
+/// Version of the whole data directory's format.
+const VERSION: u32 = 1;
+const MAGIC: &[u8; 8] = b"KERLXFRO";
+const BLOCK_BYTES: usize = 4096;
+const FACTS_BYTES: usize = 8 + 4 + 8 + 8;
+const SLOT_BYTES: usize = 8 + 4 + 8 + 8;
+const FLAG_CLEAN: u32 = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FrontierError {
+    #[error("format version {found}; this program knows {known}")]
+    TooNew { found: u32, known: u32 },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What the file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrontierFacts {
+    /// Each record from here on was written by Kerolox and must carry a checksum over all of itself.
+    pub(crate) crc_from: Position,
+    pub(crate) segment_bytes: u64,
+    /// The log was on stable storage up to here.
+    pub(crate) flushed: Position,
+    /// Nothing from here on was ever written.
+    pub(crate) limit: Position,
+    /// The log was closed in order, and ends at `flushed`.
+    pub(crate) clean: bool,
+}
+
+/// A slot: `seq u64 | flags u32 | flushed u64 | limit u64 | CRC-32 u32`.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    seq: u64,
+    clean: bool,
+    flushed: Position,
+    limit: Position,
+}
+
+impl Slot {
+    fn encode(self) -> [u8; SLOT_BYTES + 4] {
+        let mut bytes = Vec::with_capacity(SLOT_BYTES + 4);
+        bytes.extend_from_slice(&self.seq.to_be_bytes());
+        bytes.extend_from_slice(&(if self.clean { FLAG_CLEAN } else { 0 }).to_be_bytes());
+        bytes.extend_from_slice(&self.flushed.to_be_bytes());
+        bytes.extend_from_slice(&self.limit.to_be_bytes());
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+        let mut slot = [0; SLOT_BYTES + 4];
+        slot.copy_from_slice(&bytes);
+        slot
+    }
+
+    fn decode(block: &[u8]) -> Option<Self> {
+        let (body, rest) = block.split_at_checked(SLOT_BYTES)?;
+        let crc = u32::from_be_bytes(*rest.first_chunk()?);
+        let (seq, body) = body.split_first_chunk()?;
+        let (flags, body) = body.split_first_chunk()?;
+        let (flushed, body) = body.split_first_chunk()?;
+        let limit = body.first_chunk()?;
+        let slot = Self {
+            seq: u64::from_be_bytes(*seq),
+            clean: u32::from_be_bytes(*flags) & FLAG_CLEAN != 0,
+            flushed: u64::from_be_bytes(*flushed),
+            limit: u64::from_be_bytes(*limit),
+        };
+        (crc == crc32fast::hash(block.get(..SLOT_BYTES)?) && slot.flushed <= slot.limit).then_some(slot)
+    }
+}
+
+/// The frontier of an open log.
+pub(crate) struct Frontier<F> {
+    file: F,
+    flushed: AtomicU64,
+    limit: AtomicU64,
+    durable: Mutex<Durable>,
+}
+
+#[derive(Debug)]
+struct Durable {
+    seq: u64,
+    flushed: Position,
+}
+
+impl<F: DiskFile> Frontier<F> {
+    /// What the file of a data directory says; `None` if there is none, or none that can be believed.
+    pub(crate) fn read<D: Disk<File = F>>(disk: &D) -> Result<Option<FrontierFacts>, FrontierError> {
+        let file = match disk.open(PATH) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        decode(&read_all(&file)?)
+    }
+
+    /// Writes a new file that says `facts` and makes it the frontier, durably.
+    pub(crate) fn begin<D: Disk<File = F>>(disk: &D, facts: FrontierFacts) -> io::Result<Self> {
+        assert!(facts.flushed <= facts.limit, "flushed {} above limit {}", facts.flushed, facts.limit);
+        replace(disk, FRONTIER_DIR, FRONTIER_NAME, &encode(facts))?;
+        let file = disk.open(PATH)?;
+        Ok(Self {
+            file,
+            flushed: AtomicU64::new(facts.flushed),
+            limit: AtomicU64::new(facts.limit),
+            durable: Mutex::new(Durable { seq: 1, flushed: facts.flushed }),
+        })
+    }
+
+    /// Nothing from here on was ever written: the writer stays below it.
+    pub(crate) fn limit(&self) -> Position {
+        self.limit.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn flushed(&self) -> Position {
+        self.flushed.load(Ordering::Acquire)
+    }
+
+    /// The log was synced up to here: noted for recovery after the death of this process, before anyone is told.
+    /// Called by the writer only.
+    pub(crate) fn note_flushed(&self, flushed: Position) -> io::Result<()> {
+        debug_assert!(flushed >= self.flushed());
+        let slot = Slot { seq: 0, clean: false, flushed, limit: self.limit().max(flushed) };
+        write_all_at(&self.file, &slot.encode(), BLOCK_BYTES as u64)?;
+        self.flushed.store(flushed, Ordering::Release);
+        Ok(())
+    }
+
+    /// Allows writing up to `limit`, durably.
+    pub(crate) fn raise_limit(&self, limit: Position) -> io::Result<()> {
+        let mut durable = self.durable();
+        if limit <= self.limit() {
+            return Ok(());
+        }
+        self.write_durable(&mut durable, limit, false)?;
+        self.limit.store(limit, Ordering::Release);
+        Ok(())
+    }
+
+    /// Does something above the limit, which cannot be raised meanwhile.
+    pub(crate) fn above_limit<T>(&self, act: impl FnOnce(Position) -> io::Result<T>) -> io::Result<T> {
+        let _durable = self.durable();
+        act(self.limit())
+    }
+
+    /// Makes `flushed` durable if it has grown since the last time.
+    pub(crate) fn persist(&self) -> io::Result<()> {
+        let mut durable = self.durable();
+        if self.flushed() > durable.flushed {
+            self.write_durable(&mut durable, self.limit(), false)?;
+        }
+        Ok(())
+    }
+
+    /// Says, durably, that the log was closed in order.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        let mut durable = self.durable();
+        self.write_durable(&mut durable, self.limit(), true)
+    }
+
+    fn durable(&self) -> MutexGuard<'_, Durable> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_durable(&self, durable: &mut Durable, limit: Position, clean: bool) -> io::Result<()> {
+        let slot = Slot { seq: durable.seq + 1, clean, flushed: self.flushed(), limit };
+        let place = 2 + slot.seq % 2;
+        write_all_at(&self.file, &slot.encode(), place * BLOCK_BYTES as u64)?;
+        self.file.sync_data()?;
+        *durable = Durable { seq: slot.seq, flushed: slot.flushed };
+        Ok(())
+    }
+}
+
+/// A whole new file: the facts, and all slots alike.
+fn encode(facts: FrontierFacts) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 * BLOCK_BYTES);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_be_bytes());
+    bytes.extend_from_slice(&facts.crc_from.to_be_bytes());
+    bytes.extend_from_slice(&facts.segment_bytes.to_be_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+    bytes.resize(BLOCK_BYTES, 0);
+    for seq in [0, 0, 1] {
+        let slot = Slot { seq, clean: facts.clean, flushed: facts.flushed, limit: facts.limit };
+        bytes.extend_from_slice(&slot.encode());
+        bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), 0);
+    }
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Result<Option<FrontierFacts>, FrontierError> {
+    let Some((head, rest)) = bytes.split_at_checked(FACTS_BYTES) else { return Ok(None) };
+    let Some((version, facts)) = head.strip_prefix(MAGIC).and_then(|h| h.split_first_chunk()) else {
+        return Ok(None);
+    };
+    if rest.first_chunk() != Some(&crc32fast::hash(head).to_be_bytes()) {
+        return Ok(None);
+    }
+    let version = u32::from_be_bytes(*version);
+    if version > VERSION {
+        return Err(FrontierError::TooNew { found: version, known: VERSION });
+    }
+    let Some((crc_from, facts)) = facts.split_first_chunk() else { return Ok(None) };
+    let Some(segment_bytes) = facts.first_chunk() else { return Ok(None) };
+    let slots: Vec<Slot> = bytes.chunks(BLOCK_BYTES).skip(1).filter_map(Slot::decode).collect();
+    let (Some(flushed), Some(limit)) =
+        (slots.iter().map(|s| s.flushed).max(), slots.iter().map(|s| s.limit).max())
+    else {
+        return Ok(None);
+    };
+    // The last durable word counts: a later life of the log writes a new file, which is not clean.
+    let clean = slots.iter().max_by_key(|s| s.seq).is_some_and(|s| s.clean && s.flushed == flushed);
+    Ok(Some(FrontierFacts {
+        crc_from: u64::from_be_bytes(*crc_from),
+        segment_bytes: u64::from_be_bytes(*segment_bytes),
+        flushed,
+        limit,
+        clean,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{CrashMode, HostileDisk};
+
+    const FACTS: FrontierFacts =
+        FrontierFacts { crc_from: 7, segment_bytes: 1 << 20, flushed: 100, limit: 500, clean: false };
+
+    fn disk() -> HostileDisk {
+        let disk = HostileDisk::default();
+        disk.create_dir(FRONTIER_DIR).unwrap();
+        disk
+    }
+
+    #[test]
+    fn the_greatest_slot_counts() {
+        let disk = disk();
+        assert_eq!(Frontier::read(&disk).unwrap(), None);
+        let frontier = Frontier::begin(&disk, FACTS).unwrap();
+        assert_eq!(Frontier::read(&disk).unwrap(), Some(FACTS));
+        frontier.note_flushed(300).unwrap();
+        assert_eq!(Frontier::read(&disk).unwrap(), Some(FrontierFacts { flushed: 300, ..FACTS }));
+        frontier.raise_limit(900).unwrap();
+        frontier.note_flushed(400).unwrap();
+        let lost = disk.crash(CrashMode::Lost, 0);
+        assert_eq!(Frontier::read(&lost).unwrap(), Some(FrontierFacts { flushed: 300, limit: 900, ..FACTS }));
+        let killed = disk.crash(CrashMode::Kill, 0);
+        assert_eq!(
+            Frontier::read(&killed).unwrap(),
+            Some(FrontierFacts { flushed: 400, limit: 900, ..FACTS })
+        );
+        frontier.close().unwrap();
+        let closed = FrontierFacts { flushed: 400, limit: 900, clean: true, ..FACTS };
+        assert_eq!(Frontier::read(&disk.crash(CrashMode::Lost, 0)).unwrap(), Some(closed));
+    }
+
+    #[test]
+    fn any_flipped_byte_leaves_an_older_truth_or_none() {
+        let disk = disk();
+        let frontier = Frontier::begin(&disk, FACTS).unwrap();
+        frontier.raise_limit(900).unwrap();
+        frontier.note_flushed(800).unwrap();
+        frontier.persist().unwrap();
+        let len = disk.content(PATH).unwrap().len();
+        for at in (0..len).filter(|at| at % BLOCK_BYTES < 40) {
+            let hurt = disk.crash(CrashMode::Kill, 0);
+            hurt.tamper(PATH, |bytes| bytes[at] ^= 0x10);
+            let facts = Frontier::read(&hurt).unwrap();
+            let honest = |f: FrontierFacts| f.flushed == 800 && f.limit == 900 && f.segment_bytes == 1 << 20;
+            assert!(facts.is_none_or(honest), "byte {at}: {facts:?}");
+        }
+        for cut in [0, 7, 20, 4096, 5000, 9000] {
+            let hurt = disk.crash(CrashMode::Kill, 0);
+            hurt.tamper(PATH, |bytes| bytes.truncate(cut));
+            assert!(Frontier::read(&hurt).unwrap().is_none_or(|f| f.flushed <= 800), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_name() {
+        let disk = disk();
+        Frontier::begin(&disk, FACTS).unwrap();
+        disk.tamper(PATH, |bytes| {
+            bytes[11] = 9;
+            let crc = crc32fast::hash(&bytes[..FACTS_BYTES]);
+            bytes[FACTS_BYTES..FACTS_BYTES + 4].copy_from_slice(&crc.to_be_bytes());
+        });
+        let refused = Frontier::read(&disk).unwrap_err().to_string();
+        assert_eq!(refused, "format version 9; this program knows 1");
+    }
+
+    #[test]
+    fn a_crash_while_a_slot_is_written_leaves_the_other() {
+        let disk = disk();
+        let frontier = Frontier::begin(&disk, FACTS).unwrap();
+        disk.record();
+        for step in 1..20 {
+            frontier.note_flushed(100 + step).unwrap();
+            frontier.raise_limit(500 + step).unwrap();
+        }
+        for (i, moment) in disk.take_history().iter().enumerate() {
+            for seed in 0..8 {
+                let facts = Frontier::read(&moment.crash(CrashMode::Torn { sector: 8 }, seed)).unwrap();
+                let facts = facts.expect("one slot is always whole");
+                // Three calls a step: slot 0, slot 1 or 2, sync.
+                assert!(facts.limit >= 500 + (i as u64 + 1) / 3, "{i} {facts:?}");
+            }
+        }
+    }
+}

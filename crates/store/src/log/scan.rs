@@ -1,0 +1,164 @@
+//! The walk over a segment: what lies at a position, and where the next valid record is.
+
+use crate::Position;
+use crate::disk::{Disk, DiskFile, read_up_to};
+use crate::log::blank::is_blank;
+use crate::log::{Segment, Shared};
+use kerolox_wire::record::{
+    MAGIC_BLANK, MAGIC_V1, MAGIC_V2, POSITION_AT, RECORD_BYTES_MIN, RecordError, RecordHead, RecordView,
+};
+use std::io;
+
+/// Bytes that are read at once.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// What lies at a position.
+#[derive(Debug)]
+pub(crate) enum Found<'a> {
+    /// A whole record, verified, at its own place.
+    Record(RecordView<'a>),
+    /// The rest of the segment is unused.
+    Blank,
+    /// Neither.
+    Bad(RecordError),
+}
+
+/// Reads one segment.
+pub(crate) struct Scanner<'a, F> {
+    segment: &'a Segment<F>,
+    crc_from: Position,
+    window: Vec<u8>,
+    window_at: Position,
+}
+
+impl<'a, F: DiskFile> Scanner<'a, F> {
+    /// From `crc_from` on, records must carry a checksum over all of themselves.
+    pub(crate) fn new(segment: &'a Segment<F>, crc_from: Position) -> Self {
+        Self { segment, crc_from, window: Vec::new(), window_at: segment.base }
+    }
+
+    /// Bytes from `position` on: at least `bytes`, unless the segment ends before.
+    fn bytes(&mut self, position: Position, bytes: usize) -> io::Result<&[u8]> {
+        debug_assert!(position >= self.segment.base && position <= self.segment.end);
+        let left = usize::try_from(self.segment.end - position).map_err(io::Error::other)?;
+        let wanted = bytes.min(left);
+        let inside = position >= self.window_at
+            && position - self.window_at + wanted as u64 <= self.window.len() as u64;
+        if !inside {
+            let len = wanted.max(WINDOW_BYTES.min(left));
+            self.window = read_up_to(&self.segment.file, len, position - self.segment.base)?;
+            // A file shorter than its segment reads as zeros: bad, like anything that is not a record.
+            self.window.resize(len, 0);
+            self.window_at = position;
+        }
+        let start = usize::try_from(position - self.window_at).map_err(io::Error::other)?;
+        Ok(self.window.get(start..).unwrap_or_default())
+    }
+
+    /// What lies at `position`.
+    pub(crate) fn at(&mut self, position: Position) -> io::Result<Found<'_>> {
+        let (left, crc_from) = (self.segment.end - position, self.crc_from);
+        let head_bytes = self.bytes(position, RECORD_BYTES_MIN)?;
+        let Some(head) = RecordHead::peek(head_bytes) else {
+            return Ok(Found::Bad(RecordError::Short(head_bytes.len(), "head")));
+        };
+        if head.is_blank() {
+            let blank = is_blank(head_bytes, left, position, position >= crc_from);
+            return Ok(if blank { Found::Blank } else { Found::Bad(RecordError::Magic(MAGIC_BLANK)) });
+        }
+        if !head.is_record() {
+            return Ok(Found::Bad(RecordError::Magic(head.magic)));
+        }
+        // Before a length that may be garbage is believed: a record knows its place.
+        if let Some(said) = said_position(head_bytes).filter(|said| *said != position) {
+            return Ok(Found::Bad(RecordError::Position { said, found: position }));
+        }
+        if u64::from(head.total) > left {
+            return Ok(Found::Bad(RecordError::Short(left as usize, "announced length")));
+        }
+        let bytes = self.bytes(position, head.total as usize)?;
+        Ok(match RecordView::parse(bytes) {
+            Ok(view) => match view.verify(Some(position), position >= crc_from) {
+                Ok(()) => Found::Record(view),
+                Err(e) => Found::Bad(e),
+            },
+            Err(e) => Found::Bad(e),
+        })
+    }
+
+    /// The record at `position` as far as it can be read, without believing its checksums.
+    pub(crate) fn claim(&mut self, position: Position) -> io::Result<Option<RecordView<'_>>> {
+        let left = self.segment.end - position;
+        let Some(head) = RecordHead::peek(self.bytes(position, RECORD_BYTES_MIN)?) else { return Ok(None) };
+        if u64::from(head.total) > left {
+            return Ok(None);
+        }
+        Ok(RecordView::parse(self.bytes(position, head.total as usize)?).ok())
+    }
+
+    /// The first place in `from..upto` where a valid record or filler lies that `accept`s. A record that says how
+    /// long it is, and is followed by a valid one, is believed in this: its bytes are not searched.
+    pub(crate) fn search(
+        &mut self,
+        bad: Position,
+        upto: Position,
+        mut accept: impl FnMut(&Found<'_>) -> bool,
+    ) -> io::Result<Option<Position>> {
+        let upto = upto.min(self.segment.end);
+        let head = RecordHead::peek(self.bytes(bad, RECORD_BYTES_MIN)?);
+        if let Some(head) = head.filter(|h| h.is_record() && h.total as usize >= RECORD_BYTES_MIN) {
+            let next = bad + u64::from(head.total);
+            if next < upto && accept(&self.at(next)?) {
+                return Ok(Some(next));
+            }
+        }
+        let mut from = bad + 1;
+        while let Some(candidate) = self.candidate(from, upto)? {
+            if accept(&self.at(candidate)?) {
+                return Ok(Some(candidate));
+            }
+            from = candidate + 1;
+        }
+        Ok(None)
+    }
+
+    /// The first place in `from..upto` that looks like a record or filler.
+    fn candidate(&mut self, mut from: Position, upto: Position) -> io::Result<Option<Position>> {
+        const MAGICS: [[u8; 4]; 3] =
+            [MAGIC_V1.to_be_bytes(), MAGIC_V2.to_be_bytes(), MAGIC_BLANK.to_be_bytes()];
+        while from < upto {
+            let segment_end = self.segment.end;
+            let bytes = self.bytes(from, RECORD_BYTES_MIN)?;
+            let at_end = from + bytes.len() as u64 >= segment_end;
+            // Of a window that is not the last, the end is looked at with the next one.
+            let places = if at_end { bytes.len() } else { bytes.len() - RECORD_BYTES_MIN + 1 };
+            let found = (0..places).find(|i| {
+                let Some(here) = bytes.get(*i..).and_then(|b| b.get(4..)) else { return false };
+                here.first_chunk().is_some_and(|magic| MAGICS.contains(magic))
+            });
+            if let Some(i) = found {
+                let at = from + i as u64;
+                return Ok((at < upto).then_some(at));
+            }
+            from += places.max(1) as u64;
+        }
+        Ok(None)
+    }
+}
+
+/// Where the record at the start of `bytes` says it lies.
+pub(crate) fn said_position(bytes: &[u8]) -> Option<Position> {
+    Some(u64::from_be_bytes(*bytes.get(POSITION_AT..)?.first_chunk()?))
+}
+
+impl<D: Disk> Shared<D> {
+    /// Reads `len` bytes at a position; `None` if no segment holds them (any more).
+    pub(crate) fn read(&self, position: Position, len: usize) -> io::Result<Option<Vec<u8>>> {
+        let Some(segment) = self.segments.find(position) else { return Ok(None) };
+        if position + len as u64 > segment.end {
+            return Ok(None);
+        }
+        let bytes = read_up_to(&segment.file, len, position - segment.base)?;
+        Ok((bytes.len() == len).then_some(bytes))
+    }
+}

@@ -1,0 +1,164 @@
+//! The files of the log: one after the other, each named by the position of its first byte.
+
+use crate::Position;
+use crate::disk::{Disk, DiskFile, write_all_at};
+use crate::log::BLANK_MARK_BYTES;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+/// Directory of the segments, as Apache's `storePathCommitLog`.
+pub(crate) const LOG_DIR: &str = "commitlog";
+
+/// Path of the segment whose first byte is at `base`.
+pub(crate) fn segment_path(base: Position) -> String {
+    format!("{LOG_DIR}/{base:020}")
+}
+
+#[derive(Debug)]
+pub(crate) struct Segment<F> {
+    /// Position of the first byte.
+    pub(crate) base: Position,
+    /// Position behind the last byte.
+    pub(crate) end: Position,
+    /// Its blocks have been written before: preparing it needs nothing.
+    pub(crate) recycled: bool,
+    pub(crate) file: F,
+}
+
+/// What could not be done to which segment.
+#[derive(Debug, thiserror::Error)]
+#[error("segment {path}: {step}: {source}")]
+pub(crate) struct SegmentError {
+    pub(crate) path: String,
+    pub(crate) step: &'static str,
+    pub(crate) source: io::Error,
+}
+
+/// All segments, shared by writer, keeper and readers. In order of position; the last ones may be prepared only.
+pub(crate) struct Segments<D: Disk> {
+    disk: D,
+    /// Size of segments that are created.
+    segment_bytes: u64,
+    list: RwLock<Vec<Arc<Segment<D::File>>>>,
+    /// One change of the list's files at a time.
+    changing: Mutex<()>,
+}
+
+impl<D: Disk> Segments<D> {
+    pub(crate) fn new(disk: D, segment_bytes: u64, list: Vec<Arc<Segment<D::File>>>) -> Self {
+        debug_assert!(list.iter().zip(list.iter().skip(1)).all(|(a, b)| a.end <= b.base));
+        Self { disk, segment_bytes, list: RwLock::new(list), changing: Mutex::new(()) }
+    }
+
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
+    /// The segment that holds a position.
+    pub(crate) fn find(&self, position: Position) -> Option<Arc<Segment<D::File>>> {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        let after = list.partition_point(|s| s.base <= position);
+        let segment = list.get(after.checked_sub(1)?)?;
+        (position < segment.end).then(|| Arc::clone(segment))
+    }
+
+    /// All of them, in order.
+    pub(crate) fn all(&self) -> Vec<Arc<Segment<D::File>>> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where the last segment ends: the base of the next one.
+    pub(crate) fn end(&self) -> Option<Position> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).last().map(|s| s.end)
+    }
+
+    /// The segment for a position, created if it is the next one.
+    pub(crate) fn find_or_create(&self, position: Position) -> Result<Arc<Segment<D::File>>, SegmentError> {
+        loop {
+            if let Some(segment) = self.find(position) {
+                return Ok(segment);
+            }
+            let _one = self.change();
+            if let Some(segment) = self.find(position) {
+                return Ok(segment);
+            }
+            let base = self.end().unwrap_or(position);
+            if base > position {
+                let source = io::Error::other(format!("position {position} lies in no segment"));
+                return Err(SegmentError { path: segment_path(position), step: "find", source });
+            }
+            self.create_at(base)?;
+        }
+    }
+
+    /// Creates the segment that begins where the last one ends.
+    pub(crate) fn create_next(&self) -> Result<Position, SegmentError> {
+        let _one = self.change();
+        let base = self.end().unwrap_or(0);
+        self.create_at(base)?;
+        Ok(base + self.segment_bytes)
+    }
+
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All blocks are allocated now, so that a full disk shows here and not in the middle of the segment.
+    fn create_at(&self, base: Position) -> Result<(), SegmentError> {
+        let path = segment_path(base);
+        let failed = |step, source| SegmentError { path: segment_path(base), step, source };
+        let file = match self.disk.create(&path) {
+            // Left from an attempt that failed half way: nothing of the log has ever been written to it.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.disk.open(&path),
+            result => result,
+        };
+        let file = file.map_err(|e| failed("create", e))?;
+        let filled = file
+            .allocate(self.segment_bytes)
+            .map_err(|e| failed("allocate", e))
+            .and_then(|()| file.sync_data().map_err(|e| failed("sync", e)))
+            .and_then(|()| self.disk.sync_dir(LOG_DIR).map_err(|e| failed("sync directory of", e)));
+        if let Err(e) = filled {
+            drop(file);
+            // Best effort: an empty segment that nobody knows does no harm, it only takes room.
+            let _ = self.disk.remove(&path);
+            return Err(e);
+        }
+        self.push(base, file, false);
+        Ok(())
+    }
+
+    fn push(&self, base: Position, file: D::File, recycled: bool) {
+        let segment = Segment { base, end: base + self.segment_bytes, recycled, file };
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        debug_assert!(list.last().is_none_or(|last| last.end <= base));
+        list.push(Arc::new(segment));
+    }
+
+    /// Takes the first segment away: its file becomes the next segment (`recycle`) or is removed.
+    pub(crate) fn retire_first(&self, recycle: bool) -> Result<(), SegmentError> {
+        let _one = self.change();
+        let Some((first, end)) = self.all().first().cloned().zip(self.end()) else { return Ok(()) };
+        let (old, new) = (segment_path(first.base), segment_path(end));
+        let failed = |step, source| SegmentError { path: segment_path(first.base), step, source };
+        // Readers stop finding it before anything happens to the file.
+        self.list.write().unwrap_or_else(PoisonError::into_inner).remove(0);
+        if !recycle || first.end - first.base != self.segment_bytes {
+            self.disk.remove(&old).map_err(|e| failed("remove", e))?;
+            return self.disk.sync_dir(LOG_DIR).map_err(|e| failed("sync directory of", e));
+        }
+        self.disk.rename(&old, &new).map_err(|e| failed("recycle", e))?;
+        self.disk.sync_dir(LOG_DIR).map_err(|e| failed("sync directory of", e))?;
+        // Only now that the old name is gone for good may its content be touched.
+        let file = self.disk.open(&new).map_err(|e| failed("open recycled", e))?;
+        clear_last_bytes(&file, self.segment_bytes).map_err(|e| failed("clear end of", e))?;
+        self.push(end, file, true);
+        Ok(())
+    }
+}
+
+/// Zeroes what a short filler left from the segment's former life would occupy (see `blank`).
+pub(crate) fn clear_last_bytes(file: &impl DiskFile, segment_bytes: u64) -> io::Result<()> {
+    write_all_at(file, &[0; BLANK_MARK_BYTES], segment_bytes - BLANK_MARK_BYTES as u64)?;
+    file.sync_data()
+}

@@ -1,0 +1,67 @@
+//! Reads that memory cannot answer, packed so that any thread can execute them without the state machine.
+
+use crate::index::RunFacts;
+use crate::index::keys::Key;
+use crate::queue::Entry;
+use crate::{Boundary, Position, QueueRead};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A self-contained read, for [`crate::Reader::execute`].
+pub struct ReadPlan {
+    pub(crate) work: Work,
+    /// Nothing from here on may be seen.
+    pub(crate) confirmed: Position,
+}
+
+pub(crate) enum Work {
+    Queue {
+        read: QueueRead,
+        /// Offset to go on with after all pieces.
+        end: u64,
+        pieces: Vec<PlanPiece>,
+    },
+    Records(Vec<Position>),
+    SearchTime {
+        topic: Arc<str>,
+        queue_id: u32,
+        time_ms: i64,
+        boundary: Boundary,
+        min: u64,
+        max: u64,
+        pieces: Vec<PlanPiece>,
+    },
+    QueryKey {
+        topic: String,
+        key: String,
+        hash: u64,
+        count_max: usize,
+        from_ms: i64,
+        to_ms: i64,
+        /// In order of position, all behind the runs.
+        chunks: Vec<Arc<Vec<Key>>>,
+        runs: Arc<BTreeMap<Position, Arc<RunFacts>>>,
+    },
+}
+
+/// Consecutive offsets of a queue, and where their entries are.
+#[derive(Clone)]
+pub(crate) struct PlanPiece {
+    pub(crate) first: u64,
+    pub(crate) count: u32,
+    pub(crate) entries: PlanEntries,
+}
+
+#[derive(Clone)]
+pub(crate) enum PlanEntries {
+    /// From index `skip` on.
+    Memory { entries: Arc<Vec<Entry>>, skip: usize },
+    /// From entry `skip` on of the `row_count` entries that lie at `at` in the run's file; the row begins with `row_first`.
+    Disk { run: Arc<RunFacts>, at: u64, row_count: u32, skip: u32, row_first: u64 },
+}
+
+impl PlanPiece {
+    pub(crate) fn end(&self) -> u64 {
+        self.first + u64::from(self.count)
+    }
+}

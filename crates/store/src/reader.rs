@@ -1,0 +1,407 @@
+//! Executes read plans: entries from index runs, records from the log, every one verified before it is served.
+
+use crate::disk::Disk;
+use crate::index::{OpenRuns, RunFacts};
+use crate::log::{Found, Scanner, Shared};
+use crate::plan::{PlanEntries, PlanPiece, ReadPlan, Work};
+use crate::queue::Entry;
+use crate::store::{Gather, Next, is_queued};
+use crate::{Boundary, Position, QueueRead, QueueSlice, ReadResult, STATE_TOPIC};
+use bytes::{Bytes, BytesMut};
+use kerolox_wire::properties::{Properties, name};
+use kerolox_wire::record::{RECORD_BYTES_MIN, RecordHead, RecordView};
+use std::io;
+use std::sync::Arc;
+
+/// Entries that are taken from an index run at once.
+const ENTRIES_AT_ONCE: u32 = 1024;
+/// Neighbouring records are read with one call up to so many bytes …
+const SPAN_BYTES_MAX: u64 = 256 << 10;
+/// … if no more than so many unwanted ones lie between two of them.
+const SPAN_GAP_MAX: u64 = 4 << 10;
+
+/// Executes read plans; cheap to clone, for any thread.
+pub struct Reader<D: Disk> {
+    shared: Arc<Shared<D>>,
+    runs: Arc<OpenRuns<D>>,
+}
+
+impl<D: Disk> Clone for Reader<D> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), runs: Arc::clone(&self.runs) }
+    }
+}
+
+/// Bytes of the log that were read together.
+#[derive(Default)]
+struct Span {
+    at: Position,
+    bytes: Vec<u8>,
+}
+
+impl Span {
+    fn get(&self, position: Position, size: u32) -> Option<&[u8]> {
+        let start = usize::try_from(position.checked_sub(self.at)?).ok()?;
+        self.bytes.get(start..start.checked_add(size as usize)?)
+    }
+}
+
+/// Which record must lie somewhere.
+struct Expected<'a> {
+    topic: &'a str,
+    queue_id: u32,
+    offset: u64,
+}
+
+impl<D: Disk> Reader<D> {
+    pub(crate) fn new(shared: Arc<Shared<D>>) -> Self {
+        let runs = Arc::new(OpenRuns::new(shared.disk.clone()));
+        Self { shared, runs }
+    }
+
+    pub fn execute(&self, plan: &ReadPlan) -> ReadResult {
+        match &plan.work {
+            Work::Queue { read, end, pieces } => ReadResult::Queue(self.queue(read, *end, pieces)),
+            Work::Records(positions) => {
+                let record = |p: &Position| self.record(*p, plan.confirmed).as_deref().and_then(for_client);
+                ReadResult::Records(positions.iter().map(record).collect())
+            }
+            Work::SearchTime { topic, queue_id, time_ms, boundary, min, max, pieces } => {
+                let times = Times { reader: self, topic, queue_id: *queue_id, pieces };
+                ReadResult::Offset(times.search(*time_ms, *boundary, *min, *max))
+            }
+            Work::QueryKey { .. } => ReadResult::Records(self.query_key(plan)),
+        }
+    }
+
+    fn queue(&self, read: &QueueRead, end: u64, pieces: &[PlanPiece]) -> QueueSlice {
+        let mut gather = Gather::new(read);
+        let mut span = Span::default();
+        for piece in pieces {
+            gather.pass_to(piece.first);
+            let mut done = 0;
+            while done < piece.count {
+                let take = ENTRIES_AT_ONCE.min(piece.count - done);
+                let entries = self.entries(piece, done, take, &read.topic, read.queue_id);
+                let first = piece.first + u64::from(done);
+                if self.gather(&mut gather, first, &entries, &mut span, read) == Next::Enough {
+                    return gather.finish();
+                }
+                done += take;
+                gather.pass_to(first + u64::from(take));
+            }
+        }
+        gather.pass_to(end);
+        gather.finish()
+    }
+
+    /// Takes what is wanted of consecutive entries. `None`: the entry is not known any more.
+    fn gather(
+        &self,
+        gather: &mut Gather<'_>,
+        first: u64,
+        entries: &[Option<Entry>],
+        span: &mut Span,
+        read: &QueueRead,
+    ) -> Next {
+        for (i, (offset, entry)) in (first..).zip(entries).enumerate() {
+            if gather.scan_left() == 0 {
+                return Next::Enough;
+            }
+            let Some(entry) = entry else {
+                gather.pass_to(offset + 1);
+                continue;
+            };
+            if !gather.wants(offset, entry) {
+                continue;
+            }
+            if gather.is_full(entry) {
+                return Next::Enough;
+            }
+            if span.get(entry.position, entry.size).is_none() {
+                *span = self.read_span(entry, entries.get(i + 1..).unwrap_or_default(), read.bytes_max);
+            }
+            let expected = Expected { topic: &read.topic, queue_id: read.queue_id, offset };
+            match span.get(entry.position, entry.size).and_then(|b| self.verified(b, entry, &expected)) {
+                Some(view) => {
+                    if gather.add(offset, &view) == Next::Enough {
+                        return Next::Enough;
+                    }
+                }
+                None => {
+                    // Gone with its segment is not damaged.
+                    if entry.position >= self.shared.min() {
+                        gather.damaged(entry.position);
+                    }
+                    gather.pass_to(offset + 1);
+                }
+            }
+        }
+        Next::GoOn
+    }
+
+    /// Reads a record together with those that follow closely. What cannot be read is left out.
+    fn read_span(&self, entry: &Entry, following: &[Option<Entry>], bytes_max: u32) -> Span {
+        let at = entry.position;
+        let alone = at + u64::from(entry.size);
+        let mut end = alone;
+        let room = SPAN_BYTES_MAX.min(u64::from(bytes_max));
+        for next in following.iter().flatten() {
+            let next_end = next.position + u64::from(next.size);
+            if next.position < end || next.position - end > SPAN_GAP_MAX || next_end - at > room {
+                break;
+            }
+            end = next_end;
+        }
+        let read = |end: Position| self.shared.read(at, (end - at) as usize).ok().flatten();
+        // A bad sector in the neighbourhood must not take this record along.
+        let bytes = read(end).or_else(|| if end > alone { read(alone) } else { None });
+        Span { at, bytes: bytes.unwrap_or_default() }
+    }
+
+    /// The record, if it is the one that must lie there.
+    fn verified<'a>(
+        &self,
+        bytes: &'a [u8],
+        entry: &Entry,
+        expected: &Expected<'_>,
+    ) -> Option<RecordView<'a>> {
+        let view = RecordView::parse(bytes).ok()?;
+        view.verify(Some(entry.position), entry.position >= self.shared.crc_from).ok()?;
+        let same = view.len() == entry.size as usize
+            && view.queue_offset == expected.offset
+            && view.queue_id == expected.queue_id
+            && view.topic == expected.topic;
+        same.then_some(view)
+    }
+
+    /// Entries `skip..skip + take` of a piece; if the index run is damaged, from the log itself.
+    fn entries(
+        &self,
+        piece: &PlanPiece,
+        skip: u32,
+        take: u32,
+        topic: &str,
+        queue_id: u32,
+    ) -> Vec<Option<Entry>> {
+        match &piece.entries {
+            PlanEntries::Memory { entries, skip: before } => {
+                let from = before + skip as usize;
+                let some = entries.get(from..).unwrap_or_default().iter().take(take as usize);
+                some.map(|e| Some(*e)).collect()
+            }
+            PlanEntries::Disk { run, at, row_count, skip: before, row_first } => {
+                let open = self.runs.get(run.start, run.end);
+                match open.and_then(|r| r.entries(*at, *row_count, before + skip, take)) {
+                    Ok(entries) if entries.len() == take as usize => entries.into_iter().map(Some).collect(),
+                    _ => self.rebuild(run, topic, queue_id, row_first + u64::from(before + skip), take),
+                }
+            }
+        }
+    }
+
+    /// Entries of a queue, read from the log because the index is damaged.
+    fn rebuild(
+        &self,
+        run: &RunFacts,
+        topic: &str,
+        queue_id: u32,
+        first: u64,
+        take: u32,
+    ) -> Vec<Option<Entry>> {
+        let mut found = vec![None; take as usize];
+        // An unreadable part of the log reads as if nothing were there; what was there counts as passed over.
+        let _ = self.scan(run, |view| {
+            if view.topic == topic && view.queue_id == queue_id && is_queued(view.sys_flag) {
+                let place = view.queue_offset.checked_sub(first).and_then(|i| found.get_mut(i as usize));
+                if let Some(place) = place {
+                    *place = Some(entry_of(view));
+                }
+            }
+            true
+        });
+        found
+    }
+
+    /// Walks over the valid records of a run's range until told to stop.
+    fn scan(&self, run: &RunFacts, mut visit: impl FnMut(&RecordView<'_>) -> bool) -> io::Result<()> {
+        let Some(segment) = self.shared.segments.find(run.start) else { return Ok(()) };
+        let mut scanner = Scanner::new(&segment, self.shared.crc_from);
+        let mut at = run.start;
+        while at < run.end {
+            at = match scanner.at(at)? {
+                Found::Record(view) => {
+                    if !visit(&view) {
+                        return Ok(());
+                    }
+                    at + view.len() as u64
+                }
+                Found::Blank => return Ok(()),
+                Found::Bad(_) => match scanner.search(at, run.end, |f| !matches!(f, Found::Bad(_)))? {
+                    Some(next) => next,
+                    None => return Ok(()),
+                },
+            };
+        }
+        Ok(())
+    }
+
+    /// The whole record that begins at a position below `confirmed`, verified. State records are nobody's business.
+    fn record(&self, position: Position, confirmed: Position) -> Option<Vec<u8>> {
+        if position < self.shared.min() || position + RECORD_BYTES_MIN as u64 > confirmed {
+            return None;
+        }
+        let head = self.shared.read(position, RECORD_BYTES_MIN).ok()??;
+        let head = RecordHead::peek(&head).filter(|h| h.is_record())?;
+        let len = u64::from(head.total);
+        if len < RECORD_BYTES_MIN as u64 || position + len > confirmed {
+            return None;
+        }
+        let bytes = self.shared.read(position, len as usize).ok()??;
+        let view = RecordView::parse(&bytes).ok()?;
+        view.verify(Some(position), position >= self.shared.crc_from).ok()?;
+        (view.topic != STATE_TOPIC).then_some(bytes)
+    }
+
+    fn query_key(&self, plan: &ReadPlan) -> Vec<Option<Bytes>> {
+        let Work::QueryKey { topic, key, hash, count_max, from_ms, to_ms, chunks, runs } = &plan.work else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        let mut last = Position::MAX;
+        let mut consider = |position: Position| {
+            // A key may stand twice in one message.
+            if found.len() < *count_max && position < last {
+                last = position;
+                let bytes = self.record(position, plan.confirmed);
+                let view = bytes.as_deref().and_then(|b| RecordView::parse(b).ok());
+                let wanted = view.is_some_and(|v| {
+                    v.topic == topic
+                        && (*from_ms..=*to_ms).contains(&v.store_ms)
+                        && has_key(v.properties(), key)
+                });
+                if wanted {
+                    found.push(bytes.as_deref().and_then(for_client));
+                }
+            }
+            found.len() < *count_max
+        };
+        for chunk in chunks.iter().rev() {
+            let matching = chunk.iter().rev().filter(|(h, _)| h == hash);
+            matching.for_each(|(_, position)| {
+                consider(*position);
+            });
+        }
+        for run in runs.values().rev() {
+            if run.times.is_none_or(|(least, greatest)| least > *to_ms || greatest < *from_ms) {
+                continue;
+            }
+            let positions = self.key_positions(run, topic, key, *hash);
+            if !positions.into_iter().all(&mut consider) {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Records of a run that carry a key (or another with the same hash), newest first.
+    fn key_positions(&self, run: &RunFacts, topic: &str, key: &str, hash: u64) -> Vec<Position> {
+        let open = self.runs.get(run.start, run.end);
+        if let Ok(positions) = open.and_then(|r| r.positions(hash, KEY_POSITIONS_MAX)) {
+            return positions;
+        }
+        let mut positions = Vec::new();
+        let _ = self.scan(run, |view| {
+            if view.topic == topic && has_key(view.properties(), key) {
+                positions.push(view.position);
+            }
+            true
+        });
+        positions.reverse();
+        positions.truncate(KEY_POSITIONS_MAX);
+        positions
+    }
+}
+
+/// Records of one run that are looked at for one key.
+const KEY_POSITIONS_MAX: usize = 10_000;
+
+fn entry_of(view: &RecordView<'_>) -> Entry {
+    let tags = view.properties().get(name::TAGS);
+    Entry {
+        position: view.position,
+        size: view.len() as u32, // holds because a record's length is a u32
+        tag_code: tags.map_or(0, kerolox_wire::properties::tag_code),
+    }
+}
+
+fn has_key(properties: Properties<'_>, key: &str) -> bool {
+    properties.get(name::UNIQ_CLIENT_MESSAGE_ID_KEYIDX) == Some(key)
+        || properties.get(name::KEYS).is_some_and(|keys| keys.split(' ').any(|k| k == key))
+}
+
+fn for_client(record: &[u8]) -> Option<Bytes> {
+    let mut out = BytesMut::with_capacity(record.len());
+    kerolox_wire::record::strip_crc(record, &mut out).ok()?;
+    Some(out.freeze())
+}
+
+/// A queue's entries by number, gaps left out, for a search by time.
+struct Times<'a, D: Disk> {
+    reader: &'a Reader<D>,
+    topic: &'a str,
+    queue_id: u32,
+    pieces: &'a [PlanPiece],
+}
+
+impl<D: Disk> Times<'_, D> {
+    fn search(&self, time_ms: i64, boundary: Boundary, min: u64, max: u64) -> u64 {
+        let all: u64 = self.pieces.iter().map(|p| u64::from(p.count)).sum();
+        let before = |store_ms: i64| match boundary {
+            Boundary::Lower => store_ms < time_ms,
+            Boundary::Upper => store_ms <= time_ms,
+        };
+        let (mut low, mut high) = (0, all);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.first_readable(middle, high) {
+                // All of the upper half is damaged: it decides nothing.
+                None => high = middle,
+                Some((at, store_ms)) if before(store_ms) => low = at + 1,
+                Some(_) => high = middle,
+            }
+        }
+        match boundary {
+            Boundary::Lower => self.offset(low).unwrap_or(max),
+            Boundary::Upper => low.checked_sub(1).and_then(|at| self.offset(at)).unwrap_or(min),
+        }
+    }
+
+    fn locate(&self, mut number: u64) -> Option<(&PlanPiece, u32)> {
+        for piece in self.pieces {
+            if number < u64::from(piece.count) {
+                return Some((piece, number as u32)); // holds because a count is a u32
+            }
+            number -= u64::from(piece.count);
+        }
+        None
+    }
+
+    fn offset(&self, number: u64) -> Option<u64> {
+        self.locate(number).map(|(piece, skip)| piece.first + u64::from(skip))
+    }
+
+    /// The first message from `number` on, below `upto`, that can be read; and when it was stored.
+    fn first_readable(&self, number: u64, upto: u64) -> Option<(u64, i64)> {
+        (number..upto).find_map(|at| Some((at, self.store_ms(at)?)))
+    }
+
+    fn store_ms(&self, number: u64) -> Option<i64> {
+        let (piece, skip) = self.locate(number)?;
+        let entry = (*self.reader.entries(piece, skip, 1, self.topic, self.queue_id).first()?)?;
+        let bytes = self.reader.shared.read(entry.position, entry.size as usize).ok()??;
+        let offset = piece.first + u64::from(skip);
+        let expected = Expected { topic: self.topic, queue_id: self.queue_id, offset };
+        self.reader.verified(&bytes, &entry, &expected).map(|view| view.store_ms)
+    }
+}

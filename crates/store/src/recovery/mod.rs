@@ -1,0 +1,183 @@
+//! Opening a data directory: finding out where the log ends, what of it is damaged, and what it says.
+//!
+//! In steps: [`layout`] finds and locks what there is; [`walk`] goes over the log as far as neither index runs nor the
+//! snapshot make that unnecessary, and tells torn writes from damage; [`fold`] rebuilds the state; [`mend`] makes the end
+//! of the log durable and erases what lies behind it. Only then is a new frontier written.
+
+mod fold;
+mod layout;
+mod mend;
+mod walk;
+
+use crate::disk::Disk;
+use crate::index::{RUN_DIR, run_path};
+use crate::keeper::{ABORT, Keeper};
+use crate::log::{FRONTIER_DIR, Frontier, FrontierFacts, Segments, Shared, Writer};
+use crate::snapshot;
+use crate::store::{Recovered, Store};
+use crate::{Opened, Position, Reader, StoreConfig};
+use layout::Layout;
+use std::io;
+use std::sync::Arc;
+use walk::{Walk, Walked};
+
+/// The owner of the state that lives in state records, during recovery.
+pub trait StateFold {
+    /// Forget everything: a whole dump follows.
+    fn reset(&mut self);
+    /// One entry. `kind` is 16 or above (lower ones are the store's own). An error goes into the report; the entry is
+    /// passed over.
+    fn apply(&mut self, kind: u8, payload: &[u8]) -> Result<(), String>;
+}
+
+/// Steps of recovery, for a progress line: bytes of the log.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    pub step: &'static str,
+    pub done: u64,
+    pub total: u64,
+}
+
+/// Bytes of the log below the durable frontier that are no record (any more): quarantined, never served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    pub position: Position,
+    pub bytes: u64,
+    /// Topic, queue id and queue offset of the record, as far as they can still be told (and then perhaps wrongly).
+    pub record: Option<(String, u32, u64)>,
+    pub why: String,
+}
+
+/// What recovery found and did.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// The last end was a clean one.
+    pub clean: bool,
+    pub log_min: Position,
+    pub log_max: Position,
+    /// Bytes of records above the durable frontier that were cut off.
+    pub truncated_bytes: u64,
+    /// Damage in the part of the log that was read. (Damage in what is indexed already shows when it is read.)
+    pub damaged: Vec<Damage>,
+    /// Bytes of the log that were read.
+    pub scanned_bytes: u64,
+    /// State entries that their owner did not take, and why.
+    pub state_errors: Vec<(Position, String)>,
+    /// The directory had no (readable) frontier: it is new, or Apache RocketMQ's, or the frontier was lost.
+    pub without_frontier: bool,
+    /// Size of segments, if another one was configured.
+    pub segment_bytes_kept: Option<u64>,
+}
+
+/// Why a data directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process holds it; the message says which.
+    #[error("{0}")]
+    Locked(String),
+    #[error("the data directory has format version {found}; this program knows {known}: use a newer one")]
+    TooNew { found: u32, known: u32 },
+    #[error("{what}: {source}")]
+    Io { what: String, source: io::Error },
+    /// The files cannot be those of one log.
+    #[error("{0}")]
+    Layout(String),
+}
+
+impl OpenError {
+    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
+
+/// Recovers a data directory, or begins one. The state as of the end of the log is given to `fold`.
+///
+/// # Errors
+/// The directory is in use, or of a newer format, or its files cannot be read or written, or are not those of one log.
+/// Damage is no error: it is in the report.
+pub fn open<D: Disk>(
+    disk: D,
+    config: &StoreConfig,
+    fold: &mut dyn StateFold,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Opened<D>, OpenError> {
+    let layout = Layout::find(&disk, config)?;
+    let mut config = config.clone();
+    let mut report = Report {
+        clean: layout.clean,
+        log_min: layout.min,
+        without_frontier: layout.facts.is_none(),
+        segment_bytes_kept: (config.segment_bytes != layout.segment_bytes).then_some(layout.segment_bytes),
+        ..Report::default()
+    };
+    config.segment_bytes = layout.segment_bytes;
+    let walked = Walk::new(&disk, &config, &layout, fold, progress, &mut report)?.run()?;
+    let end = walked.end;
+    report.log_max = end;
+    report.truncated_bytes =
+        mend::mend(&disk, &layout, end).map_err(OpenError::io("mending the end of the log"))?;
+    let segments = mend::usable(&disk, &layout, end)?;
+    forget(&disk, &walked).map_err(OpenError::io("removing stale index files"))?;
+    let facts = facts_from_now_on(&config, &layout, &walked);
+    let frontier = Frontier::begin(&disk, facts).map_err(OpenError::io("writing the frontier"))?;
+    mark_open(&disk).map_err(OpenError::io("creating the file `abort`"))?;
+
+    let segments = Segments::new(disk.clone(), config.segment_bytes, segments);
+    let segment_end = segments.find(end).map_or(end + config.segment_bytes, |s| s.end);
+    let shared = Arc::new(Shared::new(disk, segments, frontier, facts.crc_from, layout.min, layout.lock));
+    let Walked { index, state_next, dump, run_ages, drafts, .. } = walked;
+    let recovered = Recovered { index, end, segment_end, state_next, dump, drafts };
+    Ok(Opened {
+        writer: Writer::new(Arc::clone(&shared), config.ahead_bytes),
+        keeper: Keeper::new(Arc::clone(&shared), config.clone(), run_ages, dump.begin),
+        reader: Reader::new(shared),
+        store: Store::new(config, recovered),
+        report,
+    })
+}
+
+fn facts_from_now_on<D: Disk>(config: &StoreConfig, layout: &Layout<D>, walked: &Walked) -> FrontierFacts {
+    let old = layout.facts.as_ref();
+    // What others wrote carries no checksums; what comes from now on does.
+    let crc_from = if walked.foreign { walked.end } else { old.map_or(walked.end, |f| f.crc_from) };
+    // A little room that is not prepared, so that the first append need not wait.
+    let room = walked.end + config.ahead_bytes / 8;
+    FrontierFacts {
+        crc_from,
+        segment_bytes: config.segment_bytes,
+        flushed: walked.end,
+        limit: room.max(old.map_or(0, |f| f.limit)),
+        clean: false,
+    }
+}
+
+/// Removes index runs and a snapshot that were not used: they speak of a log that is no more.
+fn forget<D: Disk>(disk: &D, walked: &Walked) -> io::Result<()> {
+    let remove = |path: &str| match disk.remove(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    };
+    for (start, end) in &walked.stale_runs {
+        remove(&run_path(*start, *end))?;
+    }
+    for name in &walked.stale_names {
+        remove(&format!("{RUN_DIR}/{name}"))?;
+    }
+    if !walked.stale_runs.is_empty() || !walked.stale_names.is_empty() {
+        disk.sync_dir(RUN_DIR)?;
+    }
+    if walked.stale_snapshot {
+        remove(snapshot::PATH)?;
+        disk.sync_dir(FRONTIER_DIR)?;
+    }
+    Ok(())
+}
+
+fn mark_open<D: Disk>(disk: &D) -> io::Result<()> {
+    match disk.create(ABORT) {
+        Ok(_) => disk.sync_dir(""),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,528 @@
+//! The walk over the log: what index runs do not cover is indexed, what the snapshot does not cover is folded, and what
+//! is no record is told apart: torn (above the frontier, the log ends there) or damaged (below it, quarantined).
+
+use super::fold::{DumpFinder, Fold, StoreChange};
+use super::layout::Layout;
+use super::{Damage, OpenError, Progress, Report, StateFold};
+use crate::disk::Disk;
+use crate::index::{Index, Indexed, RUN_DIR, RunDraft, RunFile, run_name};
+use crate::keeper::RunAge;
+use crate::log::{Found, Scanner, Segment};
+use crate::snapshot::Snapshot;
+use crate::store::{Dump, is_queued};
+use crate::{Position, STATE_TOPIC, StoreConfig};
+use kerolox_wire::record::{RECORD_BYTES_MIN, RecordView};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+/// Progress is told after so many bytes.
+const PROGRESS_BYTES: u64 = 16 << 20;
+
+/// What the walk found.
+pub(super) struct Walked {
+    pub(super) end: Position,
+    /// The log was (also) written by somebody else.
+    pub(super) foreign: bool,
+    pub(super) index: Index,
+    pub(super) state_next: u64,
+    pub(super) dump: Dump,
+    pub(super) run_ages: BTreeMap<Position, RunAge>,
+    /// Runs that could not be written: the next seal tries again.
+    pub(super) drafts: Vec<RunDraft>,
+    pub(super) stale_runs: Vec<(Position, Position)>,
+    pub(super) stale_names: Vec<String>,
+    pub(super) stale_snapshot: bool,
+}
+
+pub(super) struct Walk<'a, D: Disk> {
+    disk: &'a D,
+    config: &'a StoreConfig,
+    layout: &'a Layout<D>,
+    progress: &'a mut dyn FnMut(Progress),
+    report: &'a mut Report,
+    fold: Fold<'a>,
+    /// The state before anything is folded, until the walk gets there.
+    snapshot: Option<Snapshot>,
+    /// Folding begins here.
+    fold_from: Position,
+    /// Below this a bad record is damage. `None`: nobody knows.
+    flushed: Option<Position>,
+    crc_from: Position,
+    walked: Walked,
+    /// Regions that may have held the last messages of any queue: where, and how many records at most.
+    doubts: Vec<(Position, u64)>,
+    newest_ms: i64,
+    told: u64,
+}
+
+/// Where the walk stands after something that is no record.
+enum After {
+    Next(Position),
+    End,
+}
+
+/// What the walk needs of a record when its bytes are no longer at hand.
+struct Claim {
+    topic: String,
+    queue_id: u32,
+    offset: u64,
+    queued: bool,
+    bytes: u64,
+}
+
+impl<'a, D: Disk> Walk<'a, D> {
+    pub(super) fn new(
+        disk: &'a D,
+        config: &'a StoreConfig,
+        layout: &'a Layout<D>,
+        fold: &'a mut dyn StateFold,
+        progress: &'a mut dyn FnMut(Progress),
+        report: &'a mut Report,
+    ) -> Result<Self, OpenError> {
+        let facts = layout.facts;
+        let flushed = facts.map(|f| f.flushed);
+        let crc_from = facts.map_or(Position::MAX, |f| f.crc_from);
+        let own_from_zero =
+            layout.min == 0 && (facts.is_some_and(|f| f.crc_from == 0) || layout.segments.is_empty());
+        let dump = Dump { begin: 0, end: own_from_zero.then_some(0) };
+        let mut walk = Self {
+            disk,
+            config,
+            layout,
+            progress,
+            report,
+            fold: Fold::new(fold, dump),
+            snapshot: None,
+            fold_from: layout.min,
+            flushed,
+            crc_from,
+            walked: Walked {
+                end: layout.min,
+                foreign: facts.is_none() && !layout.segments.is_empty() || layout.foreign,
+                index: Index::new(layout.min),
+                state_next: 0,
+                dump,
+                run_ages: BTreeMap::new(),
+                drafts: Vec::new(),
+                stale_runs: Vec::new(),
+                stale_names: Vec::new(),
+                stale_snapshot: false,
+            },
+            doubts: Vec::new(),
+            newest_ms: i64::MIN,
+            told: 0,
+        };
+        walk.choose_start()?;
+        Ok(walk)
+    }
+
+    /// Where folding begins: the snapshot, else the newest whole dump, else the beginning of the log.
+    fn choose_start(&mut self) -> Result<(), OpenError> {
+        let snapshot = Snapshot::read(self.disk).map_err(OpenError::io("reading the snapshot"))?;
+        let known = self.flushed.unwrap_or(0);
+        let usable = |s: &Snapshot| (self.layout.min..=known).contains(&s.position) && self.flushed.is_some();
+        match snapshot {
+            Some(snapshot) if usable(&snapshot) => {
+                self.fold_from = snapshot.position;
+                self.snapshot = Some(snapshot);
+            }
+            _ => {
+                self.walked.stale_snapshot = true;
+                if let Some(dump) =
+                    self.find_dump().map_err(OpenError::io("looking for a dump of the state"))?
+                {
+                    self.fold_from = dump;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest whole dump below the frontier.
+    fn find_dump(&mut self) -> io::Result<Option<Position>> {
+        let Some(flushed) = self.flushed else { return Ok(None) };
+        for segment in self.layout.segments.iter().rev().filter(|s| s.base < flushed) {
+            let mut finder = DumpFinder::default();
+            let mut scanner = Scanner::new(segment, self.crc_from);
+            let mut at = segment.base;
+            let upto = flushed.min(segment.end);
+            while at < upto {
+                at = match scanner.at(at)? {
+                    Found::Record(view) => {
+                        if view.topic == STATE_TOPIC {
+                            finder.record(at, view.body);
+                        }
+                        at + view.len() as u64
+                    }
+                    Found::Blank => break,
+                    Found::Bad(_) => match scanner.search(at, upto, |f| !matches!(f, Found::Bad(_)))? {
+                        Some(next) => next,
+                        None => break,
+                    },
+                };
+            }
+            self.report.scanned_bytes += at - segment.base;
+            if finder.last.is_some() {
+                return Ok(finder.last);
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn run(mut self) -> Result<Walked, OpenError> {
+        let runs = self.list_runs()?;
+        let mut at = self.layout.min;
+        for run in runs {
+            if run.facts.start < at {
+                self.walked.stale_runs.push((run.facts.start, run.facts.end));
+                continue;
+            }
+            // Read before the gap before it is closed, so that a damaged one becomes a part of the gap.
+            let Ok(directory) = run.directory() else {
+                self.walked.stale_runs.push((run.facts.start, run.facts.end));
+                continue;
+            };
+            let (start, end) = (run.facts.start, run.facts.end);
+            if start > at {
+                self.walk(at, start)?;
+                self.cut(start);
+            }
+            if end > self.fold_from {
+                self.fold_only(start.max(self.fold_from), end)?;
+            }
+            let newest_ms = run.facts.times.map(|(_, newest)| newest);
+            self.walked.run_ages.insert(start, RunAge { end, newest_ms });
+            self.walked.index.load(Arc::new(run.facts), &directory);
+            at = end;
+        }
+        self.walked.index.open_at = at;
+        let end = self.walk(at, Position::MAX)?;
+        self.reach(Position::MAX);
+        self.settle_doubts();
+        self.walked.end = end;
+        self.walked.state_next = self.fold.state_next;
+        self.walked.dump = self.fold.dump;
+        self.report.state_errors.append(&mut self.fold.errors);
+        Ok(self.walked)
+    }
+
+    /// Index runs that can be believed, in order.
+    fn list_runs(&mut self) -> Result<Vec<RunFile<D::File>>, OpenError> {
+        let names = self.disk.list(RUN_DIR).map_err(OpenError::io("listing index runs"))?;
+        let mut runs = Vec::new();
+        for (name, _) in names {
+            let Some((start, end)) = run_name(&name) else {
+                self.walked.stale_names.push(name);
+                continue;
+            };
+            // A run of what the frontier does not vouch for may speak of a log that is no more.
+            let vouched = self.flushed.is_some_and(|flushed| end <= flushed) && start < end;
+            match RunFile::open(self.disk, start, end) {
+                Ok(run) if vouched => runs.push(run),
+                _ => self.walked.stale_runs.push((start, end)),
+            }
+        }
+        runs.sort_unstable_by_key(|r| (r.facts.start, r.facts.end));
+        Ok(runs)
+    }
+
+    fn segment_at(&self, position: Position) -> Option<Arc<Segment<D::File>>> {
+        let after = self.layout.segments.partition_point(|s| s.base <= position);
+        let segment = self.layout.segments.get(after.checked_sub(1)?)?;
+        (position < segment.end).then(|| Arc::clone(segment))
+    }
+
+    /// The state is needed as of `position`: if folding begins before, it begins now.
+    fn reach(&mut self, position: Position) {
+        if position < self.fold_from {
+            return;
+        }
+        if let Some(snapshot) = self.snapshot.take() {
+            self.fold.dump = snapshot.dump;
+            let changes = self.fold.whole(snapshot.position, &snapshot.entries);
+            self.doubts.clear();
+            self.change(changes, true);
+        }
+    }
+
+    fn change(&mut self, changes: Vec<StoreChange>, deletions: bool) {
+        for change in changes {
+            match change {
+                StoreChange::QueueNext { topic, queue_id, next } => {
+                    self.walked.index.expect_next(&topic, queue_id, next);
+                }
+                StoreChange::TopicDeleted { topic } if deletions => self.walked.index.delete_topic(&topic),
+                StoreChange::TopicDeleted { topic } => self.walked.index.queues.delete(&topic),
+                StoreChange::Dumped => self.doubts.clear(),
+            }
+        }
+    }
+
+    /// Folds the state of a range that an index run covers.
+    fn fold_only(&mut self, from: Position, to: Position) -> Result<(), OpenError> {
+        self.reach(from);
+        let mut at = from;
+        while at < to {
+            let Some(segment) = self.segment_at(at) else { break };
+            let mut scanner = Scanner::new(&segment, self.crc_from);
+            let found = scanner.at(at).map_err(OpenError::io(format!("reading the log at {at}")))?;
+            at = match found {
+                Found::Record(view) => {
+                    let next = at + view.len() as u64;
+                    if view.topic == STATE_TOPIC {
+                        let changes = Self::fold_record(&mut self.fold, &view);
+                        self.change(changes, false);
+                    }
+                    next
+                }
+                Found::Blank => break,
+                Found::Bad(why) => {
+                    let why = why.to_string();
+                    match self.bad(&segment, at, to, &why)? {
+                        After::Next(next) => next,
+                        After::End => break,
+                    }
+                }
+            };
+            self.tell(at);
+        }
+        Ok(())
+    }
+
+    fn fold_record(fold: &mut Fold<'_>, view: &RecordView<'_>) -> Vec<StoreChange> {
+        fold.state_next = fold.state_next.max(view.queue_offset + 1);
+        fold.record(view.position, view.position + view.len() as u64, view.body)
+    }
+
+    /// Indexes (and folds) `from..to`, or up to the end of the log, and says where that is.
+    fn walk(&mut self, from: Position, to: Position) -> Result<Position, OpenError> {
+        let mut at = from;
+        self.walked.index.open_at = from;
+        while at < to {
+            self.reach(at);
+            let Some(segment) = self.segment_at(at) else {
+                match self.missing(at, to) {
+                    After::Next(next) => at = next,
+                    After::End => break,
+                }
+                self.cut(at);
+                continue;
+            };
+            match self.walk_segment(&segment, at, to)? {
+                After::Next(next) => at = next,
+                After::End => return Ok(self.walked.end),
+            }
+            if at == segment.end {
+                self.cut(at);
+            }
+        }
+        Ok(at.min(to))
+    }
+
+    /// Up to the end of the segment, or to `to`. At the log's end leaves it in `walked.end`.
+    fn walk_segment(
+        &mut self,
+        segment: &Segment<D::File>,
+        from: Position,
+        to: Position,
+    ) -> Result<After, OpenError> {
+        let mut scanner = Scanner::new(segment, self.crc_from);
+        let mut at = from;
+        while at < to.min(segment.end) {
+            self.reach(at);
+            // What others appended after a clean end carries no checksums.
+            if self.layout.foreign && self.flushed.is_some_and(|flushed| at >= flushed) {
+                self.flushed = None;
+                self.crc_from = Position::MAX;
+                scanner = Scanner::new(segment, self.crc_from);
+            }
+            let found = scanner.at(at).map_err(OpenError::io(format!("reading the log at {at}")))?;
+            match found {
+                Found::Record(view) => {
+                    at += view.len() as u64;
+                    self.record(&view);
+                }
+                Found::Blank => at = segment.end,
+                Found::Bad(why) => {
+                    let why = why.to_string();
+                    match self.bad(segment, at, to, &why)? {
+                        After::Next(next) => at = next,
+                        After::End => {
+                            self.walked.end = at;
+                            return Ok(After::End);
+                        }
+                    }
+                }
+            }
+            self.tell(at);
+            if at < segment.end && at - self.walked.index.open_at >= self.config.run_bytes {
+                self.cut(at);
+            }
+        }
+        Ok(After::Next(at))
+    }
+
+    /// Indexes and folds a record.
+    fn record(&mut self, view: &RecordView<'_>) {
+        self.newest_ms = self.newest_ms.max(view.store_ms);
+        let folded = view.position >= self.fold_from;
+        let index = &mut self.walked.index;
+        let indexed = Indexed {
+            position: view.position,
+            size: view.len() as u32, // holds because a record's length is a u32
+            store_ms: view.store_ms,
+            topic: view.topic,
+            properties: view.properties(),
+        };
+        if view.topic == STATE_TOPIC {
+            index.add(indexed, None);
+            // A deletion counts for the index wherever it stands; the rest only from where folding begins.
+            let changes = if folded {
+                Self::fold_record(&mut self.fold, view)
+            } else {
+                super::fold::deletions(view.body)
+            };
+            self.change(changes, true);
+            return;
+        }
+        let place = is_queued(view.sys_flag).then(|| {
+            let queue = index.queues.index_or_new(view.topic, view.queue_id);
+            index.queues.begin_anew_below(queue, view.queue_offset);
+            (queue, view.queue_offset)
+        });
+        index.add(indexed, place);
+    }
+
+    /// There is no file for this part of the log.
+    fn missing(&mut self, at: Position, to: Position) -> After {
+        let next = self.layout.segments.iter().map(|s| s.base).find(|base| *base > at);
+        let Some(flushed) = self.flushed.filter(|flushed| at < *flushed) else {
+            self.walked.end = at;
+            return After::End;
+        };
+        let next = next.unwrap_or(flushed).min(flushed).min(to);
+        self.damage(at, next, "the segment's file is missing", None);
+        After::Next(next)
+    }
+
+    /// What lies at `at` is no record.
+    fn bad(
+        &mut self,
+        segment: &Segment<D::File>,
+        at: Position,
+        to: Position,
+        why: &str,
+    ) -> Result<After, OpenError> {
+        if self.flushed.is_some_and(|flushed| at >= flushed) {
+            return Ok(After::End);
+        }
+        let failed = |e| OpenError::io(format!("searching the log from {at}"))(e);
+        let mut scanner = Scanner::new(segment, self.crc_from);
+        let upto = self.flushed.unwrap_or(segment.end).min(segment.end).min(to);
+        let newest_ms = self.newest_ms;
+        let unknown = self.flushed.is_none();
+        let next = scanner.search(at, upto, |found| match found {
+            // Without a frontier, an older record is one that was cut off once and never erased.
+            Found::Record(view) => !unknown || view.store_ms >= newest_ms,
+            Found::Blank => !unknown,
+            Found::Bad(_) => false,
+        });
+        let next = match next.map_err(failed)? {
+            Some(next) => next,
+            None if !unknown => upto,
+            None => match self.next_segment_goes_on(segment.end).map_err(failed)? {
+                true => segment.end,
+                false => return Ok(After::End),
+            },
+        };
+        let claim = scanner.claim(at).map_err(failed)?.map(|view| Claim {
+            topic: view.topic.to_owned(),
+            queue_id: view.queue_id,
+            offset: view.queue_offset,
+            queued: is_queued(view.sys_flag),
+            bytes: view.len() as u64,
+        });
+        self.damage(at, next, why, claim);
+        Ok(After::Next(next))
+    }
+
+    /// Whether a segment begins there with a record that is newer than all before.
+    fn next_segment_goes_on(&self, base: Position) -> io::Result<bool> {
+        let Some(segment) = self.segment_at(base) else { return Ok(false) };
+        let found = Scanner::new(&segment, self.crc_from).at(base).map(|found| match found {
+            Found::Record(view) => view.store_ms >= self.newest_ms,
+            Found::Blank | Found::Bad(_) => false,
+        })?;
+        Ok(found)
+    }
+
+    /// Quarantines a region. Offsets of messages that may have been in it must not be given away again.
+    fn damage(&mut self, position: Position, end: Position, why: &str, claim: Option<Claim>) {
+        let bytes = end - position;
+        let single = claim.as_ref().is_some_and(|c| c.bytes == bytes);
+        let believed = claim.as_ref().filter(|c| c.bytes == bytes).is_some_and(|c| self.believe(c));
+        if !believed {
+            let records = if single { 1 } else { bytes.div_ceil(RECORD_BYTES_MIN as u64) };
+            self.doubts.push((position, records));
+        }
+        let record = claim.map(|c| (c.topic, c.queue_id, c.offset));
+        self.report.damaged.push(Damage { position, bytes, record, why: why.to_owned() });
+    }
+
+    /// Whether what a damaged record says of itself fits what is known; then its offset is left out.
+    fn believe(&mut self, claim: &Claim) -> bool {
+        if claim.topic == STATE_TOPIC {
+            let fits = claim.offset == self.fold.state_next || self.fold.state_next == 0;
+            self.fold.state_next = self.fold.state_next.max(claim.offset + 1);
+            return fits;
+        }
+        if !claim.queued {
+            return false;
+        }
+        let queues = &self.walked.index.queues;
+        let fits = queues.find(&claim.topic, claim.queue_id).is_some_and(|q| q.next == claim.offset);
+        if fits {
+            self.walked.index.expect_next(&claim.topic, claim.queue_id, claim.offset + 1);
+        }
+        fits
+    }
+
+    /// Queues that have no message behind a damaged region may have had their last ones in it: their next offsets skip
+    /// as many as there may have been. Readers pass over offsets without a message.
+    fn settle_doubts(&mut self) {
+        for (position, records) in std::mem::take(&mut self.doubts) {
+            self.fold.state_next += records;
+            for queue in self.walked.index.queues.iter_mut().filter(|q| q.last_end <= position) {
+                queue.next += records;
+            }
+        }
+    }
+
+    /// Ends the open run at `end` and writes it.
+    fn cut(&mut self, end: Position) {
+        if end <= self.walked.index.open_at {
+            self.walked.index.open_at = end;
+            return;
+        }
+        let draft = self.walked.index.cut(end);
+        match RunFile::write(self.disk, &draft) {
+            Ok((facts, places)) => {
+                let newest_ms = facts.times.map(|(_, newest)| newest);
+                self.walked.run_ages.insert(facts.start, RunAge { end: facts.end, newest_ms });
+                self.walked.index.sealed(Arc::new(facts), &places);
+            }
+            // Derived: the index lives in memory then, and the next seal tries again.
+            Err(_) => self.walked.drafts.push(draft),
+        }
+    }
+
+    fn tell(&mut self, at: Position) {
+        let total = self.layout.segments.last().map_or(0, |s| s.end);
+        let done = at.saturating_sub(self.layout.min);
+        if done >= self.told + PROGRESS_BYTES {
+            self.told = done;
+            (self.progress)(Progress { step: "reading the log", done, total: total - self.layout.min });
+        }
+    }
+}

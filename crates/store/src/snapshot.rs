@@ -1,0 +1,73 @@
+//! The snapshot: the whole state as of one position of the log, so that start need not read it from the log.
+//! `docs/formats/snapshot.md` draws the file. Derived: without it (or with a damaged one) the log says the same.
+
+use crate::Position;
+use crate::disk::{Disk, read_all, replace};
+use crate::log::FRONTIER_DIR;
+use crate::store::Dump;
+use std::io;
+
+const NAME: &str = "snapshot";
+pub(crate) const PATH: &str = "kerolox/snapshot";
+const MAGIC: &[u8; 8] = b"KERLXSNP";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 8 + 4 + 4 * 8;
+const NO_DUMP: u64 = u64::MAX;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    /// The state is what the log says up to here.
+    pub(crate) position: Position,
+    /// The last whole dump in the log before that.
+    pub(crate) dump: Dump,
+    /// An entry stream: the store's own entries, then the application's.
+    pub(crate) entries: Vec<u8>,
+}
+
+impl Snapshot {
+    pub(crate) fn write<D: Disk>(
+        disk: &D,
+        position: Position,
+        dump: Dump,
+        parts: &[&[u8]],
+    ) -> io::Result<()> {
+        let len: usize = parts.iter().map(|p| p.len()).sum();
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + len + 4);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_be_bytes());
+        for number in [position, dump.begin, dump.end.unwrap_or(NO_DUMP), len as u64] {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+        replace(disk, FRONTIER_DIR, NAME, &bytes)
+    }
+
+    /// `None` if there is none that can be believed.
+    pub(crate) fn read<D: Disk>(disk: &D) -> io::Result<Option<Self>> {
+        match disk.open(PATH) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            file => Ok(decode(&read_all(&file?)?)),
+        }
+    }
+}
+
+fn decode(bytes: &[u8]) -> Option<Snapshot> {
+    let (body, crc) = bytes.split_last_chunk()?;
+    if u32::from_be_bytes(*crc) != crc32fast::hash(body) {
+        return None;
+    }
+    let (version, rest) = body.strip_prefix(MAGIC)?.split_first_chunk()?;
+    if u32::from_be_bytes(*version) != VERSION {
+        return None;
+    }
+    let (position, rest) = rest.split_first_chunk()?;
+    let (dump_begin, rest) = rest.split_first_chunk()?;
+    let (dump_end, rest) = rest.split_first_chunk()?;
+    let (len, entries) = rest.split_first_chunk()?;
+    let end = Some(u64::from_be_bytes(*dump_end)).filter(|end| *end != NO_DUMP);
+    let dump = Dump { begin: u64::from_be_bytes(*dump_begin), end };
+    let position = u64::from_be_bytes(*position);
+    let whole = u64::from_be_bytes(*len) == entries.len() as u64;
+    whole.then(|| Snapshot { position, dump, entries: entries.to_vec() })
+}

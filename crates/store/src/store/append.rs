@@ -1,0 +1,290 @@
+//! Appending: where a record gets its place.
+
+use super::{Store, Unconfirmed};
+use crate::Position;
+use crate::index::Indexed;
+use crate::log::{BLANK_MARK_BYTES, encode_blank};
+use crate::queue::QueueIndex;
+use crate::state::{self, Own, STATE_BYTES_MAX};
+use crate::{STATE_TOPIC, Watermarks};
+use kerolox_wire::properties::Properties;
+use kerolox_wire::record::{BLANK_BYTES_MIN, NewRecord, PROPERTIES_BYTES_MAX};
+use kerolox_wire::sys_flag;
+
+/// A message to be appended. `properties` is the encoded property string (`name\x01value\x02…`), without a CRC property.
+#[derive(Debug, Clone)]
+pub struct NewMessage<'a> {
+    pub topic: &'a str,
+    pub queue_id: u32,
+    pub flag: i32,
+    pub sys_flag: i32,
+    pub born_ms: i64,
+    pub born_host: std::net::SocketAddr,
+    pub reconsume_times: i32,
+    pub prepared_transaction_offset: i64,
+    pub body: &'a [u8],
+    pub properties: &'a [u8],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    pub position: Position,
+    /// Position just behind the record: the ack waits until `confirmed` reaches it.
+    pub end: Position,
+    /// 0 for what belongs to no queue (prepared and rolled back transactions).
+    pub queue_offset: u64,
+    pub store_ms: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    #[error("body of {0} bytes exceeds the limit of {1}")]
+    BodyTooLarge(usize, usize),
+    #[error("properties of {0} bytes exceed the limit of {1}")]
+    PropertiesTooLarge(usize, usize),
+    #[error("topic of {0} bytes exceeds the limit of {1}")]
+    TopicTooLong(usize, usize),
+    #[error("record of {0} bytes does not fit a segment of {1}")]
+    SegmentTooSmall(usize, u64),
+    #[error("state entries are malformed at byte {0}, or longer than {STATE_BYTES_MAX} bytes")]
+    BadState(usize),
+    #[error("{0} bytes wait to be written; the disk does not keep up")]
+    Backlog(u64),
+    #[error("the disk is full: {0}")]
+    DiskFull(String),
+    #[error("the log is fenced: {0}")]
+    Fenced(String),
+}
+
+impl Store {
+    /// Appends a message: assigns its position and queue offset, encodes it into the write buffer. It becomes
+    /// visible and acknowledgeable when `confirmed` passes [`Appended::end`].
+    pub fn append(&mut self, now_ms: i64, message: &NewMessage<'_>) -> Result<Appended, AppendError> {
+        if let Some(why) = &self.disk.full {
+            return Err(AppendError::DiskFull(why.clone()));
+        }
+        let limit = self.config.message_bytes_max;
+        if message.body.len() > limit {
+            return Err(AppendError::BodyTooLarge(message.body.len(), limit));
+        }
+        if message.properties.len() > PROPERTIES_BYTES_MAX {
+            return Err(AppendError::PropertiesTooLarge(message.properties.len(), PROPERTIES_BYTES_MAX));
+        }
+        if message.topic.len() > i16::MAX as usize {
+            return Err(AppendError::TopicTooLong(message.topic.len(), i16::MAX as usize));
+        }
+        let record = NewRecord {
+            topic: message.topic,
+            queue_id: message.queue_id,
+            flag: message.flag,
+            sys_flag: message.sys_flag,
+            queue_offset: 0,
+            position: 0,
+            born_ms: message.born_ms,
+            born_host: message.born_host,
+            store_ms: now_ms,
+            store_host: self.config.store_host,
+            reconsume_times: message.reconsume_times,
+            prepared_transaction_offset: message.prepared_transaction_offset,
+            body: message.body,
+            properties: message.properties,
+        };
+        self.admit(record.encoded_len())?;
+        let queued = is_queued(message.sys_flag);
+        let queue = queued.then(|| self.index.queues.index_or_new(message.topic, message.queue_id));
+        let offset = queue.and_then(|q| self.index.queues.get(q)).map_or(0, |q| q.next);
+        Ok(self.place(NewRecord { queue_offset: offset, ..record }, queue))
+    }
+
+    /// Appends a state record: `entries` is a [`state`] entry stream of at most 1 MiB.
+    pub fn append_state(&mut self, now_ms: i64, entries: &[u8]) -> Result<Appended, AppendError> {
+        if entries.len() > STATE_BYTES_MAX {
+            return Err(AppendError::BadState(STATE_BYTES_MAX));
+        }
+        let record = self.state_record(now_ms, entries);
+        self.admit(record.encoded_len())?;
+        Ok(self.place(record, None))
+    }
+
+    /// The log has entered a segment that has no dump of the whole state yet: the owner of the state should append
+    /// one now, through [`Store::append_dump`].
+    pub fn dump_due(&self) -> bool {
+        let segment = self.segment_end - self.config.segment_bytes;
+        match self.dump.end {
+            Some(end) => end < segment,
+            None => true,
+        }
+    }
+
+    /// Appends the whole state (an entry stream of any length, split into records as needed) together with the
+    /// store's own part of it (next offset of every queue). Gives the last of the records.
+    pub fn append_dump(&mut self, now_ms: i64, entries: &[u8]) -> Result<Appended, AppendError> {
+        let mut stream = Vec::with_capacity(entries.len() + 1024);
+        self.put_queues(&mut stream);
+        stream.extend_from_slice(entries);
+        // Small enough for any segment, and for no long stall of what is appended beside it.
+        let record_bytes = STATE_BYTES_MAX.min(self.config.segment_bytes as usize / 4);
+        let bodies = state::split(&stream, record_bytes).map_err(AppendError::BadState)?;
+        self.admit_dump(now_ms, &bodies)?;
+        let mut begin = None;
+        let mut parts = 0;
+        for body in bodies {
+            let mut part = Vec::with_capacity(body.len() + 16);
+            Own::DumpPart { number: parts }.put(&mut part);
+            part.extend_from_slice(body);
+            let placed = self.place(self.state_record(now_ms, &part), None);
+            begin.get_or_insert(placed.position);
+            parts += 1;
+        }
+        // The state may be nothing at all: the dump then is its own end.
+        let end_len = self.state_record(now_ms, &dump_end(0, parts)).encoded_len();
+        if begin.is_none() {
+            self.roll_for(end_len);
+        }
+        let begin = begin.unwrap_or(self.marks.appended);
+        let end = dump_end(begin, parts);
+        let last = self.place(self.state_record(now_ms, &end), None);
+        self.dump = super::Dump { begin, end: Some(last.end) };
+        Ok(last)
+    }
+
+    /// Asked once for all parts: a dump without its end would be worth nothing.
+    fn admit_dump(&self, now_ms: i64, bodies: &[&[u8]]) -> Result<(), AppendError> {
+        let longest = bodies.iter().map(|b| b.len()).max().unwrap_or(0);
+        if longest > STATE_BYTES_MAX {
+            return Err(AppendError::BadState(STATE_BYTES_MAX));
+        }
+        let overhead = self.state_record(now_ms, &[]).encoded_len() + DUMP_ENTRY_BYTES_MAX;
+        self.admit(longest + overhead)?;
+        let all: usize = bodies.iter().map(|b| b.len() + overhead).sum();
+        // Each roll may leave the room of one record unused.
+        let reach = self.marks.appended + (all + 2 * (longest + overhead)) as u64;
+        match &self.disk.no_room {
+            Some((room, why)) if reach > *room => Err(AppendError::DiskFull(why.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets all queues of a topic (its messages stay in the log until retention takes them). Appends the state entry.
+    pub fn delete_topic(&mut self, now_ms: i64, topic: &str) -> Result<Appended, AppendError> {
+        let mut entries = Vec::new();
+        Own::TopicDeleted { topic }.put(&mut entries);
+        let appended = self.append_state(now_ms, &entries)?;
+        self.index.delete_topic(topic);
+        Ok(appended)
+    }
+
+    /// The store's own part of the state.
+    pub(super) fn put_queues(&self, out: &mut Vec<u8>) {
+        for queue in self.index.queues.iter() {
+            Own::QueueNext { topic: &queue.topic, queue_id: queue.queue_id, next: queue.next }.put(out);
+        }
+    }
+
+    fn state_record<'a>(&self, now_ms: i64, body: &'a [u8]) -> NewRecord<'a> {
+        NewRecord {
+            topic: STATE_TOPIC,
+            queue_id: 0,
+            flag: 0,
+            sys_flag: 0,
+            queue_offset: self.state_next,
+            position: 0,
+            born_ms: now_ms,
+            born_host: self.config.store_host,
+            store_ms: now_ms,
+            store_host: self.config.store_host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body,
+            properties: &[],
+        }
+    }
+
+    /// Whether a record of that length may be appended now.
+    fn admit(&self, bytes: usize) -> Result<(), AppendError> {
+        if let Some(why) = &self.fenced {
+            return Err(AppendError::Fenced(why.clone()));
+        }
+        let Watermarks { appended, written, .. } = self.marks;
+        if appended - written >= self.config.backlog_bytes_max {
+            return Err(AppendError::Backlog(appended - written));
+        }
+        let needed = (bytes + BLANK_BYTES_MIN) as u64;
+        if needed > self.config.segment_bytes {
+            return Err(AppendError::SegmentTooSmall(bytes, self.config.segment_bytes));
+        }
+        match &self.disk.no_room {
+            Some((room, why)) if self.segment_end >= *room && needed > self.segment_end - appended => {
+                Err(AppendError::DiskFull(why.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes to the next segment if a record of that length does not fit this one, by Apache's rule.
+    fn roll_for(&mut self, len: usize) {
+        if (len + BLANK_BYTES_MIN) as u64 > self.segment_end - self.marks.appended {
+            self.roll();
+        }
+    }
+
+    /// Gives a record its position and puts it there. It was admitted.
+    fn place(&mut self, mut record: NewRecord<'_>, queue: Option<QueueIndex>) -> Appended {
+        let len = record.encoded_len();
+        self.roll_for(len);
+        record.position = self.marks.appended;
+        let encoded = record.encode(self.tail.room(len));
+        assert!(encoded.is_ok(), "record was admitted and does not encode: {encoded:?}");
+        let end = self.tail.end();
+        assert_eq!(end, record.position + len as u64, "record is not as long as announced");
+        self.marks.appended = end;
+        let indexed = Indexed {
+            position: record.position,
+            size: len as u32, // holds because it fits a segment
+            store_ms: record.store_ms,
+            topic: record.topic,
+            properties: Properties(record.properties),
+        };
+        let tag_code = self.index.add(indexed, queue.map(|q| (q, record.queue_offset)));
+        match queue {
+            Some(queue) => {
+                self.unconfirmed.push_back(Unconfirmed { end, queue, offset: record.queue_offset, tag_code });
+            }
+            None if record.topic == STATE_TOPIC => self.state_next += 1,
+            None => {}
+        }
+        Appended {
+            position: record.position,
+            end,
+            queue_offset: record.queue_offset,
+            store_ms: record.store_ms,
+        }
+    }
+
+    /// Goes to the next segment: the rest of this one is filled, and its index run ends.
+    fn roll(&mut self) {
+        let left = self.segment_end - self.marks.appended;
+        encode_blank(left, self.marks.appended, self.tail.room(BLANK_MARK_BYTES));
+        self.tail.skip_to(self.segment_end);
+        self.marks.appended = self.segment_end;
+        self.drafts.push(self.index.cut(self.segment_end));
+        self.segment_end += self.config.segment_bytes;
+    }
+}
+
+/// Longest entry that a dump adds to its records: kind, length, payload of `DumpEnd`.
+const DUMP_ENTRY_BYTES_MAX: usize = 5 + 12;
+
+fn dump_end(begin: Position, parts: u32) -> Vec<u8> {
+    let mut entries = Vec::with_capacity(DUMP_ENTRY_BYTES_MAX);
+    Own::DumpEnd { begin, parts }.put(&mut entries);
+    entries
+}
+
+/// Whether a record belongs to its queue: prepared and rolled back transactions do not, as in Apache.
+pub(crate) fn is_queued(sys_flags: i32) -> bool {
+    !matches!(
+        sys_flag::transaction(sys_flags),
+        sys_flag::TRANSACTION_PREPARED | sys_flag::TRANSACTION_ROLLBACK
+    )
+}

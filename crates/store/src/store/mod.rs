@@ -1,0 +1,163 @@
+//! The store as the state machine sees it.
+
+mod append;
+mod read;
+mod seal;
+
+pub(crate) use append::is_queued;
+pub use append::{AppendError, Appended, NewMessage};
+pub(crate) use read::{Gather, Next};
+pub use seal::{SealJob, Sealed};
+
+use crate::index::{Index, RunDraft};
+use crate::log::{Tail, WriteBatch};
+use crate::queue::QueueIndex;
+use crate::{Bounds, DiskState, FlushPolicy, Position, StoreConfig, Watermarks};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The store as the state machine sees it: memory only, no IO, no clock.
+pub struct Store {
+    config: StoreConfig,
+    index: Index,
+    tail: Tail,
+    /// Where the segment ends that `appended` is in.
+    segment_end: Position,
+    marks: Watermarks,
+    /// Offset of the next state record.
+    state_next: u64,
+    /// Appended messages that are not confirmed yet, in log order.
+    unconfirmed: VecDeque<Unconfirmed>,
+    /// Confirmed messages that nobody was told of yet.
+    visible: VecDeque<(QueueIndex, u64, i64)>,
+    /// Runs that ended because their segment did.
+    drafts: Vec<RunDraft>,
+    /// A seal job is out.
+    sealing: bool,
+    dump: Dump,
+    fenced: Option<String>,
+    disk: DiskState,
+}
+
+/// The last whole dump of the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dump {
+    /// Where it begins: from here on the log says everything.
+    pub(crate) begin: Position,
+    /// Where it ends; `None`: there is no dump and the log does not begin with nothing.
+    pub(crate) end: Option<Position>,
+}
+
+struct Unconfirmed {
+    end: Position,
+    queue: QueueIndex,
+    offset: u64,
+    tag_code: i64,
+}
+
+/// One entry of a queue that became visible to consumers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visible {
+    pub topic: Arc<str>,
+    pub queue_id: u32,
+    pub offset: u64,
+    pub tag_code: i64,
+}
+
+/// What recovery found out.
+pub(crate) struct Recovered {
+    pub(crate) index: Index,
+    pub(crate) end: Position,
+    pub(crate) segment_end: Position,
+    pub(crate) state_next: u64,
+    pub(crate) dump: Dump,
+    pub(crate) drafts: Vec<RunDraft>,
+}
+
+impl Store {
+    pub(crate) fn new(config: StoreConfig, recovered: Recovered) -> Self {
+        let Recovered { mut index, end, segment_end, state_next, dump, drafts } = recovered;
+        index.queues.iter_mut().for_each(|queue| queue.visible = queue.next);
+        Self {
+            tail: Tail::new(end, config.tail_bytes, config.segment_bytes),
+            index,
+            segment_end,
+            marks: Watermarks { appended: end, written: end, flushed: end, confirmed: end },
+            state_next,
+            unconfirmed: VecDeque::new(),
+            visible: VecDeque::new(),
+            drafts,
+            sealing: false,
+            dump,
+            fenced: None,
+            disk: DiskState::default(),
+            config,
+        }
+    }
+
+    pub fn watermarks(&self) -> Watermarks {
+        self.marks
+    }
+
+    /// Everything appended since the last call.
+    pub fn take_writes(&mut self, out: &mut Vec<WriteBatch>) {
+        self.tail.take(out);
+    }
+
+    /// The writer says how far it has written, and how far it has synced.
+    ///
+    /// # Panics
+    /// If it says more than was appended: then nothing can be believed any more.
+    pub fn advance(&mut self, written: Position, flushed: Position) {
+        assert!(flushed <= written && written <= self.marks.appended, "writer is ahead of the log");
+        self.marks.written = self.marks.written.max(written);
+        self.marks.flushed = self.marks.flushed.max(flushed);
+        self.marks.confirmed = match self.config.flush {
+            FlushPolicy::Sync => self.marks.flushed,
+            FlushPolicy::Async { .. } => self.marks.written,
+        };
+        while let Some(first) = self.unconfirmed.front().filter(|u| u.end <= self.marks.confirmed) {
+            if let Some(queue) = self.index.queues.get_mut(first.queue) {
+                debug_assert!(queue.visible <= first.offset);
+                queue.visible = first.offset + 1;
+                self.visible.push_back((first.queue, first.offset, first.tag_code));
+            }
+            self.unconfirmed.pop_front();
+        }
+        self.tail.evict(self.marks.written);
+    }
+
+    /// No append succeeds from now on.
+    pub fn fence(&mut self, why: &str) {
+        self.fenced.get_or_insert_with(|| why.to_owned());
+    }
+
+    /// The next message that became visible since the last call, in log order.
+    pub fn next_visible(&mut self) -> Option<Visible> {
+        loop {
+            let (queue, offset, tag_code) = self.visible.pop_front()?;
+            // A queue that was deleted meanwhile has nothing to show.
+            if let Some(queue) = self.index.queues.get(queue) {
+                let (topic, queue_id) = (Arc::clone(&queue.topic), queue.queue_id);
+                return Some(Visible { topic, queue_id, offset, tag_code });
+            }
+        }
+    }
+
+    /// `None` for a queue that never had a message (its bounds are then 0..0).
+    pub fn bounds(&self, topic: &str, queue_id: u32) -> Option<Bounds> {
+        self.index.queues.find(topic, queue_id).map(|queue| queue.bounds())
+    }
+
+    /// All queues that ever had a message and were not deleted, in no particular order.
+    pub fn queues(&self) -> impl Iterator<Item = (&Arc<str>, u32, Bounds)> {
+        self.index.queues.iter().map(|q| (&q.topic, q.queue_id, q.bounds()))
+    }
+
+    /// The keeper measured the disk and decided: the log now begins at `min`.
+    pub fn trimmed(&mut self, min: Position, disk: DiskState) {
+        debug_assert!(min <= self.marks.flushed);
+        self.index.trim(min);
+        self.disk = disk;
+    }
+}

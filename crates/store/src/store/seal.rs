@@ -1,0 +1,59 @@
+//! Sealing: handing what memory knows of the log to the keeper.
+
+use super::{Dump, Store};
+use crate::Position;
+use crate::index::run::Places;
+use crate::index::{RunDraft, RunFacts};
+use crate::state::Own;
+use crate::{STATE_TOPIC, state};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Index runs and a snapshot to be written by [`crate::Keeper::seal`].
+pub struct SealJob {
+    /// The log must be flushed up to here first.
+    pub position: Position,
+    pub(crate) drafts: Vec<RunDraft>,
+    /// The store's own part of the state.
+    pub(crate) own: Vec<u8>,
+    pub(crate) state: Bytes,
+    /// The last whole dump: retention keeps everything from its beginning on.
+    pub(crate) dump: Dump,
+}
+
+/// What [`crate::Keeper::seal`] wrote.
+pub struct Sealed {
+    pub(crate) runs: Vec<(Arc<RunFacts>, Places)>,
+}
+
+impl Store {
+    /// Whether it is time to seal the open index run; if so [`Store::seal`] should be called.
+    pub fn seal_due(&self) -> bool {
+        let open = self.marks.appended - self.index.open_at;
+        !self.sealing && (!self.drafts.is_empty() || open >= self.config.run_bytes)
+    }
+
+    /// Closes the open run at `appended`; `state` is the whole state as of now (entry stream). The job belongs to
+    /// [`crate::Keeper::seal`] once `flushed` has reached [`SealJob::position`].
+    pub fn seal(&mut self, state: Bytes) -> SealJob {
+        debug_assert!(state::entries(&state).all(|e| e.is_ok()));
+        let position = self.marks.appended;
+        let mut drafts = std::mem::take(&mut self.drafts);
+        if position > self.index.open_at {
+            drafts.push(self.index.cut(position));
+        }
+        let mut own = Vec::new();
+        self.put_queues(&mut own);
+        Own::QueueNext { topic: STATE_TOPIC, queue_id: 0, next: self.state_next }.put(&mut own);
+        self.sealing = true;
+        SealJob { position, drafts, own, state, dump: self.dump }
+    }
+
+    /// The keeper wrote that run: its entries can be read from disk and leave memory.
+    pub fn sealed(&mut self, sealed: Sealed) {
+        self.sealing = false;
+        for (facts, places) in sealed.runs {
+            self.index.sealed(facts, &places);
+        }
+    }
+}
