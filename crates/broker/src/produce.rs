@@ -298,14 +298,19 @@ impl Broker {
     /// How a failed append is told to the client.
     pub(crate) fn refused(&self, error: &AppendError) -> Refused {
         match error {
-            AppendError::BodyTooLarge(..) | AppendError::PropertiesTooLarge(..) => self.too_large(),
+            AppendError::BodyTooLarge(..)
+            | AppendError::PropertiesTooLarge(..)
+            | AppendError::TopicTooLong(..)
+            | AppendError::SegmentTooSmall(..) => self.too_large(),
             AppendError::Backlog(_) => {
                 Refused(ResponseCode::SYSTEM_BUSY, format!("[BACKLOG]broker busy: {error}"))
             }
             AppendError::DiskFull(_) => {
                 Refused(ResponseCode::SERVICE_NOT_AVAILABLE, format!("service not available now: {error}"))
             }
-            AppendError::Fenced(_) => Refused(ResponseCode::SERVICE_NOT_AVAILABLE, error.to_string()),
+            AppendError::Fenced(_) | AppendError::BadState(_) => {
+                Refused(ResponseCode::SERVICE_NOT_AVAILABLE, error.to_string())
+            }
         }
     }
 
