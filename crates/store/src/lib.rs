@@ -79,6 +79,13 @@ pub struct StoreConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
+        Self::new(([127, 0, 0, 1], 10911).into())
+    }
+}
+
+impl StoreConfig {
+    /// Defaults for a broker with that address.
+    pub fn new(store_host: std::net::SocketAddr) -> Self {
         Self {
             segment_bytes: 1 << 30,
             flush: FlushPolicy::Sync,
@@ -90,7 +97,7 @@ impl Default for StoreConfig {
             retention_ms: 72 * 3600 * 1000,
             disk_clean_ratio: 0.85,
             disk_full_ratio: 0.90,
-            store_host: ([127, 0, 0, 1], 10911).into(),
+            store_host,
         }
     }
 }
