@@ -6,8 +6,9 @@
 use crate::command::{Command, Encoding};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// Largest frame that is admitted by default, length field excluded: Apache's `com.rocketmq.remoting.frameMaxLength`.
-pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Largest frame that is admitted by default, length field excluded: with it, Apache's
+/// `com.rocketmq.remoting.frameMaxLength` of 16 MiB.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024 - 4;
 /// Largest header that is admitted: 64 KiB of fields are far beyond what any client sends (properties, the
 /// largest of them, are limited to 32 KiB).
 pub const HEADER_BYTES_MAX: usize = 256 * 1024;

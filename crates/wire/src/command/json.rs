@@ -1,19 +1,19 @@
 //! The JSON header. Members: `code language version opaque flag remark extFields serializeTypeCurrentRPC`;
-//! all may come in any order, unknown ones are skipped, field values that are not strings (some clients send
-//! numbers and booleans) are taken by their text.
+//! all may come in any order or not at all, unknown ones are skipped, field values that are not strings (some clients
+//! send numbers and booleans) are taken by their text. Written byte for byte as Apache 5.5 does.
 
 use super::{Command, Encoding};
 use crate::fields::Fields;
 use crate::language::Language;
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Unexpected, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
 pub(super) fn decode(header: &[u8], body: Bytes) -> Result<Command, String> {
     let head: Head = serde_json::from_slice(header).map_err(|e| e.to_string())?;
     Ok(Command {
-        code: head.code.ok_or("no code")?,
+        code: head.code,
         language: head.language,
         version: head.version,
         opaque: head.opaque,
@@ -26,7 +26,7 @@ pub(super) fn decode(header: &[u8], body: Bytes) -> Result<Command, String> {
 }
 
 struct Head {
-    code: Option<i32>,
+    code: i32,
     language: Language,
     version: i32,
     opaque: i32,
@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for Head {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Head, A::Error> {
                 let mut head = Head {
-                    code: None,
+                    code: 0,
                     language: Language::OTHER,
                     version: 0,
                     opaque: 0,
@@ -57,11 +57,14 @@ impl<'de> Deserialize<'de> for Head {
                 };
                 while let Some(Text(key)) = map.next_key()? {
                     match &*key {
-                        "code" => head.code = Some(map.next_value()?),
-                        "language" => head.language = Language::from_name(&map.next_value::<Scalar<'_>>()?.0),
-                        "version" => head.version = map.next_value()?,
-                        "opaque" => head.opaque = map.next_value()?,
-                        "flag" => head.flag = map.next_value()?,
+                        "code" => head.code = map.next_value::<Number>()?.0,
+                        "language" => {
+                            let name = map.next_value::<Option<Scalar<'_>>>()?;
+                            head.language = name.map_or(Language::OTHER, |name| Language::from_name(&name.0));
+                        }
+                        "version" => head.version = map.next_value::<Number>()?.0,
+                        "opaque" => head.opaque = map.next_value::<Number>()?.0,
+                        "flag" => head.flag = map.next_value::<Number>()?.0,
                         "remark" => head.remark = map.next_value()?,
                         "extFields" => {
                             head.fields =
@@ -108,6 +111,41 @@ impl<'de> Deserialize<'de> for ExtFields {
 
 /// A string, borrowed from the header unless it has escapes.
 struct Text<'a>(Cow<'a, str>);
+
+/// A number, or as fastjson takes it a string that holds one; null is 0.
+struct Number(i32);
+
+struct NumberVisitor;
+
+impl<'de> Visitor<'de> for NumberVisitor {
+    type Value = Number;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a 32-bit number")
+    }
+
+    fn visit_i64<E: Error>(self, v: i64) -> Result<Number, E> {
+        v.try_into().map(Number).map_err(|_| E::invalid_value(Unexpected::Signed(v), &self))
+    }
+
+    fn visit_u64<E: Error>(self, v: u64) -> Result<Number, E> {
+        v.try_into().map(Number).map_err(|_| E::invalid_value(Unexpected::Unsigned(v), &self))
+    }
+
+    fn visit_str<E: Error>(self, v: &str) -> Result<Number, E> {
+        v.parse().map(Number).map_err(|_| E::invalid_value(Unexpected::Str(v), &self))
+    }
+
+    fn visit_unit<E>(self) -> Result<Number, E> {
+        Ok(Number(0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NumberVisitor)
+    }
+}
 
 /// The text of a JSON string, number or boolean.
 struct Scalar<'a>(Cow<'a, str>);
@@ -206,6 +244,11 @@ fn string(out: &mut BytesMut, text: &str) {
         match byte {
             b'"' => out.put_slice(b"\\\""),
             b'\\' => out.put_slice(b"\\\\"),
+            b'\n' => out.put_slice(b"\\n"),
+            b'\r' => out.put_slice(b"\\r"),
+            b'\t' => out.put_slice(b"\\t"),
+            0x08 => out.put_slice(b"\\b"),
+            0x0c => out.put_slice(b"\\f"),
             _ => {
                 use fmt::Write;
                 // holds because writing to a buffer that grows cannot fail
