@@ -1,0 +1,246 @@
+//! One broker on a disk in memory, driven by text commands; its effects as text.
+
+use kerolox_broker::{Broker, BrokerConfig, ConnId, Effect, Input, State};
+use kerolox_store::disk::{CrashMode, HostileDisk};
+use kerolox_store::{FlushPolicy, Keeper, Reader, StoreConfig, WriteBatch, Writer};
+use kerolox_wire::record;
+use kerolox_wire::{Command, RequestCode, ResponseCode};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The clock at the beginning of a story.
+const START_MS: i64 = 1_000_000;
+/// Names in the order in which they are printed; others follow.
+const SHOWN_PROPERTIES: [&str; 9] =
+    ["TAGS", "KEYS", "DELAY", "REAL_TOPIC", "REAL_QID", "RETRY_TOPIC", "ORIGIN_MESSAGE_ID", "UNIQ_KEY", "a"];
+
+pub struct World {
+    now_ms: i64,
+    disk: HostileDisk,
+    parts: Option<Parts>,
+    flush: FlushPolicy,
+    opaque: i32,
+}
+
+struct Parts {
+    broker: Broker,
+    writer: Writer<HostileDisk>,
+    keeper: Keeper<HostileDisk>,
+    reader: Reader<HostileDisk>,
+    writes: Vec<WriteBatch>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let mut world = Self {
+            now_ms: START_MS,
+            disk: HostileDisk::default(),
+            parts: None,
+            flush: FlushPolicy::Sync,
+            opaque: 0,
+        };
+        world.open();
+        world
+    }
+
+    fn open(&mut self) -> String {
+        let host = "127.0.0.1:10911".parse().unwrap();
+        let config = StoreConfig {
+            segment_bytes: 16 << 20,
+            flush: self.flush,
+            store_host: host,
+            ..StoreConfig::default()
+        };
+        let mut state = State::default();
+        let opened = kerolox_store::open(self.disk.clone(), &config, &mut state, &mut |_| {}).unwrap();
+        let broker = Broker::new(BrokerConfig::new("broker-a", host), self.now_ms, opened.store, state);
+        self.parts = Some(Parts {
+            broker,
+            writer: opened.writer,
+            keeper: opened.keeper,
+            reader: opened.reader,
+            writes: Vec::new(),
+        });
+        self.feed(Vec::new())
+    }
+
+    /// Runs one command and tells what came of it, a line each.
+    pub fn run(&mut self, command: &str) -> String {
+        let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
+        match verb {
+            "flush" => self.flush(true),
+            "write" => self.flush(false),
+            "tick" => {
+                self.now_ms += rest.trim_start_matches('+').parse::<i64>().unwrap();
+                self.feed(vec![Input::Tick])
+            }
+            "shutdown" => self.feed(vec![Input::Shutdown]),
+            "async" => {
+                self.flush = FlushPolicy::Async { interval_ms: 500 };
+                self.parts = None;
+                self.open()
+            }
+            "kill" => {
+                self.parts = None;
+                self.disk = self.disk.crash(CrashMode::Kill, 1);
+                self.open()
+            }
+            "power-cut" => {
+                self.parts = None;
+                self.disk = self.disk.crash(CrashMode::Lost, 1);
+                self.open()
+            }
+            "fail-sync" => {
+                let why = "sync failed: Input/output error".to_owned();
+                self.feed(vec![Input::WriteFailed { why }])
+            }
+            "connect" => {
+                let conn = conn(rest);
+                let peer = format!("10.0.0.{}:4000", conn.0).parse().unwrap();
+                self.feed(vec![Input::Connected { conn, peer }])
+            }
+            "disconnect" => self.feed(vec![Input::Disconnected { conn: conn(rest) }]),
+            _ => self.request(verb, rest),
+        }
+    }
+
+    fn flush(&mut self, sync: bool) -> String {
+        let parts = self.parts.as_mut().unwrap();
+        let writes = std::mem::take(&mut parts.writes);
+        let (written, flushed) = parts.writer.write(&writes, sync).unwrap();
+        self.feed(vec![Input::Written { written, flushed }])
+    }
+
+    /// `CODE CONN name=value … body=TEXT`: a request. `oneway` as a word of its own, `binary` for the ROCKETMQ encoding.
+    fn request(&mut self, code: &str, rest: &str) -> String {
+        let named = RequestCode::ALL.iter().find(|request| request.name == code);
+        let code = named.map_or_else(
+            || code.parse().unwrap_or_else(|_| panic!("{code} is no command")),
+            |request| i32::from(request.code),
+        );
+        let mut words = rest.split(' ').filter(|word| !word.is_empty());
+        let conn = conn(words.next().expect("a connection"));
+        let mut command = Command::request(code);
+        self.opaque += 1;
+        command.opaque = self.opaque;
+        for word in words {
+            match word.split_once('=') {
+                None if word == "oneway" => command = command.oneway(),
+                None if word == "binary" => command.encoding = kerolox_wire::Encoding::Rocketmq,
+                Some(("body", body)) => command.body = body.replace('_', " ").into_bytes().into(),
+                Some(("batch", bodies)) => command.body = batch(bodies).into(),
+                Some(("body-bytes", n)) => command.body = vec![b'x'; n.parse().unwrap()].into(),
+                // Properties are written name:value,name:value.
+                Some(("properties", list)) => {
+                    let text =
+                        list.split(',').map(|p| p.replacen(':', "\u{1}", 1) + "\u{2}").collect::<String>();
+                    command.fields.push("properties", &text);
+                }
+                Some((name, value)) => command.fields.push(name, value),
+                None => panic!("{word}?"),
+            }
+        }
+        self.feed(vec![Input::Command { conn, command }])
+    }
+
+    /// Gives inputs to the broker, and does what it asks: reads and seals at once, writes when the story says so.
+    fn feed(&mut self, inputs: Vec<Input>) -> String {
+        let mut told = String::new();
+        let mut inputs = inputs;
+        loop {
+            let parts = self.parts.as_mut().unwrap();
+            let mut effects = Vec::new();
+            for input in std::mem::take(&mut inputs) {
+                parts.broker.handle(self.now_ms, input, &mut effects);
+            }
+            parts.broker.finish_batch(self.now_ms, &mut effects);
+            for effect in effects {
+                match effect {
+                    Effect::Send { conn, command } => told.push_str(&show(conn, &command)),
+                    Effect::Close { conn } => writeln!(told, "-> {} closed", conn.0).unwrap(),
+                    Effect::Write(batch) => parts.writes.push(batch),
+                    Effect::Read { read, plan } => {
+                        inputs.push(Input::ReadDone { read, result: parts.reader.execute(&plan) });
+                    }
+                    Effect::Seal(job) => {
+                        let writes = std::mem::take(&mut parts.writes);
+                        let (written, flushed) = parts.writer.write(&writes, true).unwrap();
+                        inputs.push(Input::Written { written, flushed });
+                        inputs.push(Input::Sealed(parts.keeper.seal(job).unwrap()));
+                    }
+                    Effect::Register => {}
+                    Effect::Stop { why } => writeln!(told, "stop: {why}").unwrap(),
+                }
+            }
+            if inputs.is_empty() {
+                return told;
+            }
+        }
+    }
+}
+
+fn conn(text: &str) -> ConnId {
+    ConnId(text.parse().expect("a connection number"))
+}
+
+/// A batch body of messages `TEXT` separated by commas.
+fn batch(bodies: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for body in bodies.split(',') {
+        let properties = format!("UNIQ_KEY\u{1}id-{body}\u{2}");
+        let total = 4 + 4 + 4 + 4 + 4 + body.len() + 2 + properties.len();
+        out.extend_from_slice(&(total as u32).to_be_bytes());
+        out.extend_from_slice(&[0; 12]);
+        out.extend_from_slice(&(body.len() as u32).to_be_bytes());
+        out.extend_from_slice(body.as_bytes());
+        out.extend_from_slice(&(properties.len() as u16).to_be_bytes());
+        out.extend_from_slice(properties.as_bytes());
+    }
+    out
+}
+
+/// `-> CONN CODE remark | fields`, and the messages of the body.
+fn show(conn: ConnId, command: &Command) -> String {
+    let mut line = format!("-> {} ", conn.0);
+    match command.is_response() {
+        true => line.push_str(ResponseCode(command.code).name().unwrap_or("?")),
+        false => line.push_str(RequestCode(command.code).name().unwrap_or("?")),
+    }
+    if let Some(remark) = &command.remark {
+        write!(line, " {:?}", remark.replace(FAQ, "…")).unwrap();
+    }
+    let hidden = ["MSG_REGION", "TRACE_ON", "suggestWhichBrokerId", "topicSysFlag", "groupSysFlag"];
+    let fields: BTreeMap<_, _> = command.fields.iter().filter(|(k, _)| !hidden.contains(k)).collect();
+    for (k, v) in fields {
+        write!(line, " {k}={v}").unwrap();
+    }
+    line.push('\n');
+    if command.body.starts_with(b"{") {
+        writeln!(line, "     {}", String::from_utf8_lossy(&command.body)).unwrap();
+    } else {
+        for message in record::split(&command.body) {
+            line.push_str(&show_message(&message.expect("a whole record")));
+        }
+    }
+    line
+}
+
+const FAQ: &str = "See https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
+
+fn show_message(message: &record::RecordView<'_>) -> String {
+    let body = match message.body {
+        long if long.len() > 60 => format!("{} bytes", long.len()),
+        short => format!("{:?}", String::from_utf8_lossy(short)),
+    };
+    let mut line = format!("     {}/{}@{} {body}", message.topic, message.queue_id, message.queue_offset);
+    if message.reconsume_times > 0 {
+        write!(line, " reconsumed {}", message.reconsume_times).unwrap();
+    }
+    for name in SHOWN_PROPERTIES {
+        if let Some(value) = message.properties().get(name) {
+            write!(line, " {name}={value}").unwrap();
+        }
+    }
+    line.push('\n');
+    line
+}

@@ -1,0 +1,118 @@
+//! What clients were promised, and whether it was kept.
+
+use std::collections::BTreeMap;
+
+/// A place in a queue.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub topic: String,
+    pub queue_id: u32,
+    pub offset: u64,
+}
+
+/// Everything that clients saw and were told.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Acknowledged sends: where each message is.
+    acked: BTreeMap<u64, Vec<Place>>,
+    /// The same the other way round: no two messages share a place.
+    places: BTreeMap<Place, u64>,
+    /// What was ever read at a place: it must never change.
+    read: BTreeMap<Place, u64>,
+    /// Every message that was ever sent.
+    sent: u64,
+    /// Acknowledged consumer offsets by group, topic and queue.
+    committed: BTreeMap<(String, String, u32), u64>,
+    /// Acknowledged delayed sends: not to be delivered before.
+    delayed: BTreeMap<u64, i64>,
+    /// Delayed messages that arrived.
+    arrived: BTreeMap<u64, u32>,
+    pub violations: Vec<String>,
+}
+
+impl Ledger {
+    /// A new message's number, which is its body.
+    pub fn send(&mut self) -> u64 {
+        self.sent += 1;
+        self.sent
+    }
+
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    pub fn acked_count(&self) -> usize {
+        self.acked.len()
+    }
+
+    /// The broker said that message `id` is safe at `place`.
+    pub fn acked(&mut self, id: u64, place: Place) {
+        if let Some(other) = self.read.get(&place).filter(|other| **other != id) {
+            self.violations
+                .push(format!("message {id} acknowledged at {place:?}, where {other} was read before"));
+        }
+        if let Some(other) = self.places.insert(place.clone(), id).filter(|other| *other != id) {
+            self.violations.push(format!("messages {other} and {id} acknowledged at the same {place:?}"));
+        }
+        self.acked.entry(id).or_default().push(place);
+    }
+
+    /// The broker said that message `id` is safe and will be delivered at `due_ms` or later.
+    pub fn acked_delayed(&mut self, id: u64, due_ms: i64) {
+        self.delayed.insert(id, due_ms);
+    }
+
+    /// A consumer was given message `id` at `place`.
+    pub fn read(&mut self, now_ms: i64, place: Place, id: u64) {
+        if id == 0 || id > self.sent {
+            self.violations.push(format!("{place:?} holds message {id}, which nobody sent"));
+        }
+        if let Some(other) = self.read.get(&place).filter(|other| **other != id) {
+            self.violations.push(format!("{place:?} held message {other} and now holds {id}"));
+        }
+        if let Some((due, early)) = self.delayed.get(&id).map(|due| (*due, *due > now_ms)) {
+            if early {
+                self.violations.push(format!("message {id} came {} ms early", due - now_ms));
+            }
+            *self.arrived.entry(id).or_default() += 1;
+        }
+        self.read.insert(place, id);
+    }
+
+    /// The broker said that a group's offset is safe.
+    pub fn committed(&mut self, group: &str, topic: &str, queue_id: u32, offset: u64) {
+        let at_least = self.committed.entry((group.into(), topic.into(), queue_id)).or_default();
+        *at_least = offset.max(*at_least);
+    }
+
+    /// A group asked for its offset.
+    pub fn queried(&mut self, group: &str, topic: &str, queue_id: u32, offset: u64) {
+        let key = (group.to_owned(), topic.to_owned(), queue_id);
+        if let Some(promised) = self.committed.get(&key).filter(|promised| **promised > offset) {
+            self.violations.push(format!("offset of {key:?} rolled back from {promised} to {offset}"));
+        }
+    }
+
+    /// At the end, when everything was read once more from the beginning: nothing that was promised is missing.
+    pub fn finish(&mut self, now_ms: i64) {
+        for (place, id) in &self.places {
+            match self.read.get(place) {
+                Some(found) if found == id => {}
+                Some(other) => {
+                    self.violations.push(format!("message {id} acknowledged at {place:?}, where {other} is"))
+                }
+                None => self.violations.push(format!("message {id} acknowledged at {place:?} is lost")),
+            }
+        }
+        for (id, due_ms) in &self.delayed {
+            if *due_ms <= now_ms && !self.arrived.contains_key(id) {
+                self.violations.push(format!("delayed message {id}, due at {due_ms}, never came"));
+            }
+        }
+    }
+
+    /// Places that were read, for the summary.
+    pub fn read_count(&self) -> usize {
+        self.read.len()
+    }
+}

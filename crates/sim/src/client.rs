@@ -1,0 +1,325 @@
+//! Producers and consumers as the official clients behave: requests with time-outs, retries, one connection at a time.
+
+use crate::check::{Ledger, Place};
+use crate::random::Random;
+use kerolox_broker::ConnId;
+use kerolox_wire::record::RecordView;
+use kerolox_wire::{Command, RequestCode, ResponseCode};
+use std::collections::BTreeMap;
+
+/// A request that got no answer for so long is given up.
+pub const TIMEOUT_MS: i64 = 3_000;
+const GROUP: &str = "sim-group";
+/// Requests under way per producer.
+const IN_FLIGHT_MAX: usize = 8;
+/// Delay level 1 of the simulated broker.
+pub const DELAY_MS: i64 = 1_000;
+
+/// What a client does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    Producer,
+    /// Reads one queue and commits what it has read.
+    Consumer {
+        topic: String,
+        queue_id: u32,
+    },
+}
+
+/// Why a request was sent.
+#[derive(Debug, Clone)]
+enum Asked {
+    Send { id: u64, topic: String, delayed: bool, sent_ms: i64 },
+    Offset,
+    Pull,
+    Commit { offset: u64 },
+    Route,
+    Heartbeat,
+}
+
+#[derive(Debug)]
+pub struct Client {
+    pub role: Role,
+    /// Of the broker, while there is one.
+    pub conn: Option<ConnId>,
+    next_opaque: i32,
+    waiting: BTreeMap<i32, (i64, Asked)>,
+    /// Messages whose send failed or timed out: sent again under the same number.
+    again: Vec<(u64, String, bool, i64)>,
+    /// Queues by topic as the name server said.
+    routes: BTreeMap<String, u32>,
+    /// Where a consumer goes on; `None` until the broker told.
+    offset: Option<u64>,
+    greeted: bool,
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+pub enum Out {
+    Broker(Command),
+    Namesrv(Command),
+}
+
+impl Client {
+    pub fn new(role: Role) -> Self {
+        Self {
+            role,
+            conn: None,
+            next_opaque: 0,
+            waiting: BTreeMap::new(),
+            again: Vec::new(),
+            routes: BTreeMap::new(),
+            offset: None,
+            greeted: false,
+        }
+    }
+
+    /// The connection broke: everything under way failed.
+    pub fn disconnected(&mut self) {
+        self.conn = None;
+        self.greeted = false;
+        let failed: Vec<i32> = self.waiting.keys().copied().collect();
+        for opaque in failed {
+            self.gave_up(opaque);
+        }
+    }
+
+    fn gave_up(&mut self, opaque: i32) {
+        if let Some((_, Asked::Send { id, topic, delayed, sent_ms })) = self.waiting.remove(&opaque) {
+            self.again.push((id, topic, delayed, sent_ms));
+        }
+    }
+
+    /// The process dies and starts anew: a consumer asks for its offset again.
+    pub fn restart(&mut self) {
+        self.disconnected();
+        self.offset = None;
+    }
+
+    fn ask(&mut self, now_ms: i64, mut command: Command, asked: Asked) -> Command {
+        self.next_opaque += 1;
+        command.opaque = self.next_opaque;
+        self.waiting.insert(self.next_opaque, (now_ms + TIMEOUT_MS, asked));
+        command
+    }
+
+    /// Time passed: what to send now.
+    pub fn act(
+        &mut self,
+        now_ms: i64,
+        random: &mut Random,
+        topics: &[String],
+        ledger: &mut Ledger,
+    ) -> Vec<Out> {
+        let late = |(opaque, (deadline, _)): (&i32, &(i64, Asked))| (*deadline <= now_ms).then_some(*opaque);
+        let late: Vec<i32> = self.waiting.iter().filter_map(late).collect();
+        for opaque in late {
+            self.gave_up(opaque);
+        }
+        if self.conn.is_none() {
+            return Vec::new();
+        }
+        match self.role.clone() {
+            Role::Producer => self.produce(now_ms, random, topics, ledger),
+            Role::Consumer { topic, queue_id } => self.consume(now_ms, &topic, queue_id),
+        }
+    }
+
+    fn produce(
+        &mut self,
+        now_ms: i64,
+        random: &mut Random,
+        topics: &[String],
+        ledger: &mut Ledger,
+    ) -> Vec<Out> {
+        if self.waiting.len() >= IN_FLIGHT_MAX {
+            return Vec::new();
+        }
+        let (id, topic, delayed, sent_ms) = self.again.pop().unwrap_or_else(|| {
+            let topic = topics.get(random.below(topics.len() as u64) as usize).cloned().unwrap_or_default();
+            (ledger.send(), topic, random.one_in(10), now_ms)
+        });
+        let Some(queues) = self.routes.get(&topic).copied() else {
+            self.again.push((id, topic.clone(), delayed, sent_ms));
+            let asks = self.waiting.values().any(|(_, asked)| matches!(asked, Asked::Route));
+            if asks {
+                return Vec::new();
+            }
+            let request = fields(RequestCode::GET_ROUTEINFO_BY_TOPIC, &[("topic", "TBW102".to_owned())]);
+            return vec![Out::Namesrv(self.ask(now_ms, request, Asked::Route))];
+        };
+        let queue_id = random.below(u64::from(queues.clamp(1, 4)));
+        let delay = if delayed { "DELAY\u{1}1\u{2}" } else { "" };
+        let command = fields(
+            RequestCode::SEND_MESSAGE,
+            &[
+                ("producerGroup", "sim-producers".to_owned()),
+                ("topic", topic.clone()),
+                ("defaultTopic", "TBW102".to_owned()),
+                ("defaultTopicQueueNums", "4".to_owned()),
+                ("queueId", queue_id.to_string()),
+                ("sysFlag", "0".to_owned()),
+                ("bornTimestamp", sent_ms.to_string()),
+                ("flag", "0".to_owned()),
+                ("properties", format!("UNIQ_KEY\u{1}m{id}\u{2}{delay}")),
+            ],
+        );
+        let body = format!("{id:>width$}", width = random.between(1, 3_000) as usize);
+        let asked = Asked::Send { id, topic, delayed, sent_ms };
+        vec![Out::Broker(self.ask(now_ms, command.with_body(body), asked))]
+    }
+
+    fn consume(&mut self, now_ms: i64, topic: &str, queue_id: u32) -> Vec<Out> {
+        let mut out = Vec::new();
+        if !self.greeted {
+            self.greeted = true;
+            let body = format!(
+                r#"{{"clientID":"c{queue_id}{topic}","consumerDataSet":[{{"groupName":"{GROUP}","consumeType":"CONSUME_PASSIVELY","messageModel":"CLUSTERING","consumeFromWhere":"CONSUME_FROM_FIRST_OFFSET","subscriptionDataSet":[]}}]}}"#
+            );
+            let heartbeat = Command::request(RequestCode::HEART_BEAT).with_body(body);
+            out.push(Out::Broker(self.ask(now_ms, heartbeat, Asked::Heartbeat)));
+        }
+        if !self.waiting.values().any(|(_, asked)| matches!(asked, Asked::Offset | Asked::Pull)) {
+            let common = [
+                ("consumerGroup", GROUP.to_owned()),
+                ("topic", topic.to_owned()),
+                ("queueId", queue_id.to_string()),
+            ];
+            let (request, asked) = match self.offset {
+                None => (fields(RequestCode::QUERY_CONSUMER_OFFSET, &common), Asked::Offset),
+                Some(offset) => {
+                    let mut request = fields(RequestCode::PULL_MESSAGE, &common);
+                    for (name, value) in [
+                        ("queueOffset", offset),
+                        ("maxMsgNums", 8),
+                        ("sysFlag", 6),
+                        ("commitOffset", 0),
+                        ("suspendTimeoutMillis", 1_000),
+                        ("subVersion", 0),
+                    ] {
+                        request.fields.push(name, &value.to_string());
+                    }
+                    request.fields.push("subscription", "*");
+                    (request, Asked::Pull)
+                }
+            };
+            out.push(Out::Broker(self.ask(now_ms, request, asked)));
+        }
+        out
+    }
+
+    /// An answer came. Gives what to send because of it.
+    pub fn answered(&mut self, now_ms: i64, answer: &Command, ledger: &mut Ledger) -> Vec<Out> {
+        let Some((_, asked)) = self.waiting.remove(&answer.opaque) else { return Vec::new() };
+        let ok = answer.code == i32::from(ResponseCode::SUCCESS);
+        match asked {
+            Asked::Send { id, topic, delayed: true, sent_ms } if ok => {
+                let _ = topic;
+                ledger.acked_delayed(id, sent_ms + DELAY_MS);
+            }
+            Asked::Send { id, topic, .. } if ok => {
+                let place = Place {
+                    topic,
+                    queue_id: number(answer, "queueId") as u32,
+                    offset: number(answer, "queueOffset"),
+                };
+                ledger.acked(id, place);
+            }
+            Asked::Send { id, topic, delayed, sent_ms } => self.again.push((id, topic, delayed, sent_ms)),
+            Asked::Route if ok => {
+                // The default topic's route says where new topics may be made, and with how many queues.
+                let route: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+                let queues =
+                    route.pointer("/queueDatas/0/writeQueueNums").and_then(serde_json::Value::as_u64);
+                for (_, topic, ..) in &self.again {
+                    self.routes.insert(topic.clone(), queues.unwrap_or(0) as u32);
+                }
+            }
+            Asked::Offset => return self.offset_answered(answer, ok, ledger),
+            Asked::Pull => return self.pulled(now_ms, answer, ledger),
+            Asked::Commit { offset } if ok => {
+                if let Role::Consumer { topic, queue_id } = &self.role {
+                    ledger.committed(GROUP, topic, *queue_id, offset);
+                }
+            }
+            Asked::Commit { .. } | Asked::Route | Asked::Heartbeat => {}
+        }
+        Vec::new()
+    }
+
+    fn offset_answered(&mut self, answer: &Command, ok: bool, ledger: &mut Ledger) -> Vec<Out> {
+        if let Role::Consumer { topic, queue_id } = &self.role {
+            if ok {
+                let offset = number(answer, "offset");
+                ledger.queried(GROUP, topic, *queue_id, offset);
+                self.offset = Some(offset);
+            }
+        }
+        Vec::new()
+    }
+
+    fn pulled(&mut self, now_ms: i64, answer: &Command, ledger: &mut Ledger) -> Vec<Out> {
+        let Role::Consumer { topic, queue_id } = self.role.clone() else { return Vec::new() };
+        if answer.code == i32::from(ResponseCode::SUCCESS) {
+            record_pulled(now_ms, &answer.body, &topic, queue_id, ledger);
+        } else if answer.fields.get("nextBeginOffset").is_none()
+            || answer.code == i32::from(ResponseCode::TOPIC_NOT_EXIST)
+        {
+            return Vec::new();
+        }
+        let next = number(answer, "nextBeginOffset");
+        self.offset = Some(next);
+        if answer.code != i32::from(ResponseCode::SUCCESS) {
+            return Vec::new();
+        }
+        let commit = fields(
+            RequestCode::UPDATE_CONSUMER_OFFSET,
+            &[
+                ("consumerGroup", GROUP.to_owned()),
+                ("topic", topic),
+                ("queueId", queue_id.to_string()),
+                ("commitOffset", next.to_string()),
+            ],
+        );
+        vec![Out::Broker(self.ask(now_ms, commit, Asked::Commit { offset: next }))]
+    }
+}
+
+/// Notes every message of a pull's answer in the ledger; its body says which one it is.
+pub fn record_pulled(now_ms: i64, body: &[u8], topic: &str, queue_id: u32, ledger: &mut Ledger) {
+    for message in kerolox_wire::record::split(body) {
+        match message {
+            Ok(message) => {
+                check_message(&message, topic, queue_id, ledger);
+                let id = std::str::from_utf8(message.body).ok().and_then(|text| text.trim().parse().ok());
+                let place = Place { topic: topic.to_owned(), queue_id, offset: message.queue_offset };
+                match id {
+                    Some(id) => ledger.read(now_ms, place, id),
+                    None => ledger.violations.push(format!("{place:?} holds bytes that nobody sent")),
+                }
+            }
+            Err(e) => {
+                ledger.violations.push(format!("a pull of {topic}/{queue_id} gave no whole records: {e}"))
+            }
+        }
+    }
+}
+
+fn check_message(message: &RecordView<'_>, topic: &str, queue_id: u32, ledger: &mut Ledger) {
+    if message.topic != topic || message.queue_id != queue_id {
+        let (t, q) = (message.topic, message.queue_id);
+        ledger.violations.push(format!("a pull of {topic}/{queue_id} gave a message of {t}/{q}"));
+    }
+}
+
+fn fields(code: RequestCode, pairs: &[(&str, String)]) -> Command {
+    let mut command = Command::request(code);
+    for (name, value) in pairs {
+        command.fields.push(name, value);
+    }
+    command
+}
+
+fn number(command: &Command, name: &str) -> u64 {
+    command.fields.get(name).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
