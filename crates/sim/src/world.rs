@@ -131,6 +131,8 @@ struct World {
     clients: Vec<Client>,
     conns: BTreeMap<ConnId, usize>,
     next_conn: u64,
+    /// When the last frame of a connection arrives, to the broker and back: a connection keeps its order.
+    arrivals: BTreeMap<(ConnId, bool), i64>,
     ledger: Ledger,
     outcome: Outcome,
     history: crc32fast::Hasher,
@@ -171,6 +173,7 @@ impl World {
             clients,
             conns: BTreeMap::new(),
             next_conn: 0,
+            arrivals: BTreeMap::new(),
             ledger: Ledger::default(),
             outcome: Outcome::default(),
             history: crc32fast::Hasher::new(),
@@ -186,6 +189,14 @@ impl World {
     /// A network or disk delay.
     fn delay(&mut self) -> i64 {
         if self.random.one_in(50) { self.random.between(50, 2_000) } else { self.random.between(0, 5) }
+    }
+
+    /// Delay of the next frame of a connection: as long as it likes, but not before those that were sent before it.
+    fn frame_delay(&mut self, conn: ConnId, to_broker: bool) -> i64 {
+        let at = self.now_ms + self.delay();
+        let last = self.arrivals.entry((conn, to_broker)).or_insert(at);
+        *last = at.max(*last);
+        *last - self.now_ms
     }
 
     fn note(&mut self, text: std::fmt::Arguments<'_>) {
@@ -213,7 +224,8 @@ impl World {
         match event {
             Event::Act(client) => self.act(client),
             Event::Connect(client) => self.connect(client),
-            Event::ToBroker { conn, command } => {
+            // What a broken connection held is gone.
+            Event::ToBroker { conn, command } if self.conns.contains_key(&conn) => {
                 self.note(format_args!("{conn:?} asks {} {}", command.code, command.opaque));
                 self.feed(Input::Command { conn, command });
             }
@@ -241,7 +253,8 @@ impl World {
             Event::Start => self.start(),
             Event::Fault => self.fault(),
             // Left over from a process that is gone.
-            Event::Write { .. }
+            Event::ToBroker { .. }
+            | Event::Write { .. }
             | Event::Written { .. }
             | Event::Read { .. }
             | Event::Seal { .. }
@@ -314,7 +327,7 @@ impl World {
         let life = self.life;
         match effect {
             Effect::Send { conn, command } => {
-                let delay = self.delay();
+                let delay = self.frame_delay(conn, false);
                 self.at(delay, Event::ToClient { conn, command });
             }
             Effect::Close { conn } => self.cut(conn),
@@ -421,7 +434,6 @@ impl World {
         let conn = self.clients.get(client).and_then(|state| state.conn);
         for out in out {
             // A frame on a connection is not lost alone, but its connection may die under it.
-            let delay = self.delay();
             match (out, conn) {
                 (Out::Broker(command), Some(conn)) => {
                     if self.random.one_in(2_000) {
@@ -429,10 +441,12 @@ impl World {
                         self.cut(conn);
                         return;
                     }
+                    let delay = self.frame_delay(conn, true);
                     self.at(delay, Event::ToBroker { conn, command });
                 }
                 (Out::Namesrv(command), _) => {
-                    self.at(delay, Event::ToNamesrv { client: Some(client), command })
+                    let delay = self.delay();
+                    self.at(delay, Event::ToNamesrv { client: Some(client), command });
                 }
                 (Out::Broker(_), None) => {}
             }
@@ -442,6 +456,8 @@ impl World {
     /// A connection breaks, for both sides.
     fn cut(&mut self, conn: ConnId) {
         if let Some(client) = self.conns.remove(&conn) {
+            self.arrivals.remove(&(conn, true));
+            self.arrivals.remove(&(conn, false));
             self.outcome.cut_connections += 1;
             self.note(format_args!("{conn:?} of client {client} breaks"));
             if let Some(state) = self.clients.get_mut(client) {
