@@ -30,6 +30,15 @@ fn nothing_promised_is_lost_under_sync_flush() {
 }
 
 #[test]
+fn nothing_promised_is_lost_by_kills_under_async_flush() {
+    for seed in 100..130 {
+        let outcome = play(seed, FlushPolicy::Async { interval_ms: 500 }, None);
+        assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}", outcome.violations);
+        assert!(outcome.acked > 50, "seed {seed}: {}", outcome.summary());
+    }
+}
+
+#[test]
 fn checks_bite() {
     for bug in [Bug::AckBeforeFlush, Bug::AckBeforeSync, Bug::AlteredBody] {
         let caught = (0..20).any(|seed| !play(seed, FlushPolicy::Sync, Some(bug)).violations.is_empty());
