@@ -1,1 +1,62 @@
-fn main() {}
+//! `cargo xtask`: the tasks of this repository. `cargo xtask ci` is what continuous integration runs.
+
+mod compare;
+mod ledger;
+mod steps;
+mod tidy;
+
+use anyhow::{Result, bail};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const HELP: &str = "cargo xtask TASK
+
+  ci            everything below that a change must pass, with a summary line
+  fmt           formatting
+  clippy        lints, warnings denied
+  tidy          the rules of the house that no compiler knows
+  test          the tests of the workspace
+  fuzz          fuzz targets build and replay their corpus
+  interop       official clients against the real binary (needs a JDK and Maven)
+  ledger [--cycles N] [--seed N]
+                kill -9 under load, restart, verify every acknowledged message
+  compare [--rounds N] [--only PART]
+                Apache RocketMQ and Kerolox alternately through `kerolox bench` (needs a JDK and Maven)
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let task = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    match run(&task, &rest) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(e) => {
+            eprintln!("xtask: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// True if everything passed.
+fn run(task: &str, rest: &[String]) -> Result<bool> {
+    std::env::set_current_dir(root())?;
+    match task {
+        "ci" => steps::run(steps::ALL),
+        "ledger" => ledger::run(rest),
+        "compare" => compare::run(rest),
+        _ => match steps::ALL.iter().find(|step| step.name == task) {
+            Some(step) => steps::run(std::slice::from_ref(step)),
+            None => {
+                print!("{HELP}");
+                if task.is_empty() { Ok(true) } else { bail!("there is no task {task:?}") }
+            }
+        },
+    }
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map_or_else(|| manifest.clone(), PathBuf::from)
+}

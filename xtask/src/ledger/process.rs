@@ -1,0 +1,101 @@
+//! The real binary as a child process.
+
+use super::client::Client;
+use super::{QUEUES, TOPIC};
+use anyhow::{Context, Result, bail, ensure};
+use kerolox_wire::header::CreateTopic;
+use kerolox_wire::{Command as Request, RequestCode};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+const BROKER_PORT: u16 = 10_911;
+/// How long a clean end may take.
+const END_WAIT: Duration = Duration::from_secs(30);
+
+pub(crate) struct Broker {
+    child: Mutex<Child>,
+    address: SocketAddr,
+}
+
+impl Broker {
+    /// Starts it and waits for its ready line.
+    pub(crate) fn start(data: &Path, port_offset: u16, flags: &[String]) -> Result<Self> {
+        let mut child = Command::new(binary())
+            .args(["standalone", "--port-offset", &port_offset.to_string(), "--data"])
+            .arg(data)
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", binary().display()))?;
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut ready)?;
+        let mut stderr = child.stderr.take().context("no standard error")?;
+        if !ready.contains("ready in") {
+            let mut why = String::new();
+            let _ = stderr.read_to_string(&mut why);
+            let _ = child.wait();
+            bail!("kerolox did not become ready: {ready}{why}");
+        }
+        // Read on, so that it never blocks on a full pipe; what it says goes where we say things.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(|line| line.ok()) {
+                eprintln!("  kerolox: {line}");
+            }
+        });
+        let address = SocketAddr::from(([127, 0, 0, 1], BROKER_PORT + port_offset));
+        Ok(Self { child: Mutex::new(child), address })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn create_topic(&self) -> Result<()> {
+        let header = CreateTopic {
+            topic: TOPIC,
+            default_topic: "TBW102",
+            read_queue_nums: QUEUES as i32,
+            write_queue_nums: QUEUES as i32,
+            perm: 6,
+            topic_filter_type: "SINGLE_TAG",
+            ..CreateTopic::default()
+        };
+        let request = Request::request(RequestCode::UPDATE_AND_CREATE_TOPIC).with_header(&header);
+        Client::connect(self.address)?.ask(request).map(drop)
+    }
+
+    /// SIGKILL, and gone when this returns.
+    pub(crate) fn kill(&self) -> Result<()> {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and a clean exit.
+    pub(crate) fn end(self) -> Result<()> {
+        let mut child = self.child.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let asked = Command::new("kill").arg(child.id().to_string()).status()?;
+        ensure!(asked.success(), "kill failed");
+        let begun = Instant::now();
+        while begun.elapsed() < END_WAIT {
+            if let Some(status) = child.try_wait()? {
+                ensure!(status.success(), "kerolox ended with {status}");
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill()?;
+        bail!("kerolox did not end within {} s of SIGTERM", END_WAIT.as_secs());
+    }
+}
+
+pub(crate) fn binary() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    target.join("release/kerolox")
+}

@@ -1,0 +1,107 @@
+//! Reading everything back.
+
+use super::body::{body, origin};
+use super::client::Client;
+use super::producer::{Place, Producer};
+use super::{QUEUES, TOPIC, Totals};
+use anyhow::{Context, Result, bail};
+use kerolox_wire::header::{GetMaxOffset, OffsetResponse, PullMessage, PullMessageResponse};
+use kerolox_wire::record::{RecordHead, RecordView};
+use kerolox_wire::{Command, RequestCode, ResponseCode, sys_flag};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+/// What was read back so far.
+#[derive(Default)]
+pub(crate) struct Verifier {
+    /// Of each queue: where to read on.
+    next: Vec<u64>,
+    found: HashMap<(u32, u64), (Place, u32)>,
+    corrupt: u64,
+}
+
+impl Verifier {
+    /// Reads all queues on to their ends.
+    pub(crate) fn read(&mut self, address: SocketAddr) -> Result<()> {
+        let mut client = Client::connect(address)?;
+        self.next.resize(QUEUES as usize, 0);
+        for queue_id in 0..QUEUES {
+            let header = GetMaxOffset { topic: TOPIC, queue_id: queue_id as i32, ..GetMaxOffset::default() };
+            let request = Command::request(RequestCode::GET_MAX_OFFSET).with_header(&header);
+            let end = client.ask(request)?.header::<OffsetResponse<'_>>()?.offset as u64;
+            while self.next.get(queue_id as usize).is_some_and(|next| *next < end) {
+                self.pull(&mut client, queue_id)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pull(&mut self, client: &mut Client, queue_id: u32) -> Result<()> {
+        let next = self.next.get_mut(queue_id as usize).context("no such queue")?;
+        let header = PullMessage {
+            consumer_group: "ledger-verifier",
+            topic: TOPIC,
+            queue_id: queue_id as i32,
+            queue_offset: *next as i64,
+            max_msg_nums: 1024,
+            sys_flag: sys_flag::pull::SUBSCRIPTION,
+            subscription: Some("*"),
+            expression_type: Some("TAG"),
+            ..PullMessage::default()
+        };
+        let request = Command::request(RequestCode::PULL_MESSAGE).with_header(&header);
+        let opaque = client.send(vec![request])?;
+        let answer = client.receive()?;
+        anyhow::ensure!(answer.opaque == opaque, "an answer to nothing");
+        let header: PullMessageResponse<'_> = answer.header().context("answer to a pull")?;
+        match ResponseCode(answer.code) {
+            ResponseCode::SUCCESS | ResponseCode::PULL_RETRY_IMMEDIATELY | ResponseCode::PULL_OFFSET_MOVED => {}
+            code => bail!("pull of queue {queue_id} at {next}: {code:?} {:?}", answer.remark),
+        }
+        let (before, after) = (*next, header.next_begin_offset as u64);
+        anyhow::ensure!(after > before, "pull of queue {queue_id} at {before} does not get on");
+        *next = after;
+        self.take(queue_id, before, &answer.body)
+    }
+
+    fn take(&mut self, queue_id: u32, mut offset: u64, mut bytes: &[u8]) -> Result<()> {
+        while let Some(head) = RecordHead::peek(bytes) {
+            let record = RecordView::parse(bytes).context("a message cannot be decoded")?;
+            let place = Place { queue_id: record.queue_id, offset: record.queue_offset };
+            // Offsets are without gaps; what is missing was passed over as damaged.
+            if place != (Place { queue_id, offset }) {
+                self.corrupt += 1;
+            }
+            offset = record.queue_offset + 1;
+            match origin(record.body) {
+                Some((producer, number)) if record.body == body(producer, number) => {
+                    self.found.entry((producer, number)).or_insert((place, 0)).1 += 1;
+                }
+                _ => self.corrupt += 1,
+            }
+            bytes = bytes.get(head.total as usize..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// What was read against what was acknowledged.
+    pub(crate) fn compare(&self, producers: &[Producer]) -> Totals {
+        let mut totals = Totals { corrupt: self.corrupt, ..Totals::default() };
+        for producer in producers {
+            for (number, place) in producer.sent.iter().enumerate() {
+                let found = self.found.get(&(producer.id, number as u64));
+                if let Some((_, times)) = found {
+                    totals.duplicated += u64::from(*times > 1);
+                }
+                match (place, found) {
+                    (Some(_), None) => totals.lost += 1,
+                    (Some(place), Some((at, _))) => totals.displaced += u64::from(at != place),
+                    (None, Some(_)) => totals.unacknowledged += 1,
+                    (None, None) => {}
+                }
+                totals.acknowledged += u64::from(place.is_some());
+            }
+        }
+        totals
+    }
+}

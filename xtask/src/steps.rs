@@ -1,0 +1,176 @@
+//! The steps of `cargo xtask ci`, run one after the other; a failed one does not keep the next from running.
+
+use crate::{ledger, tidy};
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    what: &'static str,
+    run: fn(&mut Tally) -> Result<()>,
+}
+
+pub(crate) const ALL: &[Step] = &[
+    Step { name: "fmt", what: "formatting", run: fmt },
+    Step { name: "clippy", what: "lints, warnings denied", run: clippy },
+    Step { name: "tidy", what: "rules of the house", run: tidy_step },
+    Step { name: "test", what: "tests of the workspace", run: test },
+    Step { name: "fuzz", what: "fuzz targets build and replay their corpus", run: fuzz },
+    Step { name: "ledger", what: "kill -9 under load loses nothing (short)", run: short_ledger },
+    Step { name: "interop", what: "official clients", run: interop },
+];
+
+/// Passed and failed checks of all steps.
+#[derive(Default)]
+pub(crate) struct Tally {
+    passed: usize,
+    failed: usize,
+    failures: Vec<String>,
+    skipped: Vec<String>,
+}
+
+impl Tally {
+    fn pass(&mut self, count: usize) {
+        self.passed += count;
+    }
+
+    fn fail(&mut self, what: impl Into<String>) {
+        self.failed += 1;
+        self.failures.push(what.into());
+    }
+
+    fn check(&mut self, passed: bool, what: &str) {
+        if passed { self.pass(1) } else { self.fail(what) }
+    }
+}
+
+/// Runs the steps and prints the summary; true if nothing failed.
+pub(crate) fn run(steps: &[Step]) -> Result<bool> {
+    let mut tally = Tally::default();
+    for step in steps {
+        println!("\n== {}: {}", step.name, step.what);
+        let start = Instant::now();
+        if let Err(e) = (step.run)(&mut tally) {
+            println!("{e:#}");
+            tally.fail(format!("{}: {e:#}", step.name));
+        }
+        println!("== {} took {:.0} s", step.name, start.elapsed().as_secs_f64());
+    }
+    println!();
+    for what in &tally.skipped {
+        println!("SKIPPED: {what}");
+    }
+    for what in &tally.failures {
+        println!("FAILED: {what}");
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(tally.failed == 0)
+}
+
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn succeeds(command: &mut Command) -> Result<bool> {
+    Ok(command.status().with_context(|| format!("cannot run {command:?}"))?.success())
+}
+
+fn fmt(tally: &mut Tally) -> Result<()> {
+    tally.check(succeeds(cargo().args(["fmt", "--all", "--", "--check"]))?, "cargo fmt --check");
+    Ok(())
+}
+
+fn clippy(tally: &mut Tally) -> Result<()> {
+    let args = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"];
+    tally.check(succeeds(cargo().args(args))?, "cargo clippy");
+    Ok(())
+}
+
+fn tidy_step(tally: &mut Tally) -> Result<()> {
+    for (name, check) in tidy::CHECKS {
+        let problems = check(Path::new("."))?;
+        for problem in &problems {
+            println!("{name}: {problem}");
+        }
+        println!("tidy {name} ... {}", if problems.is_empty() { "ok" } else { "FAILED" });
+        tally.check(problems.is_empty(), &format!("tidy {name}: {} problems", problems.len()));
+    }
+    Ok(())
+}
+
+fn test(tally: &mut Tally) -> Result<()> {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    let succeeded = count_results(&mut command, tally)?;
+    // What failed before it could count anything: a build that breaks, a test process that dies.
+    if !succeeded && tally.failures.is_empty() {
+        tally.fail("cargo test ended with an error");
+    }
+    Ok(())
+}
+
+/// Shows what a test runner prints and adds up its `test … ok`, `test … FAILED` and `test result:` lines.
+fn count_results(command: &mut Command, tally: &mut Tally) -> Result<bool> {
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {command:?}"))?;
+    let stdout = child.stdout.take().context("no standard output")?;
+    for line in BufReader::new(stdout).lines() {
+        let line = line?;
+        println!("{line}");
+        if let Some(result) = line.strip_prefix("test result: ") {
+            tally.pass(number_before(result, " passed"));
+        } else if let Some(name) = line.strip_prefix("test ").and_then(|l| l.strip_suffix(" ... FAILED")) {
+            tally.fail(name);
+        }
+    }
+    Ok(child.wait()?.success())
+}
+
+fn number_before(text: &str, what: &str) -> usize {
+    let before = text.split(what).next().unwrap_or_default();
+    before.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+fn fuzz(tally: &mut Tally) -> Result<()> {
+    if !Path::new("fuzz/Cargo.toml").exists() {
+        bail!("there is no fuzz/Cargo.toml");
+    }
+    if Path::new("fuzz/run").exists() {
+        let passed = count_results(Command::new("fuzz/run").arg("replay"), tally)?;
+        tally.check(passed, "fuzz/run replay");
+        return Ok(());
+    }
+    tally.check(succeeds(cargo().args(["build", "--release", "--manifest-path", "fuzz/Cargo.toml"]))?, "fuzz targets build");
+    Ok(())
+}
+
+fn short_ledger(tally: &mut Tally) -> Result<()> {
+    let passed = ledger::run(&["--cycles".into(), "12".into()])?;
+    tally.check(passed, "kill -9 ledger");
+    Ok(())
+}
+
+fn interop(tally: &mut Tally) -> Result<()> {
+    let found = |tool: &str| Command::new(tool).arg("-version").output().is_ok();
+    let missing: Vec<_> = ["java", "mvn"].into_iter().filter(|tool| !found(tool)).collect();
+    if !missing.is_empty() {
+        let what = format!("interop: {} not found; the official clients were not tested", missing.join(" and "));
+        if std::env::var_os("CI").is_some() {
+            bail!("{what}, which CI must not skip");
+        }
+        println!("\n!! {what} !!\n");
+        tally.skipped.push(what);
+        return Ok(());
+    }
+    // The runner starts the real binary, as it is released.
+    let built = succeeds(cargo().args(["build", "--release", "--locked", "--package", "kerolox-server"]))?;
+    tally.check(built, "release build");
+    let before = tally.failed;
+    let succeeded = count_results(&mut Command::new("tests/interop/run"), tally)?;
+    if !succeeded && tally.failed == before {
+        tally.fail("tests/interop/run ended with an error");
+    }
+    Ok(())
+}
