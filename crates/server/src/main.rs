@@ -1,9 +1,14 @@
 //! The program: reads its command line, runs what it asks for, and says in one line why it could not.
 
 mod bench;
+mod broker;
 mod cli;
+mod clock;
 mod config;
+mod namesrv;
 mod report;
+mod run;
+mod settings;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -36,7 +41,9 @@ fn main() -> ExitCode {
 fn run(cli: cli::Cli) -> anyhow::Result<()> {
     match cli.command.unwrap_or(cli::Command::Standalone(cli.standalone)) {
         cli::Command::Bench(bench) => bench::run(bench),
-        _ => anyhow::bail!("not there yet"),
+        cli::Command::Standalone(args) => run::standalone(&args),
+        cli::Command::Namesrv(args) => run::namesrv(&args),
+        cli::Command::Broker(args) => run::broker(&args),
     }
 }
 

@@ -3,10 +3,13 @@
 use crate::cli;
 use crate::config::{Role, Values};
 use anyhow::{Context, Result, bail};
+use kerolox_broker::BrokerConfig;
+use kerolox_broker::config::parse_delay_levels;
 use kerolox_net::Limits;
 use kerolox_store::{FlushPolicy, StoreConfig};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub(crate) const NAMESRV_PORT: u16 = 9876;
 pub(crate) const BROKER_PORT: u16 = 10911;
@@ -21,20 +24,12 @@ pub(crate) struct Namesrv {
 pub(crate) struct Broker {
     pub(crate) data: PathBuf,
     pub(crate) bind: SocketAddr,
-    /// What clients are told: `host:port`.
-    pub(crate) advertise: String,
     /// `host:port` each; none in a standalone process, which has its own.
     pub(crate) namesrv: Vec<String>,
-    pub(crate) name: String,
-    pub(crate) cluster: String,
-    /// 2 write, 4 read, 6 both.
-    pub(crate) permission: u32,
-    pub(crate) default_queues: u32,
-    pub(crate) auto_create_topics: bool,
-    pub(crate) auto_create_groups: bool,
-    pub(crate) register_every_ms: u64,
-    pub(crate) register_timeout_ms: u64,
+    pub(crate) register_every: Duration,
+    pub(crate) register_timeout: Duration,
     pub(crate) store: StoreConfig,
+    pub(crate) broker: BrokerConfig,
     pub(crate) limits: Limits,
 }
 
@@ -86,25 +81,57 @@ fn broker_of(
     let ip = listen_ip(network, values)?;
     let bind = SocketAddr::new(ip, port(values, BROKER_PORT, network)?);
     let advertise = advertised(advertise.or(values.text("brokerIP1")), bind)?;
-    let text = |name, default: &str| values.text(name).unwrap_or(default).to_owned();
-    let data = place.data.clone().unwrap_or_else(|| PathBuf::from(text("storePathRootDir", "./kerolox-data")));
-    let number = |name, default: i64| values.number(name).unwrap_or(default);
+    let host = store_host(&advertise, bind);
+    let millis = |name, default: i64| Duration::from_millis(values.number(name).unwrap_or(default) as u64);
     Ok(Broker {
-        data,
+        data: place
+            .data
+            .clone()
+            .unwrap_or_else(|| values.text("storePathRootDir").unwrap_or("./kerolox-data").into()),
         bind,
-        store: store(values, store_host(&advertise, bind))?,
-        advertise,
         namesrv,
-        name: values.text("brokerName").map_or_else(host_name, str::to_owned),
-        cluster: text("brokerClusterName", "DefaultCluster"),
-        permission: number("brokerPermission", 6) as u32,
-        default_queues: number("defaultTopicQueueNums", 8) as u32,
-        auto_create_topics: values.flag("autoCreateTopicEnable").unwrap_or(true),
-        auto_create_groups: values.flag("autoCreateSubscriptionGroup").unwrap_or(true),
-        register_every_ms: number("registerNameServerPeriod", 30_000) as u64,
-        register_timeout_ms: number("registerBrokerTimeoutMills", 24_000) as u64,
+        register_every: millis("registerNameServerPeriod", 30_000),
+        register_timeout: millis("registerBrokerTimeoutMills", 24_000),
+        store: store(values, host)?,
+        broker: broker_config(values, advertise, host)?,
         limits: limits(values),
     })
+}
+
+fn broker_config(values: &Values, address: String, host: SocketAddr) -> Result<BrokerConfig> {
+    let name = values.text("brokerName").map_or_else(host_name, str::to_owned);
+    let default = BrokerConfig::new(&name, host);
+    let text = |name, default: String| values.text(name).map_or(default, str::to_owned);
+    let flag = |name, default| values.flag(name).unwrap_or(default);
+    let delays = values.text("messageDelayLevel").map(parse_delay_levels).transpose();
+    let trace_topic =
+        flag("traceTopicEnable", false).then(|| text("msgTraceTopicName", "RMQ_SYS_TRACE_TOPIC".into()));
+    Ok(BrokerConfig {
+        cluster: text("brokerClusterName", default.cluster),
+        address,
+        region: text("regionId", default.region),
+        trace_on: flag("traceOn", default.trace_on),
+        permission: values.number("brokerPermission").map_or(default.permission, |v| v as i32),
+        auto_create_topic: flag("autoCreateTopicEnable", default.auto_create_topic),
+        auto_create_group: flag("autoCreateSubscriptionGroup", default.auto_create_group),
+        default_queues: values.number("defaultTopicQueueNums").map_or(default.default_queues, |v| v as u32),
+        cluster_topic: flag("clusterTopicEnable", default.cluster_topic),
+        broker_topic: flag("brokerTopicEnable", default.broker_topic),
+        trace_topic,
+        message_bytes_max: values.number("maxMessageSize").map_or(default.message_bytes_max, |v| v as usize),
+        delay_levels_ms: delays.map_err(anyhow::Error::msg)?.unwrap_or(default.delay_levels_ms),
+        long_polling: flag("longPollingEnable", default.long_polling),
+        short_polling_ms: values.number("shortPollingTimeMills").unwrap_or(default.short_polling_ms),
+        lite_pull: flag("litePullMessageEnable", default.lite_pull),
+        seed: seed(),
+        ..default
+    })
+}
+
+/// Different in each process; nothing depends on more.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one("kerolox")
 }
 
 fn store(values: &Values, store_host: SocketAddr) -> Result<StoreConfig> {
@@ -127,7 +154,8 @@ fn store(values: &Values, store_host: SocketAddr) -> Result<StoreConfig> {
         retention_ms: number("fileReservedTime", 72) * 3_600_000,
         disk_clean_ratio: clean as f64 / 100.0,
         disk_full_ratio: full as f64 / 100.0,
-        ..StoreConfig::new(store_host)
+        store_host,
+        ..StoreConfig::default()
     })
 }
 

@@ -148,7 +148,7 @@ impl Lane {
         let template = number as usize * shared.templates.len() / args.server.connections as usize;
         Ok(Self {
             stream,
-            timer: AsyncFd::new(timer)?,
+            timer: AsyncFd::register(timer)?,
             slots: vec![None; slots],
             free: (0..args.in_flight).rev().collect(),
             generation: 0,

@@ -7,7 +7,7 @@
 use super::threads::{KeeperThread, ReaderThreads, Report, WriterThread};
 use crate::clock::Clock;
 use crate::report;
-use kerolox_broker::{Broker, ConnId, Effect, Input};
+use kerolox_broker::{Broker, ConnId, Counters, Effect, Input};
 use kerolox_net as net;
 use kerolox_net::{Closed, Connections};
 use kerolox_store::{Position, SealJob};
@@ -16,7 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// A broker and everything that its effects need.
 pub(crate) struct Shell {
@@ -29,13 +29,20 @@ pub(crate) struct Shell {
     /// [`Broker::wake_ms`] moved closer.
     rearmed: Notify,
     wake_ms: Cell<Option<i64>>,
-    /// Registration with the name servers is wanted now.
-    pub(crate) register: Notify,
+    /// Counts up when registration with the name servers is wanted now.
+    register: watch::Sender<u64>,
+    /// A name server took a registration.
+    pub(crate) registered: Notify,
     /// The log is fenced, or the shell cannot go on: why.
     stopped: RefCell<Option<String>>,
     pub(crate) stop: Notify,
     progress: Cell<Progress>,
+    /// How far the log was written when the keeper was last told to prepare.
+    prepared_at: Cell<Position>,
 }
+
+/// The keeper is told to prepare the log whenever so much more was written.
+const PREPARE_BYTES: u64 = 4 << 20;
 
 struct Core {
     broker: Broker,
@@ -69,10 +76,12 @@ impl Shell {
             handled: Notify::new(),
             rearmed: Notify::new(),
             wake_ms: Cell::new(None),
-            register: Notify::new(),
+            register: watch::Sender::new(0),
+            registered: Notify::new(),
             stopped: RefCell::new(None),
             stop: Notify::new(),
             progress: Cell::default(),
+            prepared_at: Cell::new(0),
         })
     }
 
@@ -82,9 +91,27 @@ impl Shell {
         self.handled.notify_one();
     }
 
+    pub(crate) fn counters(&self) -> Counters {
+        self.core.borrow().broker.counters()
+    }
+
     /// The request with which the broker registers as of now.
     pub(crate) fn registration(&self) -> Command {
         self.core.borrow().broker.registration()
+    }
+
+    /// The request with which the broker takes leave of a name server.
+    pub(crate) fn unregistration(&self) -> Command {
+        self.core.borrow().broker.unregistration()
+    }
+
+    /// Changes whenever registration is wanted.
+    pub(crate) fn registrations(&self) -> watch::Receiver<u64> {
+        self.register.subscribe()
+    }
+
+    pub(crate) fn note_registered(&self) {
+        self.registered.notify_one();
     }
 
     /// Carries out effects whenever there are some. Runs until dropped.
@@ -118,7 +145,7 @@ impl Shell {
             Effect::Send { conn, command } => drop(self.connections.send(net::ConnId(conn.0), &command)),
             Effect::Close { conn } => self.connections.close(net::ConnId(conn.0)),
             Effect::Write(batch) => {
-                self.note(|p| p.handed_to_writer = batch.position + batch.bytes.len() as u64);
+                self.note(|p| p.handed_to_writer = batch.end());
                 self.with_threads(|t| t.writer.push(batch));
             }
             Effect::Read { read, plan } => {
@@ -126,7 +153,7 @@ impl Shell {
                 self.with_threads(|t| t.readers.read(read, plan));
             }
             Effect::Seal(job) => self.core.borrow_mut().seals.push(job),
-            Effect::Register => self.register.notify_one(),
+            Effect::Register => self.register.send_modify(|n| *n += 1),
             Effect::Stop { why } => self.stop_because(why),
         }
     }
@@ -160,6 +187,10 @@ impl Shell {
         self.input(match report {
             Report::Written { written, flushed } => {
                 self.note(|p| p.flushed = flushed);
+                if written >= self.prepared_at.get() + PREPARE_BYTES {
+                    self.prepared_at.set(written);
+                    self.with_threads(|t| t.keeper.prepare());
+                }
                 Input::Written { written, flushed }
             }
             Report::WriteFailed { why } => Input::WriteFailed { why },
@@ -197,7 +228,8 @@ impl Shell {
     /// Whether everything that was appended is safe and everything that was asked for is done.
     pub(crate) fn is_settled(&self) -> bool {
         let p = self.progress.get();
-        p.flushed >= p.handed_to_writer
+        self.core.borrow().broker.is_drained()
+            && p.flushed >= p.handed_to_writer
             && p.seals_running == 0
             && p.reads_running == 0
             && self.core.borrow().seals.is_empty()
@@ -237,14 +269,17 @@ impl net::Handler for Shell {
     }
 
     fn batch(&self, conn: net::ConnId, commands: &mut Vec<Command>) {
+        let now_ms = self.clock.now_ms();
+        let core = &mut *self.core.borrow_mut();
         for command in commands.drain(..) {
-            self.input(Input::Command { conn: ConnId(conn.0), command });
+            core.broker.handle(now_ms, Input::Command { conn: ConnId(conn.0), command }, &mut core.effects);
         }
+        self.handled.notify_one();
     }
 
     fn closed(&self, conn: net::ConnId, peer: SocketAddr, why: Closed) {
         if why.is_noteworthy() {
-            report::line(&format!("connection of {peer} closed: {why}"));
+            report::limited(&format!("connection of {peer} closed: {why}"));
         }
         self.input(Input::Disconnected { conn: ConnId(conn.0) });
     }

@@ -135,8 +135,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The thread that prepares segments, seals index runs and lets retention run.
 pub(crate) struct KeeperThread {
-    jobs: Sender<SealJob>,
+    jobs: Sender<Job>,
     thread: JoinHandle<Keeper<Disk>>,
+}
+
+enum Job {
+    Seal(SealJob),
+    Prepare,
 }
 
 /// How often retention looks at the disk.
@@ -155,7 +160,12 @@ impl KeeperThread {
 
     pub(crate) fn seal(&self, job: SealJob) {
         // A keeper that is gone has reported why.
-        let _ = self.jobs.send(job);
+        let _ = self.jobs.send(Job::Seal(job));
+    }
+
+    /// The log has grown: it is time to look whether enough of it is prepared.
+    pub(crate) fn prepare(&self) {
+        let _ = self.jobs.send(Job::Prepare);
     }
 
     /// Ends the thread after the jobs that it has; gives the keeper back for its clean end.
@@ -165,7 +175,7 @@ impl KeeperThread {
     }
 }
 
-fn keep(mut keeper: Keeper<Disk>, jobs: &Receiver<SealJob>, reports: &Reports) -> Keeper<Disk> {
+fn keep(mut keeper: Keeper<Disk>, jobs: &Receiver<Job>, reports: &Reports) -> Keeper<Disk> {
     let clock = crate::clock::Clock::default();
     let mut retained: Option<Instant> = None;
     let mut more = true;
@@ -176,8 +186,8 @@ fn keep(mut keeper: Keeper<Disk>, jobs: &Receiver<SealJob>, reports: &Reports) -
             Err(RecvTimeoutError::Disconnected) => return keeper,
         };
         let done = match job {
-            Some(job) => keeper.seal(job).map(|sealed| drop(reports.send(Report::Sealed(sealed)))),
-            None => keeper.prepare().map(|again| more = again),
+            Some(Job::Seal(job)) => keeper.seal(job).map(|sealed| drop(reports.send(Report::Sealed(sealed)))),
+            Some(Job::Prepare) | None => keeper.prepare().map(|again| more = again),
         };
         if let Err(WriteError(why)) = done {
             let _ = reports.send(Report::WriteFailed { why });

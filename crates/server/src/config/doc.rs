@@ -77,6 +77,7 @@ fn value(key: &Key) -> String {
         Kind::Float => "number".into(),
         Kind::Text => "text".into(),
         Kind::Name => "name".into(),
+        Kind::Delays => "delays".into(),
     };
     if key.unit.is_empty() { kind } else { format!("{kind} {}", key.unit) }
 }

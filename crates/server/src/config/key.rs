@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Text,
     /// A name as brokers and clusters have.
     Name,
+    /// Apache's `messageDelayLevel`.
+    Delays,
     Choice(&'static [&'static str]),
 }
 
@@ -64,6 +66,7 @@ impl Kind {
                     && value.len() <= NAME_CHARS_MAX
                     && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.%|".contains(c))
             }
+            Self::Delays => kerolox_broker::config::parse_delay_levels(value).is_ok(),
             Self::Choice(values) => values.contains(&value),
         }
     }
@@ -81,6 +84,7 @@ impl fmt::Display for Kind {
             Self::Name => {
                 write!(f, "1 to {NAME_CHARS_MAX} letters, digits and any of `-_.%|`")
             }
+            Self::Delays => f.write_str("1 to 64 numbers, each followed by s, m, h or d, separated by spaces"),
             Self::Choice(values) => write!(f, "one of {}", values.join(", ")),
         }
     }

@@ -26,6 +26,7 @@ const FLOAT: Kind = Float;
 const PORT: Kind = Int(1, 65_535);
 const PERM: Kind = Choice(&["2", "4", "6"]);
 const NAME: Kind = Kind::Name;
+const DELAYS: Kind = Kind::Delays;
 
 const POP: &str = "pop consumption is not served yet";
 const LITE: &str = "light message queues are not served yet";
@@ -53,7 +54,6 @@ const STATE: &str = "offsets and settings are records of the log, not files writ
 const FILTER: &str = "filtering by SQL92 expressions is not served yet";
 const REGISTRATION: &str = "every registration carries all topics and goes out as soon as something changes";
 const NETTY: &str = "there is no Netty to tune; limits of connections are fixed";
-const TRACE: &str = "message traces are not served yet";
 const PATHS: &str = "there are no such files: all state is in the data directory";
 const BROADCAST: &str = "offsets of broadcast consumers stay with the clients";
 const CHANNEL: &str = "connections have one path and no settings of this kind";
@@ -71,12 +71,12 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "brokerPermission", PERM, "6", "", "", Honoured("what the whole broker allows: 2 write, 4 read, 6 both")),
     key(Broker, "defaultTopicQueueNums", Int(1, 1024), "8", "", "", Honoured("queues of a topic that is created by its first send")),
     key(Broker, "autoCreateTopicEnable", Bool, "true", "", "", Honoured("whether a send to an unknown topic creates it")),
-    key(Broker, "clusterTopicEnable", Bool, "true", "", "", Ignored(FIXED)),
-    key(Broker, "brokerTopicEnable", Bool, "true", "", "", Ignored(FIXED)),
+    key(Broker, "clusterTopicEnable", Bool, "true", "", "", Honoured("whether the topic named as the cluster can be used")),
+    key(Broker, "brokerTopicEnable", Bool, "true", "", "", Honoured("whether the topic named as the broker can be used")),
     key(Broker, "autoCreateSubscriptionGroup", Bool, "true", "", "", Honoured("whether an unknown consumer group is created when it appears")),
     key(Broker, "messageStorePlugIn", Text, "", "", "", Refused { inert: &[""], why: "store plug-ins are Java classes" }),
-    key(Broker, "msgTraceTopicName", Text, "RMQ_SYS_TRACE_TOPIC", "", "", Ignored(TRACE)),
-    key(Broker, "traceTopicEnable", Bool, "false", "", "", Ignored(TRACE)),
+    key(Broker, "msgTraceTopicName", Text, "RMQ_SYS_TRACE_TOPIC", "", "", Honoured("the name of that topic")),
+    key(Broker, "traceTopicEnable", Bool, "false", "", "", Honoured("whether there is a topic for message traces")),
     key(Broker, "sendMessageThreadPoolNums", INT, "2", "", "", Ignored(THREADS)),
     key(Broker, "putMessageFutureThreadPoolNums", INT, "2", "", "", Ignored(THREADS)),
     key(Broker, "pullMessageThreadPoolNums", INT, "20", "", "", Ignored(THREADS)),
@@ -109,8 +109,8 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "endTransactionPoolQueueCapacity", INT, "100000", "", "", Ignored(THREADS)),
     key(Broker, "adminBrokerThreadPoolQueueCapacity", INT, "10000", "", "", Ignored(THREADS)),
     key(Broker, "loadBalanceThreadPoolQueueCapacity", INT, "100000", "", "", Ignored(THREADS)),
-    key(Broker, "longPollingEnable", Bool, "true", "", "", Ignored(FIXED)),
-    key(Broker, "shortPollingTimeMills", INT, "1000", "", "ms", Ignored(FIXED)),
+    key(Broker, "longPollingEnable", Bool, "true", "", "", Honoured("whether a pull that finds nothing is held until a message comes")),
+    key(Broker, "shortPollingTimeMills", Int(0, 600_000), "1000", "", "ms", Honoured("without long polling: how long such a pull is held")),
     key(Broker, "notifyConsumerIdsChangedEnable", Bool, "true", "", "", Ignored(FIXED)),
     key(Broker, "highSpeedMode", Bool, "false", "", "", Ignored(METRICS)),
     key(Broker, "commercialBaseCount", INT, "1", "", "", Ignored(METRICS)),
@@ -119,7 +119,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "accountStatsPrintZeroValues", Bool, "true", "", "", Ignored(METRICS)),
     key(Broker, "maxStatsIdleTimeInMinutes", INT, "-1", "", "min", Ignored(METRICS)),
     key(Broker, "transferMsgByHeap", Bool, "true", "", "", Ignored(MMAP)),
-    key(Broker, "regionId", Text, "DefaultRegion", "", "", Ignored(TRACE)),
+    key(Broker, "regionId", Text, "DefaultRegion", "", "", Honoured("told to clients for message traces")),
     key(Broker, "registerBrokerTimeoutMills", Int(100, 600_000), "24000", "", "ms", Honoured("how long a name server may take to answer a registration")),
     key(Broker, "sendHeartbeatTimeoutMillis", INT, "1000", "", "ms", Ignored(CLUSTER)),
     key(Broker, "slaveReadEnable", Bool, "false", "", "", Ignored(REPLICA)),
@@ -134,7 +134,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "waitTimeMillsInAckQueue", INT, "3000", "", "", Ignored(QUEUED)),
     key(Broker, "waitTimeMillsInAdminBrokerQueue", INT, "5000", "", "", Ignored(QUEUED)),
     key(Broker, "startAcceptSendRequestTimeStamp", INT, "0", "", "", Ignored(QUEUED)),
-    key(Broker, "traceOn", Bool, "true", "", "", Ignored(TRACE)),
+    key(Broker, "traceOn", Bool, "true", "", "", Honoured("told to clients: whether they should trace messages")),
     key(Broker, "enableCalcFilterBitMap", Bool, "false", "", "", Ignored(FILTER)),
     key(Broker, "rejectPullConsumerEnable", Bool, "false", "", "", Ignored(FIXED)),
     key(Broker, "expectConsumerNumUseFilter", INT, "32", "", "", Ignored(FILTER)),
@@ -190,7 +190,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "realTimeNotifyConsumerChange", Bool, "true", "", "", Ignored(FIXED)),
     key(Broker, "useMessageFilterForNotification", Bool, "true", "", "", Ignored(FILTER)),
     key(Broker, "maxMessageFilterNumForNotification", INT, "64", "", "", Ignored(FILTER)),
-    key(Broker, "litePullMessageEnable", Bool, "true", "", "", Ignored(FIXED)),
+    key(Broker, "litePullMessageEnable", Bool, "true", "", "", Honoured("whether lite pull requests (code 361) are served")),
     key(Broker, "syncBrokerMemberGroupPeriod", INT, "1000", "", "ms", Ignored(CLUSTER)),
     key(Broker, "loadBalancePollNameServerInterval", INT, "30000", "", "ms", Ignored(POP)),
     key(Broker, "cleanOfflineBrokerInterval", INT, "30000", "", "ms", Ignored(CLUSTER)),
@@ -416,7 +416,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Store, "syncFlushTimeout", INT, "5000", "", "ms", Ignored(FLUSH)),
     key(Store, "putMessageTimeout", INT, "8000", "", "ms", Ignored(QUEUED)),
     key(Store, "slaveTimeout", INT, "3000", "", "ms", Ignored(REPLICA)),
-    key(Store, "messageDelayLevel", Text, "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h", "", "", Ignored(FIXED)),
+    key(Store, "messageDelayLevel", DELAYS, "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h", "", "", Honoured("the delays of the levels 1, 2, … of delayed messages")),
     key(Store, "flushDelayOffsetInterval", INT, "10000", "", "ms", Ignored(STATE)),
     key(Store, "cleanFileForciblyEnable", Bool, "true", "", "", Ignored(RETENTION)),
     key(Store, "warmMapedFileEnable", Bool, "false", "", "", Ignored(MMAP)),

@@ -1,0 +1,8 @@
+//! A broker as a process: the state machine, its threads and sockets, its start and its end.
+
+mod registration;
+mod shell;
+mod start;
+mod threads;
+
+pub(crate) use start::Running;

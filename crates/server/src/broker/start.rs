@@ -1,0 +1,172 @@
+//! How a broker begins and ends.
+
+use super::registration::{self, Timing};
+use super::shell::{Shell, Threads};
+use super::threads::{Disk, KeeperThread, ReaderThreads, WriterThread};
+use crate::clock::Clock;
+use crate::settings;
+use crate::{namesrv, report};
+use anyhow::{Context, Result, anyhow, bail};
+use kerolox_broker::{Broker, Input, State};
+use kerolox_net::{Connections, listen};
+use kerolox_store::{OpenError, Opened, Progress, Report};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+/// How long the end waits for answers to be taken and the log to be sealed.
+const DRAIN_WAIT: Duration = Duration::from_secs(60);
+/// How long clients have to take what was queued for them, once everything else is done.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// How long the first registration is waited for before the broker calls itself ready without it.
+const REGISTER_WAIT: Duration = Duration::from_secs(2);
+/// How often a status line may come, when something happened.
+const STATUS_EVERY: Duration = Duration::from_secs(10);
+/// Recovery that takes longer says how far it is, this often.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// A broker that runs.
+pub(crate) struct Running {
+    shell: Rc<Shell>,
+    connections: Rc<Connections>,
+    namesrv: Option<Rc<namesrv::Shell>>,
+    namesrv_addresses: Vec<String>,
+    pub(crate) report: Report,
+}
+
+impl Running {
+    /// Recovers the data directory and begins to serve on `listener`. Must run inside a `LocalSet`.
+    pub(crate) async fn start(
+        settings: settings::Broker,
+        listener: TcpListener,
+        namesrv: Option<Rc<namesrv::Shell>>,
+    ) -> Result<Self> {
+        let mut state = State::default();
+        let Opened { store, writer, keeper, reader, report } = open(&settings, &mut state)?;
+        let (reports, from_threads) = mpsc::unbounded_channel();
+        let broker = Broker::new(settings.broker, Clock::default().now_ms(), store, state);
+        let connections = Connections::new(settings.limits);
+        let threads = Threads {
+            writer: WriterThread::start(writer, settings.store.flush, reports.clone())?,
+            keeper: KeeperThread::start(keeper, reports.clone())?,
+            readers: ReaderThreads::start(&reader, &reports)?,
+        };
+        let shell = Shell::new(broker, Rc::clone(&connections), threads);
+        tokio::task::spawn_local(Rc::clone(&shell).finish_batches());
+        tokio::task::spawn_local(Rc::clone(&shell).take_reports(from_threads));
+        tokio::task::spawn_local(Rc::clone(&shell).tick());
+        tokio::task::spawn_local(status(Rc::clone(&shell), Rc::clone(&connections)));
+        tokio::task::spawn_local(listen(listener, Rc::clone(&connections), Rc::clone(&shell)));
+        // What recovery left to be written goes out, and the first timer is set.
+        shell.finish_batch();
+        let timing = Timing { every: settings.register_every, timeout: settings.register_timeout };
+        if let Some(namesrv) = &namesrv {
+            let task = registration::in_process(Rc::clone(&shell), Rc::clone(namesrv), timing);
+            tokio::task::spawn_local(task);
+        }
+        for address in &settings.namesrv {
+            tokio::task::spawn_local(registration::remote(Rc::clone(&shell), address.clone(), timing));
+        }
+        if tokio::time::timeout(REGISTER_WAIT, shell.registered.notified()).await.is_err() {
+            report::line("no name server has taken the registration yet: clients cannot find this broker");
+        }
+        Ok(Self { shell, connections, namesrv, namesrv_addresses: settings.namesrv, report })
+    }
+
+    /// Until the log is fenced; why.
+    pub(crate) async fn stopped(&self) -> String {
+        loop {
+            if let Some(why) = self.shell.stopped() {
+                return why;
+            }
+            self.shell.stop.notified().await;
+        }
+    }
+
+    /// Ends cleanly: refuses writes, answers what waits, syncs and seals the log, releases the directory.
+    /// `hurry` is resolved when somebody asks for the end a second time: then nobody is waited for but the disk.
+    ///
+    /// # Errors
+    /// The log could not be closed: the next start recovers as after a crash.
+    pub(crate) async fn end(self, hurry: impl Future<Output = ()>) -> Result<()> {
+        registration::leave(&self.shell, self.namesrv.as_deref(), &self.namesrv_addresses).await;
+        self.shell.input(Input::Shutdown);
+        self.shell.finish_batch();
+        tokio::select! {
+            drained = tokio::time::timeout(DRAIN_WAIT, self.drained()) => {
+                if drained.is_err() {
+                    report::line("the time to drain is over; ending with work left");
+                }
+            }
+            () = hurry => report::line("asked again: ending now"),
+        }
+        self.connections.close_all();
+        let _ = tokio::time::timeout(CLOSE_WAIT, self.closed()).await;
+        let threads = self.shell.take_threads().ok_or_else(|| anyhow!("ended twice"))?;
+        drop(threads.readers);
+        threads.writer.end();
+        let mut keeper = threads.keeper.end().ok_or_else(|| anyhow!("the keeper is gone"))?;
+        if let Some(why) = self.shell.stopped() {
+            bail!("stopped: {why}");
+        }
+        keeper.close().map_err(|e| anyhow!("the log was synced but could not be closed: {e}"))
+    }
+
+    async fn drained(&self) {
+        while !self.shell.is_settled() && self.shell.stopped().is_none() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn closed(&self) {
+        while !self.connections.is_empty() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Lets what was queued for clients go out, after the log was fenced.
+    pub(crate) async fn abandon(self) {
+        self.connections.close_all();
+        let _ = tokio::time::timeout(CLOSE_WAIT, self.closed()).await;
+    }
+}
+
+fn open(settings: &settings::Broker, state: &mut State) -> Result<Opened<Disk>> {
+    let shown = settings.data.display();
+    let begun = Instant::now();
+    let mut last = begun;
+    let progress = |progress: Progress| {
+        if last.elapsed() >= PROGRESS_EVERY {
+            last = Instant::now();
+            let Progress { step, done, total } = progress;
+            report::line(&format!("recovering {shown}: {step}, {done} of {total}"));
+        }
+    };
+    let disk = Disk::new(&settings.data);
+    kerolox_store::open(disk, settings.store.clone(), state, progress)
+        .map_err(|e: OpenError| anyhow!(e))
+        .with_context(|| format!("cannot open the data directory {shown}"))
+}
+
+/// A line now and then about what happens, while something happens.
+async fn status(shell: Rc<Shell>, connections: Rc<Connections>) {
+    let mut ticks = tokio::time::interval(STATUS_EVERY);
+    ticks.tick().await;
+    let mut before = shell.counters();
+    loop {
+        ticks.tick().await;
+        let now = shell.counters();
+        let (sent, pulled) = (now.sent - before.sent, now.pulled - before.pulled);
+        before = now;
+        if sent + pulled > 0 {
+            let seconds = STATUS_EVERY.as_secs();
+            report::line(&format!(
+                "{} sends/s, {} messages/s to consumers, {} connections",
+                sent / seconds,
+                pulled / seconds,
+                connections.len()
+            ));
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The three kinds of process: a name server, a broker, both.
+
+use crate::broker;
+use crate::{cli, namesrv, report, settings};
+use anyhow::{Context, Result, bail};
+use kerolox_net::{Connections, listen};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::LocalSet;
+
+pub(crate) fn standalone(args: &cli::Standalone) -> Result<()> {
+    let (namesrv, broker, warnings) = settings::standalone(args)?;
+    serve(Some(namesrv), Some(broker), &warnings)
+}
+
+pub(crate) fn namesrv(args: &cli::Namesrv) -> Result<()> {
+    let (namesrv, warnings) = settings::namesrv(args)?;
+    serve(Some(namesrv), None, &warnings)
+}
+
+pub(crate) fn broker(args: &cli::Broker) -> Result<()> {
+    let (broker, warnings) = settings::broker(args)?;
+    serve(None, Some(broker), &warnings)
+}
+
+fn serve(
+    namesrv: Option<settings::Namesrv>,
+    broker: Option<settings::Broker>,
+    warnings: &[String],
+) -> Result<()> {
+    let begun = Instant::now();
+    for warning in warnings {
+        report::line(&format!("warning: {warning}"));
+    }
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = LocalSet::new().block_on(&runtime, process(namesrv, broker, begun));
+    // A name that is being resolved must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_millis(10));
+    result
+}
+
+async fn process(
+    namesrv: Option<settings::Namesrv>,
+    broker: Option<settings::Broker>,
+    begun: Instant,
+) -> Result<()> {
+    let mut signals = Signals::new()?;
+    let mut ready = Vec::new();
+    // Ports first: that one is in use should not be found out after a long recovery.
+    let broker_listener = match &broker {
+        Some(broker) => Some(bind(broker.bind, "broker").await?),
+        None => None,
+    };
+    let namesrv = match namesrv {
+        Some(settings) => {
+            ready.push(format!("name server {}", settings.bind));
+            Some(start_namesrv(settings).await?)
+        }
+        None => None,
+    };
+    let mut running = None;
+    if let (Some(settings), Some(listener)) = (broker, broker_listener) {
+        let config = &settings.broker;
+        ready.push(format!("broker {} at {}", config.name, settings.bind));
+        if config.address != settings.bind.to_string() {
+            ready.push(format!("advertised as {}", config.address));
+        }
+        ready.push(format!("data {}", settings.data.display()));
+        let started = broker::Running::start(settings, listener, namesrv).await?;
+        ready.extend(recovered(&started.report));
+        running = Some(started);
+    }
+    say_ready(&ready, begun.elapsed());
+    let Some(running) = running else {
+        signals.next().await;
+        report::line("stopped");
+        return Ok(());
+    };
+    tokio::select! {
+        () = signals.next() => {
+            running.end(async { signals.next().await }).await?;
+            report::line("stopped cleanly");
+            Ok(())
+        }
+        why = running.stopped() => {
+            running.abandon().await;
+            bail!("stopped: {why}");
+        }
+    }
+}
+
+async fn start_namesrv(settings: settings::Namesrv) -> Result<Rc<namesrv::Shell>> {
+    let listener = bind(settings.bind, "name server").await?;
+    let connections = Connections::new(settings.limits);
+    let shell = namesrv::Shell::new(Rc::clone(&connections));
+    tokio::task::spawn_local(listen(listener, connections, Rc::clone(&shell)));
+    tokio::task::spawn_local(Rc::clone(&shell).tick());
+    Ok(shell)
+}
+
+async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener> {
+    let hint = |e: &io::Error| match e.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; stop the process that uses this port, or shift all ports with --port-offset N"
+        }
+        io::ErrorKind::AddrNotAvailable => "; --listen must be an address of this machine",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges: choose another",
+        _ => "",
+    };
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(e) => bail!("the {what} cannot listen on {address}: {e}{}", hint(&e)),
+    }
+}
+
+/// What recovery did, where a person would want to know.
+fn recovered(report: &kerolox_store::Report) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !report.clean {
+        notes.push(format!("recovered ({} bytes of an unfinished write cut off)", report.truncated_bytes));
+    }
+    if !report.damaged.is_empty() {
+        notes.push(format!("{} DAMAGED records set apart", report.damaged.len()));
+    }
+    notes
+}
+
+fn say_ready(parts: &[String], elapsed: Duration) {
+    use io::Write;
+    let version = env!("CARGO_PKG_VERSION");
+    let millis = elapsed.as_secs_f64() * 1e3;
+    let mut out = io::stdout().lock();
+    // A closed standard output is no reason not to serve.
+    let _ = writeln!(out, "kerolox {version} ready in {millis:.0} ms: {}", parts.join(", "));
+    let _ = out.flush();
+}
+
+/// The signals that ask for the end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// As many open files as this user may have: each connection is one.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Without it there are fewer connections, which says so when it happens.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
