@@ -144,11 +144,14 @@ impl Lane {
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
         let slots = args.in_flight as usize;
         let phase = f64::from(number) / f64::from(args.server.connections);
+        // Deprecated because a source might close its file descriptor early; one that owns it cannot.
+        #[allow(deprecated)]
+        let timer = AsyncFd::new(timer)?;
         let first = shared.start + Duration::from_secs_f64(shared.interval.unwrap_or(0.0) * phase);
         let template = number as usize * shared.templates.len() / args.server.connections as usize;
         Ok(Self {
             stream,
-            timer: AsyncFd::register(timer)?,
+            timer,
             slots: vec![None; slots],
             free: (0..args.in_flight).rev().collect(),
             generation: 0,
