@@ -1,0 +1,223 @@
+//! The real binary as a child process, and a raw connection to it.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use bytes::BytesMut;
+use kerolox_wire::{Command, frame};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_kerolox");
+const NAMESRV_PORT: u16 = 9_876;
+const BROKER_PORT: u16 = 10_911;
+/// Long enough for the slowest machine, short enough to end a test that hangs.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A folder of this test's own, removed at the end.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A port offset at which both ports are free.
+pub fn free_offset() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let offset = 11_000 + ((std::process::id() as u16).wrapping_mul(61) % 20_000) + step;
+        let free = |port: u16| TcpListener::bind(("127.0.0.1", port + offset)).is_ok();
+        if free(NAMESRV_PORT) && free(BROKER_PORT) {
+            return offset;
+        }
+    }
+}
+
+pub fn broker_address(offset: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], BROKER_PORT + offset))
+}
+
+pub fn namesrv_address(offset: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], NAMESRV_PORT + offset))
+}
+
+/// Runs the binary to its end.
+pub fn run(args: &[&str]) -> Output {
+    std::process::Command::new(BINARY).args(args).env_remove("NAMESRV_ADDR").output().unwrap()
+}
+
+/// The one line on standard error of a start that must fail with this exit code.
+pub fn refusal(args: &[&str], exit_code: i32) -> String {
+    let output = run(args);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(exit_code), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "more than one line: {stderr}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
+    stderr.trim_end().to_owned()
+}
+
+/// A process that said that it is ready.
+pub struct Kerolox {
+    child: Child,
+    pub ready: String,
+    pub offset: u16,
+    stdout: Receiver<String>,
+    stderr: Receiver<String>,
+}
+
+impl Kerolox {
+    pub fn start(data: &Path) -> Self {
+        Self::start_with(data, free_offset(), &[])
+    }
+
+    pub fn start_with(data: &Path, offset: u16, args: &[&str]) -> Self {
+        let offset_text = offset.to_string();
+        let all = ["--port-offset", &offset_text, "--data", data.to_str().unwrap()];
+        let mut command = std::process::Command::new(BINARY);
+        command.args(all).args(args);
+        Self::spawn(command, offset)
+    }
+
+    pub fn spawn(mut command: std::process::Command, offset: u16) -> Self {
+        let mut child = command
+            .env_remove("NAMESRV_ADDR")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = lines(child.stdout.take().unwrap());
+        let stderr = lines(child.stderr.take().unwrap());
+        let Ok(ready) = stdout.recv_timeout(PATIENCE) else {
+            let _ = child.kill();
+            panic!("not ready: {:?}", stderr.iter().collect::<Vec<_>>());
+        };
+        Self { child, ready, offset, stdout, stderr }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn broker(&self) -> SocketAddr {
+        broker_address(self.offset)
+    }
+
+    pub fn namesrv(&self) -> SocketAddr {
+        namesrv_address(self.offset)
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = std::process::Command::new("kill").args([name, &self.pid().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// The next line on standard error.
+    pub fn says(&self) -> Option<String> {
+        self.stderr.recv_timeout(PATIENCE).ok()
+    }
+
+    /// Waits for the end: exit code and what was said on standard error that was not read yet.
+    pub fn wait(mut self) -> (Option<i32>, Vec<String>) {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status.code(), self.stderr.iter().collect());
+            }
+            assert!(begun.elapsed() < PATIENCE, "does not end");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// SIGTERM, a clean end.
+    pub fn end(self) {
+        self.signal("-TERM");
+        let (code, said) = self.wait();
+        assert_eq!(code, Some(0), "{said:?}");
+    }
+}
+
+impl Drop for Kerolox {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, receive) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(|line| line.ok()) {
+            if send.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receive
+}
+
+/// A connection of bytes.
+pub struct Raw {
+    pub stream: TcpStream,
+    inbox: BytesMut,
+}
+
+impl Raw {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, inbox: BytesMut::new() }
+    }
+
+    pub fn send(&mut self, command: &Command) {
+        self.stream.write_all(&frame::to_bytes(command)).unwrap();
+    }
+
+    pub fn receive(&mut self) -> Command {
+        loop {
+            if let Some(command) = frame::decode(&mut self.inbox, 64 << 20).unwrap() {
+                return command;
+            }
+            let mut buffer = [0; 64 << 10];
+            let count = self.stream.read(&mut buffer).expect("an answer");
+            assert!(count > 0, "closed instead of answered");
+            self.inbox.extend_from_slice(&buffer[..count]);
+        }
+    }
+
+    pub fn ask(&mut self, command: &Command) -> Command {
+        self.send(command);
+        self.receive()
+    }
+
+    /// That the server closes without another byte.
+    pub fn is_closed(&mut self) -> bool {
+        let mut buffer = [0; 1];
+        self.inbox.is_empty() && matches!(self.stream.read(&mut buffer), Ok(0) | Err(_))
+    }
+}
