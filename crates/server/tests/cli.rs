@@ -198,7 +198,7 @@ fn a_broker_apart_registers_and_leaves() {
     let route = || {
         use kerolox_wire::header::GetRouteInfo;
         use kerolox_wire::{Command, RequestCode};
-        let header = GetRouteInfo { topic: "TBW102", ..GetRouteInfo::default() };
+        let header = GetRouteInfo { topic: Some("TBW102"), ..GetRouteInfo::default() };
         let request = Command::request(RequestCode::GET_ROUTEINFO_BY_TOPIC).with_header(&header);
         support::Raw::connect(namesrv.namesrv()).ask(&request)
     };

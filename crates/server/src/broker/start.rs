@@ -9,7 +9,7 @@ use crate::{namesrv, report};
 use anyhow::{Context, Result, anyhow, bail};
 use kerolox_broker::{Broker, Input, State};
 use kerolox_net::{Connections, listen};
-use kerolox_store::{OpenError, Opened, Progress, Report};
+use kerolox_store::{Opened, Progress, Report};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -136,7 +136,7 @@ fn open(settings: &settings::Broker, state: &mut State) -> Result<Opened<Disk>> 
     let shown = settings.data.display();
     let begun = Instant::now();
     let mut last = begun;
-    let progress = |progress: Progress| {
+    let mut progress = |progress: Progress| {
         if last.elapsed() >= PROGRESS_EVERY {
             last = Instant::now();
             let Progress { step, done, total } = progress;
@@ -144,8 +144,7 @@ fn open(settings: &settings::Broker, state: &mut State) -> Result<Opened<Disk>> 
         }
     };
     let disk = Disk::new(&settings.data);
-    kerolox_store::open(disk, settings.store.clone(), state, progress)
-        .map_err(|e: OpenError| anyhow!(e))
+    kerolox_store::open(disk, &settings.store, state, &mut progress)
         .with_context(|| format!("cannot open the data directory {shown}"))
 }
 
