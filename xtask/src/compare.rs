@@ -1,3 +1,5 @@
 //! stub
 use anyhow::Result;
-pub(crate) fn run(_: &[String]) -> Result<bool> { Ok(true) }
+pub(crate) fn run(_: &[String]) -> Result<bool> {
+    Ok(true)
+}

@@ -133,5 +133,10 @@ fn report(options: &Options, restarts: &mut [Duration], totals: &Totals) {
         totals.displaced,
         totals.unacknowledged
     );
-    println!("restart to first acknowledged send: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms", at(0.5), at(0.99), at(1.0));
+    println!(
+        "restart to first acknowledged send: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
 }

@@ -114,7 +114,8 @@ fn test(tally: &mut Tally) -> Result<()> {
 
 /// Shows what a test runner prints and adds up its `test … ok`, `test … FAILED` and `test result:` lines.
 fn count_results(command: &mut Command, tally: &mut Tally) -> Result<bool> {
-    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {command:?}"))?;
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {command:?}"))?;
     let stdout = child.stdout.take().context("no standard output")?;
     for line in BufReader::new(stdout).lines() {
         let line = line?;
@@ -142,7 +143,10 @@ fn fuzz(tally: &mut Tally) -> Result<()> {
         tally.check(passed, "fuzz/run replay");
         return Ok(());
     }
-    tally.check(succeeds(cargo().args(["build", "--release", "--manifest-path", "fuzz/Cargo.toml"]))?, "fuzz targets build");
+    tally.check(
+        succeeds(cargo().args(["build", "--release", "--manifest-path", "fuzz/Cargo.toml"]))?,
+        "fuzz targets build",
+    );
     Ok(())
 }
 
@@ -156,7 +160,8 @@ fn interop(tally: &mut Tally) -> Result<()> {
     let found = |tool: &str| Command::new(tool).arg("-version").output().is_ok();
     let missing: Vec<_> = ["java", "mvn"].into_iter().filter(|tool| !found(tool)).collect();
     if !missing.is_empty() {
-        let what = format!("interop: {} not found; the official clients were not tested", missing.join(" and "));
+        let what =
+            format!("interop: {} not found; the official clients were not tested", missing.join(" and "));
         if std::env::var_os("CI").is_some() {
             bail!("{what}, which CI must not skip");
         }

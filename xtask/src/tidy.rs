@@ -34,7 +34,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("upgrade", &["admin"]),
     (
         "server",
-        &["wire", "store", "broker", "replica", "namesrv", "net", "client", "proxy", "admin", "console", "upgrade"],
+        &[
+            "wire", "store", "broker", "replica", "namesrv", "net", "client", "proxy", "admin", "console",
+            "upgrade",
+        ],
     ),
     ("sim", &["wire", "store", "broker", "replica", "namesrv", "upgrade"]),
     ("xtask", &["wire"]),
@@ -106,7 +109,9 @@ fn pure_crates(root: &Path) -> Result<Vec<String>> {
     for name in PURE.iter().chain(&["sim"]) {
         for path in rust_files(&root.join("crates").join(name).join("src"))? {
             let source = std::fs::read_to_string(&path)?;
-            problems.extend(impure(name, &source).map(|(line, what)| format!("{}:{line}: {what}", path.display())));
+            problems.extend(
+                impure(name, &source).map(|(line, what)| format!("{}:{line}: {what}", path.display())),
+            );
         }
     }
     Ok(problems)
@@ -114,8 +119,20 @@ fn pure_crates(root: &Path) -> Result<Vec<String>> {
 
 /// Words that a pure crate must not have outside of comments and tests.
 const IMPURE: &[&str] = &[
-    "Instant", "SystemTime", "TcpStream", "TcpListener", "UdpSocket", "std::thread", "thread::", "tokio", "async fn", "async {",
-    "async move", ".await", "unsafe", "rand::",
+    "Instant",
+    "SystemTime",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "std::thread",
+    "thread::",
+    "tokio",
+    "async fn",
+    "async {",
+    "async move",
+    ".await",
+    "unsafe",
+    "rand::",
 ];
 
 fn impure<'a>(name: &'a str, source: &'a str) -> impl Iterator<Item = (usize, String)> + 'a {
@@ -151,13 +168,15 @@ fn dependencies(root: &Path) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     let argued = std::fs::read_to_string(root.join("docs/dependencies.md")).unwrap_or_default();
     for package in packages(root)? {
-        let externals: BTreeSet<_> = package.dependencies.iter().filter(|d| !d.starts_with("kerolox-")).collect();
+        let externals: BTreeSet<_> =
+            package.dependencies.iter().filter(|d| !d.starts_with("kerolox-")).collect();
         if PURE.contains(&package.name.as_str()) && externals.len() > PURE_EXTERNALS_MAX {
             problems.push(format!("{} has {} external dependencies", package.name, externals.len()));
         }
         for external in externals {
             if !argued.contains(&format!("| `{external}` |")) {
-                problems.push(format!("{external} (in {}) is not argued in docs/dependencies.md", package.name));
+                problems
+                    .push(format!("{external} (in {}) is not argued in docs/dependencies.md", package.name));
             }
         }
     }
@@ -182,7 +201,9 @@ fn sizes(root: &Path) -> Result<Vec<String>> {
         }
         for (line, length) in long_functions(&source) {
             let shown = path.display();
-            problems.push(format!("{shown}:{line}: a function of {length} lines; the limit is {FUNCTION_LINES_MAX}"));
+            problems.push(format!(
+                "{shown}:{line}: a function of {length} lines; the limit is {FUNCTION_LINES_MAX}"
+            ));
         }
     }
     Ok(problems)
@@ -195,18 +216,19 @@ fn long_functions(source: &str) -> Vec<(usize, usize)> {
     for (number, line) in production(source) {
         let indent: String = line.chars().take_while(|c| *c == ' ').collect();
         let code = line.trim_start();
-        let begins = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn ", "const fn "]
-            .iter()
-            .any(|start| code.starts_with(start));
+        let begins =
+            ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn ", "const fn "]
+                .iter()
+                .any(|start| code.starts_with(start));
         if begins && !code.ends_with('}') && !code.ends_with(';') {
             open = Some((number, format!("{indent}}}")));
-        } else if let Some((start, end)) = &open {
-            if line == end {
-                if number - start + 1 > FUNCTION_LINES_MAX {
-                    found.push((*start, number - start + 1));
-                }
-                open = None;
+        } else if let Some((start, end)) = &open
+            && line == end
+        {
+            if number - start + 1 > FUNCTION_LINES_MAX {
+                found.push((*start, number - start + 1));
             }
+            open = None;
         }
     }
     found
@@ -259,11 +281,19 @@ fn text(root: &Path) -> Result<Vec<String>> {
             if is_source(&path) && line.ends_with([' ', '\t']) {
                 problems.push(format!("{shown}:{number}: white space at the end"));
             }
-            let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("to", "do!("), concat!("unimple", "mented!("), concat!("dbg", "!(")];
+            let marks = [
+                concat!("TO", "DO"),
+                concat!("FIX", "ME"),
+                concat!("to", "do!("),
+                concat!("unimple", "mented!("),
+                concat!("dbg", "!("),
+            ];
             if path.extension().is_some_and(|e| e == "rs") && marks.iter().any(|m| has_word(line, m)) {
                 problems.push(format!("{shown}:{number}: unfinished"));
             }
-            if path.extension().is_some_and(|e| e == "rs") && line.trim_start().starts_with(concat!("#[ign", "ore")) {
+            if path.extension().is_some_and(|e| e == "rs")
+                && line.trim_start().starts_with(concat!("#[ign", "ore"))
+            {
                 problems.push(format!("{shown}:{number}: a test is switched off"));
             }
         }
@@ -283,7 +313,8 @@ fn argued_lints(root: &Path) -> Result<Vec<String>> {
         let source = std::fs::read_to_string(&path)?;
         let lines: Vec<_> = production(&source).collect();
         for (i, (number, line)) in lines.iter().enumerate() {
-            let panics = ["unwrap_used", "expect_used", "indexing_slicing"].iter().any(|lint| line.contains(lint));
+            let panics =
+                ["unwrap_used", "expect_used", "indexing_slicing"].iter().any(|lint| line.contains(lint));
             let near = lines.iter().skip(i.saturating_sub(4)).take(9);
             if panics && line.contains("allow(") && !near.clone().any(|(_, l)| l.contains("holds because")) {
                 problems.push(format!("{}:{number}: no `holds because` near this lint", path.display()));
@@ -321,7 +352,9 @@ fn production_files(root: &Path) -> Result<Vec<PathBuf>> {
         all.extend(rust_files(&entry?.path().join("src"))?);
     }
     // Modules that are tests throughout.
-    all.retain(|path| !path.components().any(|c| c.as_os_str() == "tests") && path.file_stem().is_none_or(|s| s != "tests"));
+    all.retain(|path| {
+        !path.components().any(|c| c.as_os_str() == "tests") && path.file_stem().is_none_or(|s| s != "tests")
+    });
     Ok(all)
 }
 
@@ -352,16 +385,21 @@ mod tests {
     fn impure_words_are_found_in_code_only() {
         let source = "use std::time::SystemTime;\n// Instant\nlet x = InstantRate;\nlet t = thread::spawn();\n#[cfg(test)]\nInstant";
         let found: Vec<_> = impure("wire", source).collect();
-        assert_eq!(found, [
-            (1, "`SystemTime` has no place in wire".to_owned()),
-            (4, "`thread::` has no place in wire".to_owned()),
-        ]);
+        assert_eq!(
+            found,
+            [
+                (1, "`SystemTime` has no place in wire".to_owned()),
+                (4, "`thread::` has no place in wire".to_owned()),
+            ]
+        );
     }
 
     #[test]
     fn long_functions_are_found_and_their_tests_are_not() {
         let body = "        x();\n".repeat(69);
-        let source = format!("impl A {{\n    pub fn long() {{\n{body}    }}\n    fn short() {{}}\n}}\n#[cfg(test)]\nfn t() {{\n{body}{body}}}\n");
+        let source = format!(
+            "impl A {{\n    pub fn long() {{\n{body}    }}\n    fn short() {{}}\n}}\n#[cfg(test)]\nfn t() {{\n{body}{body}}}\n"
+        );
         assert_eq!(long_functions(&source), [(2, 71)]);
         let fits = source.replacen("        x();\n", "", 1);
         assert_eq!(long_functions(&fits), []);

@@ -83,10 +83,10 @@ impl Dialed {
         };
         let result =
             tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(DialError::Timeout(timeout)));
-        if result.is_err() {
-            if let Some(waiting) = &mut *lock(&self.waiting) {
-                waiting.remove(&opaque);
-            }
+        if result.is_err()
+            && let Some(waiting) = &mut *lock(&self.waiting)
+        {
+            waiting.remove(&opaque);
         }
         result
     }
@@ -149,8 +149,10 @@ async fn read_frames(
         while let Some(command) = frame::decode(&mut buffer, FRAME_BYTES_MAX).map_err(io::Error::other)? {
             if command.is_response() {
                 let waiter = lock(waiting).as_mut().and_then(|w| w.remove(&command.opaque));
-                // A waiter that gave up is not told.
-                waiter.map(|w| w.send(command));
+                if let Some(waiter) = waiter {
+                    // One that gave up is not told.
+                    drop(waiter.send(command));
+                }
             } else {
                 // Nobody listens: nobody wants to know.
                 let _ = incoming.send(command).await;

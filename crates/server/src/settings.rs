@@ -44,7 +44,9 @@ pub(crate) fn namesrv(args: &cli::Namesrv) -> Result<(Namesrv, Vec<String>)> {
 pub(crate) fn standalone(args: &cli::Standalone) -> Result<(Namesrv, Broker, Vec<String>)> {
     let mut values = read(args.config.as_deref(), Role::Broker)?;
     if values.text("namesrvAddr").is_some() {
-        values.warnings.push("namesrvAddr has no effect: a standalone process has its own name server".into());
+        values
+            .warnings
+            .push("namesrvAddr has no effect: a standalone process has its own name server".into());
     }
     let broker = broker_of(&args.place, &args.network, args.advertise.as_deref(), &values, Vec::new())?;
     let namesrv_port = offset(NAMESRV_PORT, &args.network)?;
@@ -61,7 +63,9 @@ pub(crate) fn broker(args: &cli::Broker) -> Result<(Broker, Vec<String>)> {
     let list = args.namesrv.as_deref().or(values.text("namesrvAddr")).or(from_environment.as_deref());
     let namesrv = name_servers(list.unwrap_or_default())?;
     if namesrv.is_empty() {
-        bail!("a broker needs a name server to register with: give -n HOST:PORT (or run `kerolox standalone`)");
+        bail!(
+            "a broker needs a name server to register with: give -n HOST:PORT (or run `kerolox standalone`)"
+        );
     }
     let broker = broker_of(&args.place, &args.network, args.advertise.as_deref(), &values, namesrv)?;
     Ok((broker, values.warnings))
@@ -161,7 +165,8 @@ fn store(values: &Values, store_host: SocketAddr) -> Result<StoreConfig> {
 
 fn limits(values: &Values) -> Limits {
     let default = Limits::default();
-    let idle_s_max = values.number("serverChannelMaxIdleTimeSeconds").map_or(default.idle_s_max, |v| v as u64);
+    let idle_s_max =
+        values.number("serverChannelMaxIdleTimeSeconds").map_or(default.idle_s_max, |v| v as u64);
     Limits { idle_s_max, ..default }
 }
 
@@ -210,15 +215,21 @@ fn advertised(wanted: Option<&str>, bind: SocketAddr) -> Result<String> {
                 Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
                     return match port.parse::<u16>() {
                         Ok(port) if port > 0 && valid(host) => Ok(format!("{host}:{port}")),
-                        _ => bail!("the address to advertise, {wanted:?}, is not valid: it must be HOST or HOST:PORT"),
+                        _ => bail!(
+                            "the address to advertise, {wanted:?}, is not valid: it must be HOST or HOST:PORT"
+                        ),
                     };
                 }
                 _ if valid(wanted) => wanted.to_owned(),
-                _ => bail!("the address to advertise, {wanted:?}, is not valid: it must be HOST or HOST:PORT"),
+                _ => {
+                    bail!("the address to advertise, {wanted:?}, is not valid: it must be HOST or HOST:PORT")
+                }
             }
         }
         None if !bind.ip().is_unspecified() => bind.ip().to_string(),
-        None => own_ip(bind.ip()).context("cannot find out this machine's address: give --advertise HOST")?.to_string(),
+        None => own_ip(bind.ip())
+            .context("cannot find out this machine's address: give --advertise HOST")?
+            .to_string(),
     };
     let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
     Ok(format!("{host}:{}", bind.port()))
@@ -259,8 +270,14 @@ mod tests {
             (Some("example.org:1234"), Ok("example.org:1234")),
             (Some("::1"), Ok("[::1]:10911")),
             (Some("[::1]:1234"), Ok("[::1]:1234")),
-            (Some("a:0"), Err("the address to advertise, \"a:0\", is not valid: it must be HOST or HOST:PORT")),
-            (Some("a b"), Err("the address to advertise, \"a b\", is not valid: it must be HOST or HOST:PORT")),
+            (
+                Some("a:0"),
+                Err("the address to advertise, \"a:0\", is not valid: it must be HOST or HOST:PORT"),
+            ),
+            (
+                Some("a b"),
+                Err("the address to advertise, \"a b\", is not valid: it must be HOST or HOST:PORT"),
+            ),
             (Some(""), Err("the address to advertise, \"\", is not valid: it must be HOST or HOST:PORT")),
         ] {
             let got = advertised(wanted, bind).map_err(|e| e.to_string());

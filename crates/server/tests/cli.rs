@@ -105,7 +105,9 @@ fn small_disk(folder: &Folder, megabytes: u32, then: &str) -> Option<Command> {
 fn a_full_disk_is_one_line() {
     let folder = Folder::new("full");
     let offset = free_offset();
-    let then = format!("head -c 9m /dev/zero > \"$1/filler\" 2>/dev/null; exec \"$2\" --data \"$1/data\" --port-offset {offset}");
+    let then = format!(
+        "head -c 9m /dev/zero > \"$1/filler\" 2>/dev/null; exec \"$2\" --data \"$1/data\" --port-offset {offset}"
+    );
     let Some(mut command) = small_disk(&folder, 8, &then) else { return };
     let output = command.output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -117,11 +119,17 @@ fn a_full_disk_is_one_line() {
 #[test]
 fn flags_that_are_not_valid_are_named() {
     for (args, why) in [
-        (&["--prot-offset", "1"][..], "unexpected argument '--prot-offset' found; a similar argument exists: '--port-offset'"),
+        (
+            &["--prot-offset", "1"][..],
+            "unexpected argument '--prot-offset' found; a similar argument exists: '--port-offset'",
+        ),
         (&["--port-offset", "x"], "invalid value 'x' for '--port-offset <N>': invalid digit found in string"),
-        (&["--listen", "localhost"], "invalid value 'localhost' for '--listen <ADDR>': invalid IP address syntax"),
+        (
+            &["--listen", "localhost"],
+            "invalid value 'localhost' for '--listen <ADDR>': invalid IP address syntax",
+        ),
         (&["namesrv", "--data", "x"], "unexpected argument '--data' found"),
-        (&["brokr"], "unrecognized subcommand 'brokr'; some similar subcommands exist: 'broker'"),
+        (&["brokr"], "unrecognized subcommand 'brokr'; a similar subcommand exists: 'broker'"),
     ] {
         let line = refusal(args, 2);
         assert!(line.starts_with(&format!("kerolox: {why}")), "{line}\n{why}");
@@ -166,7 +174,10 @@ fn an_apache_file_works_and_what_has_no_effect_is_said() {
     assert!(kerolox.ready.contains(&format!("data {}", data.display())), "{}", kerolox.ready);
     let conf = conf.display();
     let said = kerolox.says().unwrap();
-    assert!(said.contains(&format!("warning: {conf}:9: sendMessageThreadPoolNums=64 has no effect: ")), "{said}");
+    assert!(
+        said.contains(&format!("warning: {conf}:9: sendMessageThreadPoolNums=64 has no effect: ")),
+        "{said}"
+    );
     let said = kerolox.says().unwrap();
     assert!(
         said.ends_with(&format!(
@@ -185,10 +196,7 @@ fn a_broker_apart_registers_and_leaves() {
     let mut command = Command::new(BINARY);
     command.args(["namesrv", "--port-offset", &offset_text]);
     let namesrv = Kerolox::spawn(command, offset);
-    assert_eq!(
-        namesrv.ready.split(": ").nth(1).unwrap(),
-        format!("name server {}", namesrv.namesrv())
-    );
+    assert_eq!(namesrv.ready.split(": ").nth(1).unwrap(), format!("name server {}", namesrv.namesrv()));
     let data = folder.path("data");
     let mut command = Command::new(BINARY);
     command.args(["broker", "-n", &namesrv.namesrv().to_string(), "--port-offset", &offset_text, "--data"]);

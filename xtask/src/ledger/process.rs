@@ -78,6 +78,7 @@ impl Broker {
     }
 
     /// SIGTERM, and a clean exit.
+    #[allow(clippy::zombie_processes)] // an error here ends this process too
     pub(crate) fn end(self) -> Result<()> {
         let mut child = self.child.into_inner().unwrap_or_else(PoisonError::into_inner);
         let asked = Command::new("kill").arg(child.id().to_string()).status()?;
@@ -91,6 +92,7 @@ impl Broker {
             std::thread::sleep(Duration::from_millis(5));
         }
         child.kill()?;
+        child.wait()?;
         bail!("kerolox did not end within {} s of SIGTERM", END_WAIT.as_secs());
     }
 }

@@ -66,7 +66,10 @@ impl Producer {
         let (number, command) = self.request();
         let answer = Client::connect(address)?.ask(command)?;
         self.acknowledged(number, &answer)?;
-        ensure!(self.sent.last().is_some_and(Option::is_some), "the first send after a start was not acknowledged");
+        ensure!(
+            self.sent.last().is_some_and(Option::is_some),
+            "the first send after a start was not acknowledged"
+        );
         Ok(())
     }
 

@@ -55,7 +55,9 @@ impl Verifier {
         anyhow::ensure!(answer.opaque == opaque, "an answer to nothing");
         let header: PullMessageResponse<'_> = answer.header().context("answer to a pull")?;
         match ResponseCode(answer.code) {
-            ResponseCode::SUCCESS | ResponseCode::PULL_RETRY_IMMEDIATELY | ResponseCode::PULL_OFFSET_MOVED => {}
+            ResponseCode::SUCCESS
+            | ResponseCode::PULL_RETRY_IMMEDIATELY
+            | ResponseCode::PULL_OFFSET_MOVED => {}
             code => bail!("pull of queue {queue_id} at {next}: {code:?} {:?}", answer.remark),
         }
         let (before, after) = (*next, header.next_begin_offset as u64);

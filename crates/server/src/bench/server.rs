@@ -80,7 +80,11 @@ async fn ask(namesrv: &str, topic: &str) -> Result<String> {
         Dialed::connect(namesrv, TIMEOUT).await.with_context(|| format!("name server {namesrv}"))?;
     // A topic that is not there yet will be created on the broker that takes new ones.
     for topic in [topic, "TBW102"] {
-        let header = GetRouteInfo { topic: Some(topic), accept_standard_json_only: Some(true), ..GetRouteInfo::default() };
+        let header = GetRouteInfo {
+            topic: Some(topic),
+            accept_standard_json_only: Some(true),
+            ..GetRouteInfo::default()
+        };
         let request = Command::request(RequestCode::GET_ROUTEINFO_BY_TOPIC).with_header(&header);
         let answer =
             dialed.request(request, TIMEOUT).await.with_context(|| format!("name server {namesrv}"))?;

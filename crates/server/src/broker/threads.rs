@@ -45,7 +45,11 @@ struct WriteState {
 }
 
 impl WriterThread {
-    pub(crate) fn start(writer: Writer<Disk>, policy: FlushPolicy, reports: Reports) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        writer: Writer<Disk>,
+        policy: FlushPolicy,
+        reports: Reports,
+    ) -> std::io::Result<Self> {
         let queue = Arc::new(WriteQueue::default());
         let thread = {
             let queue = Arc::clone(&queue);

@@ -35,10 +35,10 @@ fn page() -> String {
     let _ = writeln!(out, "\n## Without effect\n\nAny value but Apache's default gives a warning.\n");
     let mut reasons: Vec<&str> = Vec::new();
     for key in KEYS {
-        if let State::Ignored(why) = key.state {
-            if !reasons.contains(&why) {
-                reasons.push(why);
-            }
+        if let State::Ignored(why) = key.state
+            && !reasons.contains(&why)
+        {
+            reasons.push(why);
         }
     }
     for reason in reasons {

@@ -45,7 +45,9 @@ pub(crate) struct Key {
     /// Apache's default.
     pub(crate) default: &'static str,
     /// Kerolox's own default where it differs.
+    #[cfg_attr(not(test), allow(dead_code))] // for the documentation
     pub(crate) here: &'static str,
+    #[cfg_attr(not(test), allow(dead_code))] // for the documentation
     pub(crate) unit: &'static str,
     pub(crate) state: State,
 }
@@ -84,7 +86,9 @@ impl fmt::Display for Kind {
             Self::Name => {
                 write!(f, "1 to {NAME_CHARS_MAX} letters, digits and any of `-_.%|`")
             }
-            Self::Delays => f.write_str("1 to 64 numbers, each followed by s, m, h or d, separated by spaces"),
+            Self::Delays => {
+                f.write_str("1 to 64 numbers, each followed by s, m, h or d, separated by spaces")
+            }
             Self::Choice(values) => write!(f, "one of {}", values.join(", ")),
         }
     }

@@ -11,28 +11,28 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-pub const BINARY: &str = env!("CARGO_BIN_EXE_kerolox");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_kerolox");
 const NAMESRV_PORT: u16 = 9_876;
 const BROKER_PORT: u16 = 10_911;
 /// Long enough for the slowest machine, short enough to end a test that hangs.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A folder of this test's own, removed at the end.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, text).unwrap();
         path
@@ -46,7 +46,7 @@ impl Drop for Folder {
 }
 
 /// A port offset at which both ports are free.
-pub fn free_offset() -> u16 {
+pub(crate) fn free_offset() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -58,21 +58,21 @@ pub fn free_offset() -> u16 {
     }
 }
 
-pub fn broker_address(offset: u16) -> SocketAddr {
+pub(crate) fn broker_address(offset: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], BROKER_PORT + offset))
 }
 
-pub fn namesrv_address(offset: u16) -> SocketAddr {
+pub(crate) fn namesrv_address(offset: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], NAMESRV_PORT + offset))
 }
 
 /// Runs the binary to its end.
-pub fn run(args: &[&str]) -> Output {
+pub(crate) fn run(args: &[&str]) -> Output {
     std::process::Command::new(BINARY).args(args).env_remove("NAMESRV_ADDR").output().unwrap()
 }
 
 /// The one line on standard error of a start that must fail with this exit code.
-pub fn refusal(args: &[&str], exit_code: i32) -> String {
+pub(crate) fn refusal(args: &[&str], exit_code: i32) -> String {
     let output = run(args);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(exit_code), "{stderr}");
@@ -82,20 +82,20 @@ pub fn refusal(args: &[&str], exit_code: i32) -> String {
 }
 
 /// A process that said that it is ready.
-pub struct Kerolox {
+pub(crate) struct Kerolox {
     child: Child,
-    pub ready: String,
-    pub offset: u16,
+    pub(crate) ready: String,
+    pub(crate) offset: u16,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
 }
 
 impl Kerolox {
-    pub fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
         Self::start_with(data, free_offset(), &[])
     }
 
-    pub fn start_with(data: &Path, offset: u16, args: &[&str]) -> Self {
+    pub(crate) fn start_with(data: &Path, offset: u16, args: &[&str]) -> Self {
         let offset_text = offset.to_string();
         let all = ["--port-offset", &offset_text, "--data", data.to_str().unwrap()];
         let mut command = std::process::Command::new(BINARY);
@@ -103,7 +103,7 @@ impl Kerolox {
         Self::spawn(command, offset)
     }
 
-    pub fn spawn(mut command: std::process::Command, offset: u16) -> Self {
+    pub(crate) fn spawn(mut command: std::process::Command, offset: u16) -> Self {
         let mut child = command
             .env_remove("NAMESRV_ADDR")
             .stdin(Stdio::null())
@@ -120,30 +120,31 @@ impl Kerolox {
         Self { child, ready, offset, stdout, stderr }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn broker(&self) -> SocketAddr {
+    pub(crate) fn broker(&self) -> SocketAddr {
         broker_address(self.offset)
     }
 
-    pub fn namesrv(&self) -> SocketAddr {
+    pub(crate) fn namesrv(&self) -> SocketAddr {
         namesrv_address(self.offset)
     }
 
-    pub fn signal(&self, name: &str) {
-        let status = std::process::Command::new("kill").args([name, &self.pid().to_string()]).status().unwrap();
+    pub(crate) fn signal(&self, name: &str) {
+        let status =
+            std::process::Command::new("kill").args([name, &self.pid().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
     /// The next line on standard error.
-    pub fn says(&self) -> Option<String> {
+    pub(crate) fn says(&self) -> Option<String> {
         self.stderr.recv_timeout(PATIENCE).ok()
     }
 
     /// Waits for the end: exit code and what was said on standard error that was not read yet.
-    pub fn wait(mut self) -> (Option<i32>, Vec<String>) {
+    pub(crate) fn wait(mut self) -> (Option<i32>, Vec<String>) {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -155,7 +156,7 @@ impl Kerolox {
     }
 
     /// SIGTERM, a clean end.
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         self.signal("-TERM");
         let (code, said) = self.wait();
         assert_eq!(code, Some(0), "{said:?}");
@@ -182,23 +183,23 @@ fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
 }
 
 /// A connection of bytes.
-pub struct Raw {
-    pub stream: TcpStream,
+pub(crate) struct Raw {
+    pub(crate) stream: TcpStream,
     inbox: BytesMut,
 }
 
 impl Raw {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { stream, inbox: BytesMut::new() }
     }
 
-    pub fn send(&mut self, command: &Command) {
+    pub(crate) fn send(&mut self, command: &Command) {
         self.stream.write_all(&frame::to_bytes(command)).unwrap();
     }
 
-    pub fn receive(&mut self) -> Command {
+    pub(crate) fn receive(&mut self) -> Command {
         loop {
             if let Some(command) = frame::decode(&mut self.inbox, 64 << 20).unwrap() {
                 return command;
@@ -210,13 +211,13 @@ impl Raw {
         }
     }
 
-    pub fn ask(&mut self, command: &Command) -> Command {
+    pub(crate) fn ask(&mut self, command: &Command) -> Command {
         self.send(command);
         self.receive()
     }
 
     /// That the server closes without another byte.
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         let mut buffer = [0; 1];
         self.inbox.is_empty() && matches!(self.stream.read(&mut buffer), Ok(0) | Err(_))
     }
