@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// Blocks are written ahead in chunks of this size.
 const CHUNK_BYTES: u64 = 2 << 20;
+/// How often the frontier is made durable while the log grows.
+const PERSIST_EVERY_MS: i64 = 50;
 /// Most segments that one call retires, so that a disk is not flooded with work.
 const RETIRE_MAX: usize = 2;
 /// Prepared segments that are kept ahead: expired ones beyond these are removed instead of recycled.
@@ -32,6 +34,8 @@ pub struct Keeper<D: Disk> {
     runs: BTreeMap<Position, RunAge>,
     dump_begin: Position,
     no_room: Option<(Position, String)>,
+    /// When the frontier was made durable last.
+    persisted_ms: i64,
 }
 
 /// What retention needs to know of an index run.
@@ -49,25 +53,29 @@ impl<D: Disk> Keeper<D> {
         dump_begin: Position,
     ) -> Self {
         let prewritten = shared.frontier.limit();
-        Self { shared, config, prewritten, runs, dump_begin, no_room: None }
+        Self { shared, config, prewritten, runs, dump_begin, no_room: None, persisted_ms: i64::MIN }
     }
 
     fn fenced(&self, what: &str, e: &dyn std::fmt::Display) -> WriteError {
         WriteError(self.shared.fence(format!("{what}: {e}")))
     }
 
-    /// Prepares the log ahead of the writer in bounded steps, and makes the frontier durable; true if there is more to do
-    /// right now.
+    /// Prepares the log ahead of the writer in bounded steps, and makes the frontier durable if that was not done for a
+    /// while; true if there is more to do right now. To be called at least every second, and under load often enough for
+    /// the frontier (every 50 ms).
     ///
     /// # Errors
     /// The frontier or the log cannot be written: the log is fenced. A segment that cannot be created is no error: it
     /// shows in [`DiskState::no_room`].
-    pub fn prepare(&mut self) -> Result<bool, WriteError> {
+    pub fn prepare(&mut self, now_ms: i64) -> Result<bool, WriteError> {
         if let Some(why) = self.shared.fenced() {
             return Err(WriteError(why.to_owned()));
         }
         self.create_segment();
-        self.shared.frontier.persist().map_err(|e| self.fenced("syncing the frontier", &e))?;
+        if now_ms.saturating_sub(self.persisted_ms) >= PERSIST_EVERY_MS || now_ms < self.persisted_ms {
+            self.shared.frontier.persist().map_err(|e| self.fenced("syncing the frontier", &e))?;
+            self.persisted_ms = now_ms;
+        }
         self.prewrite().map_err(|e| self.fenced("preparing the log", &e))
     }
 
@@ -173,7 +181,7 @@ impl<D: Disk> Keeper<D> {
             keep_from: active.min(self.dump_begin),
         };
         let (go, mut state) =
-            retention::decide(&candidates, now_ms, space.used_ratio(), space.total, &limits);
+            retention::decide(&candidates, now_ms, space.used_ratio(), space.total(), &limits);
         if let Err(e) = self.retire(go.min(RETIRE_MAX)) {
             state.full.get_or_insert(format!("old segments cannot be removed: {e}"));
         }

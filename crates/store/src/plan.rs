@@ -59,9 +59,3 @@ pub(crate) enum PlanEntries {
     /// From entry `skip` on of the `row_count` entries that lie at `at` in the run's file; the row begins with `row_first`.
     Disk { run: Arc<RunFacts>, at: u64, row_count: u32, skip: u32, row_first: u64 },
 }
-
-impl PlanPiece {
-    pub(crate) fn end(&self) -> u64 {
-        self.first + u64::from(self.count)
-    }
-}

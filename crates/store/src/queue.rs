@@ -65,6 +65,15 @@ impl Queue {
         }
     }
 
+    /// Offset behind the last message known.
+    fn known_end(&self) -> u64 {
+        match self.pieces.back() {
+            _ if !self.open.is_empty() => self.open_first + self.open.len() as u64,
+            Some(piece) => piece.end(),
+            None => 0,
+        }
+    }
+
     /// First offset that there may be a message for.
     fn min(&self) -> u64 {
         let first = self.pieces.front().map(|p| p.first);
@@ -96,7 +105,6 @@ impl Queue {
         let count = entries.len() as u32; // holds because a run is shorter than 4 GiB
         let first = self.open_first;
         self.pieces.push_back(Piece { first, count, run, at: None, memory: Some(entries) });
-        self.open_first = self.next;
     }
 }
 
@@ -159,26 +167,27 @@ impl Queues {
         self.all.iter_mut().flatten().map(|q| &mut **q)
     }
 
-    /// Adds an entry to the open piece. `offset` must not be below the queue's next one; a jump leaves a gap.
+    /// Adds an entry to the open piece. `offset` must be behind all that are known; a jump leaves a gap.
     pub(crate) fn add(&mut self, index: QueueIndex, offset: u64, entry: Entry, run: Position) {
         let Some(queue) = self.all.get_mut(index as usize).and_then(Option::as_mut) else { return };
-        debug_assert!(offset >= queue.next, "{}:{} {offset} < {}", queue.topic, queue.queue_id, queue.next);
+        let known = queue.known_end();
+        debug_assert!(offset >= known, "{}:{} {offset} < {known}", queue.topic, queue.queue_id);
         if queue.open.is_empty() {
             queue.open_first = offset;
             self.active.push(index);
-        } else if offset != queue.next || queue.open.len() >= OPEN_ENTRIES_MAX {
+        } else if offset != known || queue.open.len() >= OPEN_ENTRIES_MAX {
             queue.close_open(run);
             queue.open_first = offset;
         }
         queue.open.push(entry);
-        queue.next = offset + 1;
+        queue.next = queue.next.max(offset + 1);
         queue.last_end = entry.position + u64::from(entry.size);
     }
 
     /// A record with an offset that its queue has had before: the queue was deleted meanwhile and began anew (Apache's
     /// log does not say so).
     pub(crate) fn begin_anew_below(&mut self, index: QueueIndex, offset: u64) {
-        let Some(queue) = self.get_mut(index).filter(|q| offset < q.next) else { return };
+        let Some(queue) = self.get_mut(index).filter(|q| offset < q.known_end()) else { return };
         queue.pieces.clear();
         queue.open.clear();
         queue.next = offset;

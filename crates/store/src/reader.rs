@@ -226,7 +226,7 @@ impl<D: Disk> Reader<D> {
     /// Walks over the valid records of a run's range until told to stop.
     fn scan(&self, run: &RunFacts, mut visit: impl FnMut(&RecordView<'_>) -> bool) -> io::Result<()> {
         let Some(segment) = self.shared.segments.find(run.start) else { return Ok(()) };
-        let mut scanner = Scanner::new(&segment, self.shared.crc_from);
+        let mut scanner = Scanner::new(&segment, self.shared.crc_from, Some(run.end));
         let mut at = run.start;
         while at < run.end {
             at = match scanner.at(at)? {

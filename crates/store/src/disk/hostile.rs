@@ -573,7 +573,8 @@ impl Disk for HostileDisk {
     fn space(&self) -> io::Result<Space> {
         self.call(OpKind::Space, "", |world, fault| {
             refuse(fault)?;
-            Ok(Space { total: world.capacity, available: world.capacity.saturating_sub(world.used()) })
+            let used = world.used();
+            Ok(Space { used, available: world.capacity.saturating_sub(used) })
         })
     }
 

@@ -58,18 +58,20 @@ pub trait DiskFile: Send + Sync + 'static {
 /// Room in the file system that holds the data directory, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    pub total: u64,
+    pub used: u64,
     /// What this process may still allocate.
     pub available: u64,
 }
 
 impl Space {
-    /// Used part, 0.0 to 1.0.
+    /// What there is for this process and everybody's files.
+    pub fn total(self) -> u64 {
+        self.used.saturating_add(self.available)
+    }
+
+    /// Used part, 0.0 to 1.0, as `df` and Apache RocketMQ count it.
     pub fn used_ratio(self) -> f64 {
-        if self.total == 0 {
-            return 0.0;
-        }
-        1.0 - (self.available.min(self.total) as f64 / self.total as f64)
+        if self.total() == 0 { 0.0 } else { self.used as f64 / self.total() as f64 }
     }
 }
 

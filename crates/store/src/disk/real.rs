@@ -108,10 +108,8 @@ impl Disk for RealDisk {
     fn space(&self) -> io::Result<Space> {
         self.counts.add(OpKind::Space);
         let stat = rustix::fs::statvfs(&self.root)?;
-        Ok(Space {
-            total: stat.f_blocks.saturating_mul(stat.f_frsize),
-            available: stat.f_bavail.saturating_mul(stat.f_frsize),
-        })
+        let used = stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize);
+        Ok(Space { used, available: stat.f_bavail.saturating_mul(stat.f_frsize) })
     }
 
     /// An `fcntl` lock, which Apache RocketMQ's `lock` file respects too, and an `flock`, which also keeps a second

@@ -27,14 +27,45 @@ pub(crate) enum Found<'a> {
 pub(crate) struct Scanner<'a, F> {
     segment: &'a Segment<F>,
     crc_from: Position,
+    /// Below this what cannot be read counts as damaged; from here on it is an error.
+    safe_below: Position,
     window: Vec<u8>,
     window_at: Position,
 }
 
+/// A disk fails in units of this size.
+const SECTOR_BYTES: u64 = 4096;
+
 impl<'a, F: DiskFile> Scanner<'a, F> {
-    /// From `crc_from` on, records must carry a checksum over all of themselves.
-    pub(crate) fn new(segment: &'a Segment<F>, crc_from: Position) -> Self {
-        Self { segment, crc_from, window: Vec::new(), window_at: segment.base }
+    /// From `crc_from` on, records must carry a checksum over all of themselves. Below `flushed` an unreadable sector
+    /// reads as zeros; above it nobody could tell whether something was there.
+    pub(crate) fn new(segment: &'a Segment<F>, crc_from: Position, flushed: Option<Position>) -> Self {
+        let safe_below = flushed.unwrap_or(0);
+        Self { segment, crc_from, safe_below, window: Vec::new(), window_at: segment.base }
+    }
+
+    fn read(&self, position: Position, len: usize) -> io::Result<Vec<u8>> {
+        let (file, base) = (&self.segment.file, self.segment.base);
+        let error = match read_up_to(file, len, position - base) {
+            Ok(mut bytes) => {
+                // A file shorter than its segment reads as zeros: bad, like anything that is not a record.
+                bytes.resize(len, 0);
+                return Ok(bytes);
+            }
+            Err(e) => e,
+        };
+        let (mut bytes, mut at, end) = (Vec::with_capacity(len), position, position + len as u64);
+        while at < end {
+            let next = (at - base + 1).next_multiple_of(SECTOR_BYTES).min(end - base) + base;
+            match read_up_to(file, (next - at) as usize, at - base) {
+                Ok(sector) => bytes.extend_from_slice(&sector),
+                Err(_) if next <= self.safe_below => {}
+                Err(_) => return Err(error),
+            }
+            bytes.resize((next - position) as usize, 0);
+            at = next;
+        }
+        Ok(bytes)
     }
 
     /// Bytes from `position` on: at least `bytes`, unless the segment ends before.
@@ -46,9 +77,7 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
             && position - self.window_at + wanted as u64 <= self.window.len() as u64;
         if !inside {
             let len = wanted.max(WINDOW_BYTES.min(left));
-            self.window = read_up_to(&self.segment.file, len, position - self.segment.base)?;
-            // A file shorter than its segment reads as zeros: bad, like anything that is not a record.
-            self.window.resize(len, 0);
+            self.window = self.read(position, len)?;
             self.window_at = position;
         }
         let start = usize::try_from(position - self.window_at).map_err(io::Error::other)?;

@@ -2,7 +2,7 @@
 
 use crate::Position;
 use crate::log::WriteBatch;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use std::collections::VecDeque;
 
 /// Memory is taken in blocks of this size, so that an append does not allocate.
@@ -90,11 +90,6 @@ impl Tail {
             self.recent.pop_front();
         }
     }
-
-    /// The cut bytes that are kept, oldest first.
-    pub(crate) fn recent(&self) -> impl Iterator<Item = &Bytes> {
-        self.recent.iter().map(|b| &b.bytes)
-    }
 }
 
 #[cfg(test)]
@@ -124,7 +119,7 @@ mod tests {
         tail.evict(1200);
         assert_eq!(tail.get(1100, 20), None);
         assert_eq!(tail.get(1180, 20), Some(&[9; 20][..]));
-        assert!(tail.recent().map(Bytes::len).sum::<usize>() <= 64);
+        assert!(tail.recent_bytes <= 64);
     }
 
     #[test]

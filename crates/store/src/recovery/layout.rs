@@ -75,7 +75,7 @@ impl<D: Disk> Layout<D> {
         let Some(segment) = self.segments.iter().find(|s| (s.base..s.end).contains(&facts.flushed)) else {
             return Ok(false);
         };
-        let found = Scanner::new(segment, Position::MAX).at(facts.flushed).map(|f| match f {
+        let found = Scanner::new(segment, Position::MAX, None).at(facts.flushed).map(|f| match f {
             Found::Record(_) => true,
             // A filler that leads to a next segment with a record in it.
             Found::Blank => self.first_is_record(segment.end),
@@ -86,7 +86,7 @@ impl<D: Disk> Layout<D> {
 
     fn first_is_record(&self, base: Position) -> bool {
         let next = self.segments.iter().find(|s| s.base == base);
-        next.is_some_and(|s| matches!(Scanner::new(s, Position::MAX).at(base), Ok(Found::Record(_))))
+        next.is_some_and(|s| matches!(Scanner::new(s, Position::MAX, None).at(base), Ok(Found::Record(_))))
     }
 }
 

@@ -158,7 +158,10 @@ fn forget<D: Disk>(disk: &D, walked: &Walked) -> io::Result<()> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
         _ => Ok(()),
     };
-    for (start, end) in &walked.stale_runs {
+    // A damaged run that was rebuilt has the same name.
+    let rebuilt =
+        |start: &Position, end: Position| walked.run_ages.get(start).is_some_and(|age| age.end == end);
+    for (start, end) in walked.stale_runs.iter().filter(|(start, end)| !rebuilt(start, *end)) {
         remove(&run_path(*start, *end))?;
     }
     for name in &walked.stale_names {

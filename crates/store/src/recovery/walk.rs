@@ -144,7 +144,7 @@ impl<'a, D: Disk> Walk<'a, D> {
         let Some(flushed) = self.flushed else { return Ok(None) };
         for segment in self.layout.segments.iter().rev().filter(|s| s.base < flushed) {
             let mut finder = DumpFinder::default();
-            let mut scanner = Scanner::new(segment, self.crc_from);
+            let mut scanner = Scanner::new(segment, self.crc_from, self.flushed);
             let mut at = segment.base;
             let upto = flushed.min(segment.end);
             while at < upto {
@@ -203,6 +203,10 @@ impl<'a, D: Disk> Walk<'a, D> {
         self.walked.end = end;
         self.walked.state_next = self.fold.state_next;
         self.walked.dump = self.fold.dump;
+        if self.fold.dump.end.is_none() && !self.walked.foreign {
+            let why = "the log's beginning is gone and no whole dump of the state was found".to_owned();
+            self.fold.errors.push((self.layout.min, why));
+        }
         self.report.state_errors.append(&mut self.fold.errors);
         Ok(self.walked)
     }
@@ -262,30 +266,31 @@ impl<'a, D: Disk> Walk<'a, D> {
     /// Folds the state of a range that an index run covers.
     fn fold_only(&mut self, from: Position, to: Position) -> Result<(), OpenError> {
         self.reach(from);
+        // A run lies in one segment.
+        let Some(segment) = self.segment_at(from) else { return Ok(()) };
+        let mut scanner = Scanner::new(&segment, self.crc_from, self.flushed);
         let mut at = from;
         while at < to {
-            let Some(segment) = self.segment_at(at) else { break };
-            let mut scanner = Scanner::new(&segment, self.crc_from);
             let found = scanner.at(at).map_err(OpenError::io(format!("reading the log at {at}")))?;
-            at = match found {
+            let next = match found {
                 Found::Record(view) => {
-                    let next = at + view.len() as u64;
                     if view.topic == STATE_TOPIC {
                         let changes = Self::fold_record(&mut self.fold, &view);
                         self.change(changes, false);
                     }
-                    next
+                    at + view.len() as u64
                 }
-                Found::Blank => break,
+                Found::Blank => to,
                 Found::Bad(why) => {
                     let why = why.to_string();
                     match self.bad(&segment, at, to, &why)? {
                         After::Next(next) => next,
-                        After::End => break,
+                        After::End => to,
                     }
                 }
             };
-            self.tell(at);
+            self.tell(at, next);
+            at = next;
         }
         Ok(())
     }
@@ -327,7 +332,7 @@ impl<'a, D: Disk> Walk<'a, D> {
         from: Position,
         to: Position,
     ) -> Result<After, OpenError> {
-        let mut scanner = Scanner::new(segment, self.crc_from);
+        let mut scanner = Scanner::new(segment, self.crc_from, self.flushed);
         let mut at = from;
         while at < to.min(segment.end) {
             self.reach(at);
@@ -335,9 +340,10 @@ impl<'a, D: Disk> Walk<'a, D> {
             if self.layout.foreign && self.flushed.is_some_and(|flushed| at >= flushed) {
                 self.flushed = None;
                 self.crc_from = Position::MAX;
-                scanner = Scanner::new(segment, self.crc_from);
+                scanner = Scanner::new(segment, self.crc_from, None);
             }
             let found = scanner.at(at).map_err(OpenError::io(format!("reading the log at {at}")))?;
+            let before = at;
             match found {
                 Found::Record(view) => {
                     at += view.len() as u64;
@@ -355,7 +361,7 @@ impl<'a, D: Disk> Walk<'a, D> {
                     }
                 }
             }
-            self.tell(at);
+            self.tell(before, at);
             if at < segment.end && at - self.walked.index.open_at >= self.config.run_bytes {
                 self.cut(at);
             }
@@ -418,7 +424,7 @@ impl<'a, D: Disk> Walk<'a, D> {
             return Ok(After::End);
         }
         let failed = |e| OpenError::io(format!("searching the log from {at}"))(e);
-        let mut scanner = Scanner::new(segment, self.crc_from);
+        let mut scanner = Scanner::new(segment, self.crc_from, self.flushed);
         let upto = self.flushed.unwrap_or(segment.end).min(segment.end).min(to);
         let newest_ms = self.newest_ms;
         let unknown = self.flushed.is_none();
@@ -450,10 +456,11 @@ impl<'a, D: Disk> Walk<'a, D> {
     /// Whether a segment begins there with a record that is newer than all before.
     fn next_segment_goes_on(&self, base: Position) -> io::Result<bool> {
         let Some(segment) = self.segment_at(base) else { return Ok(false) };
-        let found = Scanner::new(&segment, self.crc_from).at(base).map(|found| match found {
-            Found::Record(view) => view.store_ms >= self.newest_ms,
-            Found::Blank | Found::Bad(_) => false,
-        })?;
+        let found =
+            Scanner::new(&segment, self.crc_from, self.flushed).at(base).map(|found| match found {
+                Found::Record(view) => view.store_ms >= self.newest_ms,
+                Found::Blank | Found::Bad(_) => false,
+            })?;
         Ok(found)
     }
 
@@ -517,7 +524,9 @@ impl<'a, D: Disk> Walk<'a, D> {
         }
     }
 
-    fn tell(&mut self, at: Position) {
+    /// `from..at` was read.
+    fn tell(&mut self, from: Position, at: Position) {
+        self.report.scanned_bytes += at - from;
         let total = self.layout.segments.last().map_or(0, |s| s.end);
         let done = at.saturating_sub(self.layout.min);
         if done >= self.told + PROGRESS_BYTES {

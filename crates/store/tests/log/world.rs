@@ -166,7 +166,8 @@ impl<D: Disk> World<D> {
     }
 
     pub(crate) fn prepare(&mut self) {
-        while self.keeper.prepare().unwrap() {}
+        self.now += 50;
+        while self.keeper.prepare(self.now).unwrap() {}
     }
 
     pub(crate) fn dump(&mut self) {
