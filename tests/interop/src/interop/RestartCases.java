@@ -1,0 +1,136 @@
+package interop;
+
+import static interop.Kit.check;
+import static interop.Kit.equal;
+import static interop.Kit.text;
+
+import interop.Main.Case;
+import interop.Main.Phase;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.ConcurrentSkipListSet;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.common.message.Message;
+
+/** The broker stops, or is killed, and comes back: nothing acknowledged is lost, and clients go on by themselves. */
+final class RestartCases {
+    private static final int KILLS = Integer.getInteger("kills", 3);
+
+    private RestartCases() {}
+
+    static void add(List<Case> cases) {
+        cases.add(new Case("restart.resume_at_offset", Phase.HOOK, kit -> resume(kit, "stop")));
+        cases.add(new Case("restart.resume_after_kill", Phase.HOOK, kit -> resume(kit, "kill")));
+        cases.add(new Case("restart.kill_under_load", Phase.HOOK, RestartCases::killUnderLoad));
+    }
+
+    /** Consumes, stops the consumer, ends and starts the broker, sends more: the group gets only what is new. */
+    private static void resume(Kit kit, String verb) throws Exception {
+        DefaultMQProducer producer = kit.producer();
+        String topic = kit.createdTopic(producer, 4);
+        String group = kit.group();
+        DefaultMQPushConsumer consumer = kit.pushConsumer(group);
+        Inbox inbox = new Inbox().attach(consumer, topic, "*");
+        Set<String> old = new TreeSet<>();
+        for (int i = 0; i < 100; i++) {
+            producer.send(new Message(topic, text("old" + i)));
+            old.add("old" + i);
+        }
+        inbox.awaitBodies(old, 60);
+        consumer.shutdown();
+        if (verb.equals("kill")) {
+            // Offsets of a consumer's end are one-way requests; one answered request behind them shows that they arrived.
+            producer.maxOffset(Kit.queues(producer, topic).get(0));
+        }
+        Kit.hook(verb);
+        Kit.hook("start");
+        Set<String> fresh = new TreeSet<>();
+        for (int i = 0; i < 50; i++) {
+            sendUntilTaken(producer, topic, "new" + i);
+            fresh.add("new" + i);
+        }
+        Inbox again = new Inbox().attach(kit.pushConsumer(group), topic, "*");
+        again.awaitBodies(fresh, 90);
+        Set<String> repeated = new TreeSet<>(again.bodies());
+        repeated.removeAll(fresh);
+        kit.note("%d delivered again", repeated.size());
+        // Killed, Apache may go back to offsets up to 5 s old; Kerolox's offsets are as durable as its messages.
+        if (verb.equals("stop") || Boolean.getBoolean("durable.offsets")) {
+            equal(Set.of(), repeated, "delivered again after " + verb);
+        }
+        equal(150L, Kit.stored(producer, topic), "stored");
+    }
+
+    private static void sendUntilTaken(DefaultMQProducer producer, String topic, String body) throws Exception {
+        Kit.eventually(90, "send of " + body, () -> {
+            try {
+                return producer.send(new Message(topic, text(body))).getSendStatus() == SendStatus.SEND_OK;
+            } catch (Exception e) {
+                LockSupport.parkNanos(20_000_000);
+                return false;
+            }
+        });
+    }
+
+    private static void killUnderLoad(Kit kit) throws Exception {
+        DefaultMQProducer producer = kit.newProducer();
+        producer.setRetryTimesWhenSendFailed(3);
+        producer.start();
+        String topic = kit.createdTopic(producer, 8);
+        Inbox inbox = new Inbox().attach(kit.pushConsumer(kit.group()), topic, "*");
+        Set<String> acknowledged = new ConcurrentSkipListSet<>();
+        AtomicBoolean stop = new AtomicBoolean();
+        AtomicInteger errors = new AtomicInteger();
+        List<Thread> senders = new ArrayList<>();
+        for (int t = 0; t < 4; t++) {
+            int number = t;
+            Thread sender = new Thread(() -> {
+                for (int i = 0; !stop.get(); i++) {
+                    String body = number + "-" + i;
+                    try {
+                        if (producer.send(new Message(topic, text(body))).getSendStatus() == SendStatus.SEND_OK) {
+                            acknowledged.add(body);
+                        }
+                    } catch (Exception e) {
+                        errors.incrementAndGet();
+                        LockSupport.parkNanos(10_000_000);
+                    }
+                }
+            });
+            senders.add(sender);
+            sender.start();
+        }
+        List<String> gaps = new ArrayList<>();
+        try {
+            for (int kill = 0; kill < KILLS; kill++) {
+                int before = acknowledged.size();
+                Kit.eventually(60, "500 more acknowledged", () -> acknowledged.size() > before + 500);
+                Kit.hook("kill");
+                long down = System.nanoTime();
+                Kit.hook("start");
+                int at = acknowledged.size();
+                Kit.eventually(90, "acknowledged after the restart", () -> acknowledged.size() > at);
+                gaps.add(String.format("%.1f s", (System.nanoTime() - down) / 1e9));
+                int delivered = inbox.size();
+                Kit.eventually(120, "the consumer goes on", () -> inbox.size() > delivered);
+            }
+        } finally {
+            stop.set(true);
+            for (Thread sender : senders) {
+                sender.join();
+            }
+        }
+        inbox.awaitBodies(new TreeSet<>(acknowledged), 120);
+        Set<String> lost = new TreeSet<>(acknowledged);
+        lost.removeAll(inbox.bodies());
+        check(lost.isEmpty(), "%d acknowledged messages lost: %s", lost.size(), lost);
+        kit.note("%d acknowledged, %d delivered, %d sends failed, acknowledging again after %s", acknowledged.size(), inbox.size(), errors.get(), gaps);
+    }
+}
