@@ -400,7 +400,7 @@ impl World {
     /// The keeper thread's round.
     fn keep(&mut self) {
         let Some(process) = &mut self.process else { return };
-        if let Err(e) = process.keeper.prepare() {
+        if let Err(e) = process.keeper.prepare(self.now_ms) {
             self.ledger.violations.push(format!("preparing failed without a disk fault: {e}"));
         }
         let life = self.life;

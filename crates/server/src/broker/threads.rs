@@ -191,7 +191,7 @@ fn keep(mut keeper: Keeper<Disk>, jobs: &Receiver<Job>, reports: &Reports) -> Ke
         };
         let done = match job {
             Some(Job::Seal(job)) => keeper.seal(job).map(|sealed| drop(reports.send(Report::Sealed(sealed)))),
-            Some(Job::Prepare) | None => keeper.prepare().map(|again| more = again),
+            Some(Job::Prepare) | None => keeper.prepare(clock.now_ms()).map(|again| more = again),
         };
         if let Err(WriteError(why)) = done {
             let _ = reports.send(Report::WriteFailed { why });
