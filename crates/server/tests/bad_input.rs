@@ -67,7 +67,7 @@ fn half_frames_and_slow_writers_wait_without_holding_up_others() {
     sends(&mut good);
     // A large frame is announced, and does not come.
     let mut half = Raw::connect(kerolox.broker());
-    half.stream.write_all(&[0, 0xff, 0xff, 0xff, 0, 0, 1, 0, b'{']).unwrap();
+    half.stream.write_all(&[0, 0xff, 0xff, 0xf0, 0, 0, 1, 0, b'{']).unwrap();
     // A frame comes byte by byte.
     let mut slow = Raw::connect(kerolox.broker());
     for byte in frame::to_bytes(&send_request("Slow", b"slow")).iter() {
