@@ -11,7 +11,6 @@ use crate::steps;
 use anyhow::{Context, Result, bail, ensure};
 use process::Broker;
 use producer::Producer;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use verify::Verifier;
 
@@ -71,7 +70,7 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
         .status()?
         .success();
     ensure!(built, "the release build failed");
-    let data = PathBuf::from("target").join(format!("ledger-{}", std::process::id()));
+    let data = process::target().join(format!("ledger-{}", std::process::id()));
     if data.exists() {
         std::fs::remove_dir_all(&data)?;
     }
