@@ -66,31 +66,57 @@ fn in_order(json: &[u8]) -> serde_json::Value {
 
 fn request(command: &Command) {
     match RequestCode::from_wire(command.code) {
-        RequestCode::GET_ROUTEINFO_BY_TOPIC => drop(header::<GetRouteInfo<'_>>(command)),
-        RequestCode::UPDATE_AND_CREATE_TOPIC => drop(header::<CreateTopic<'_>>(command)),
+        RequestCode::GET_ROUTEINFO_BY_TOPIC => {
+            header::<GetRouteInfo<'_>>(command);
+        }
+        RequestCode::UPDATE_AND_CREATE_TOPIC => {
+            header::<CreateTopic<'_>>(command);
+        }
         RequestCode::HEART_BEAT => assert!(!body::<HeartbeatData>(command).client_id.is_empty()),
         RequestCode::SEND_MESSAGE_V2 | RequestCode::SEND_BATCH_MESSAGE => send(command),
         RequestCode::GET_CONSUMER_LIST_BY_GROUP | RequestCode::NOTIFY_CONSUMER_IDS_CHANGED => {
-            drop(header::<ConsumerGroup<'_>>(command));
+            {
+                header::<ConsumerGroup<'_>>(command);
+            };
         }
-        RequestCode::QUERY_CONSUMER_OFFSET => drop(header::<QueryConsumerOffset<'_>>(command)),
-        RequestCode::UPDATE_CONSUMER_OFFSET => drop(header::<UpdateConsumerOffset<'_>>(command)),
+        RequestCode::QUERY_CONSUMER_OFFSET => {
+            header::<QueryConsumerOffset<'_>>(command);
+        }
+        RequestCode::UPDATE_CONSUMER_OFFSET => {
+            header::<UpdateConsumerOffset<'_>>(command);
+        }
         RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => {
-            drop(header::<PullMessage<'_>>(command))
+            header::<PullMessage<'_>>(command);
         }
-        RequestCode::CONSUMER_SEND_MSG_BACK => drop(header::<ConsumerSendMsgBack<'_>>(command)),
+        RequestCode::CONSUMER_SEND_MSG_BACK => {
+            header::<ConsumerSendMsgBack<'_>>(command);
+        }
         RequestCode::LOCK_BATCH_MQ | RequestCode::UNLOCK_BATCH_MQ => {
             assert!(!body::<LockBatchRequestBody>(command).mq_set.is_empty());
         }
-        RequestCode::GET_MAX_OFFSET => drop(header::<GetMaxOffset<'_>>(command)),
-        RequestCode::GET_MIN_OFFSET | RequestCode::GET_EARLIEST_MSG_STORETIME => {
-            drop(header::<TopicQueue<'_>>(command));
+        RequestCode::GET_MAX_OFFSET => {
+            header::<GetMaxOffset<'_>>(command);
         }
-        RequestCode::SEARCH_OFFSET_BY_TIMESTAMP => drop(header::<SearchOffset<'_>>(command)),
-        RequestCode::VIEW_MESSAGE_BY_ID => drop(header::<ViewMessage<'_>>(command)),
-        RequestCode::QUERY_MESSAGE => drop(header::<QueryMessage<'_>>(command)),
-        RequestCode::UNREGISTER_CLIENT => drop(header::<UnregisterClient<'_>>(command)),
-        RequestCode::CHECK_CLIENT_CONFIG => drop(body::<CheckClientRequestBody>(command)),
+        RequestCode::GET_MIN_OFFSET | RequestCode::GET_EARLIEST_MSG_STORETIME => {
+            {
+                header::<TopicQueue<'_>>(command);
+            };
+        }
+        RequestCode::SEARCH_OFFSET_BY_TIMESTAMP => {
+            header::<SearchOffset<'_>>(command);
+        }
+        RequestCode::VIEW_MESSAGE_BY_ID => {
+            header::<ViewMessage<'_>>(command);
+        }
+        RequestCode::QUERY_MESSAGE => {
+            header::<QueryMessage<'_>>(command);
+        }
+        RequestCode::UNREGISTER_CLIENT => {
+            header::<UnregisterClient<'_>>(command);
+        }
+        RequestCode::CHECK_CLIENT_CONFIG => {
+            body::<CheckClientRequestBody>(command);
+        }
         code => panic!("{code:?}"),
     }
 }
@@ -141,15 +167,21 @@ fn answer(asked: RequestCode, command: &Command) {
         | RequestCode::GET_MIN_OFFSET
         | RequestCode::SEARCH_OFFSET_BY_TIMESTAMP => {
             if command.code == ResponseCode::SUCCESS.0 {
-                drop(header::<OffsetResponse<'_>>(command));
+                {
+                    header::<OffsetResponse<'_>>(command);
+                };
             }
         }
-        RequestCode::GET_EARLIEST_MSG_STORETIME => drop(header::<TimestampResponse<'_>>(command)),
+        RequestCode::GET_EARLIEST_MSG_STORETIME => {
+            header::<TimestampResponse<'_>>(command);
+        }
         RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => {
-            drop(header::<PullMessageResponse<'_>>(command))
+            header::<PullMessageResponse<'_>>(command);
         }
         RequestCode::QUERY_MESSAGE => {
-            drop(header::<QueryMessageResponse<'_>>(command));
+            {
+                header::<QueryMessageResponse<'_>>(command);
+            };
             assert!(records(&command.body) > 0);
         }
         RequestCode::VIEW_MESSAGE_BY_ID => assert_eq!(records(&command.body), 1),
