@@ -28,8 +28,22 @@ impl Offsets {
         self.groups.get(group)?.get(topic)?.get(&queue_id).copied()
     }
 
-    /// Sets an offset; `None` where it already is so.
+    /// Sets an offset; `None` where it already is so, and in the log. One that came with a pull is not in the log yet: it
+    /// is this commit's now, so that it neither stays out of the log nor gets there behind this one.
     pub(crate) fn set(&mut self, group: &str, topic: &str, queue_id: u32, offset: u64) -> Option<Commit> {
+        let commit = self.put(group, topic, queue_id, offset);
+        if self.lazy.is_empty() {
+            return commit;
+        }
+        let key = (Arc::from(group), Arc::from(topic), queue_id);
+        let was_lazy = self.lazy.remove(&key).is_some();
+        if self.lazy.is_empty() {
+            self.lazy_since_ms = None;
+        }
+        commit.or_else(|| was_lazy.then(|| Commit { group: key.0, topic: key.1, queue_id, offset }))
+    }
+
+    fn put(&mut self, group: &str, topic: &str, queue_id: u32, offset: u64) -> Option<Commit> {
         let (group, topics) = entry(&mut self.groups, group);
         let (topic, queues) = entry(topics, topic);
         if queues.insert(queue_id, offset) == Some(offset) {
@@ -40,7 +54,7 @@ impl Offsets {
 
     /// Sets an offset that came along with a pull: it goes into the log with the next state record or after a while.
     pub(crate) fn set_lazily(&mut self, now_ms: i64, group: &str, topic: &str, queue_id: u32, offset: u64) {
-        if let Some(c) = self.set(group, topic, queue_id, offset) {
+        if let Some(c) = self.put(group, topic, queue_id, offset) {
             self.lazy.insert((c.group, c.topic, queue_id), offset);
             self.lazy_since_ms.get_or_insert(now_ms);
         }
@@ -99,6 +113,31 @@ mod tests {
         assert_eq!(offsets.take_lazy().count(), 0);
         assert_eq!(offsets.lazy_since_ms(), None);
         assert_eq!(offsets.all().count(), 2);
+    }
+
+    /// Found by restart.resume_after_kill of the interop suite: the last commit of a consumer that goes repeats what its
+    /// last pull said, was taken for known, and a kill -9 then lost it.
+    #[test]
+    fn a_commit_of_what_a_pull_said_is_a_change() {
+        let mut offsets = Offsets::default();
+        offsets.set_lazily(5, "g", "t", 0, 10);
+        let commit = offsets.set("g", "t", 0, 10).unwrap();
+        assert_eq!((&*commit.group, &*commit.topic, commit.queue_id, commit.offset), ("g", "t", 0, 10));
+        assert_eq!(offsets.take_lazy().count(), 0);
+        assert_eq!(offsets.lazy_since_ms(), None);
+        assert!(offsets.set("g", "t", 0, 10).is_none());
+    }
+
+    /// An offset that came with a pull must not follow a newer commit into the log: the fold would go back to it.
+    #[test]
+    fn a_commit_replaces_what_a_pull_said() {
+        let mut offsets = Offsets::default();
+        offsets.set_lazily(5, "g", "t", 0, 10);
+        offsets.set_lazily(6, "g", "t", 1, 4);
+        assert_eq!(offsets.set("g", "t", 0, 12).unwrap().offset, 12);
+        assert_eq!(offsets.lazy_since_ms(), Some(5));
+        let left: Vec<_> = offsets.take_lazy().map(|c| (c.queue_id, c.offset)).collect();
+        assert_eq!(left, [(1, 4)]);
     }
 
     #[test]
