@@ -10,6 +10,7 @@ mod verify;
 use crate::steps;
 use anyhow::{Context, Result, bail, ensure};
 use process::Broker;
+pub(crate) use process::binary;
 use producer::Producer;
 use std::time::{Duration, Instant};
 use verify::Verifier;

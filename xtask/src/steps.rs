@@ -173,7 +173,7 @@ fn interop(tally: &mut Tally) -> Result<()> {
     let built = succeeds(cargo().args(["build", "--release", "--locked", "--package", "kerolox-server"]))?;
     tally.check(built, "release build");
     let before = tally.failed;
-    let succeeded = count_results(&mut Command::new("tests/interop/run"), tally)?;
+    let succeeded = count_results(Command::new("tests/interop/run").env("KEROLOX", ledger::binary()), tally)?;
     if !succeeded && tally.failed == before {
         tally.fail("tests/interop/run ended with an error");
     }
