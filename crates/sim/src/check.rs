@@ -19,6 +19,8 @@ pub struct Ledger {
     places: BTreeMap<Place, u64>,
     /// What was ever read at a place: it must never change.
     read: BTreeMap<Place, u64>,
+    /// What was found when everything was read once more at the end.
+    found: Option<BTreeMap<Place, u64>>,
     /// Every message that was ever sent.
     sent: u64,
     /// Acknowledged consumer offsets by group, topic and queue.
@@ -76,7 +78,16 @@ impl Ledger {
             }
             *self.arrived.entry(id).or_default() += 1;
         }
+        if let Some(found) = &mut self.found {
+            found.insert(place.clone(), id);
+        }
         self.read.insert(place, id);
+    }
+
+    /// From now on everything is read once more.
+    pub fn begin_last_reading(&mut self) {
+        self.found = Some(BTreeMap::new());
+        self.arrived.clear();
     }
 
     /// The broker said that a group's offset is safe.
@@ -93,10 +104,15 @@ impl Ledger {
         }
     }
 
-    /// At the end, when everything was read once more from the beginning: nothing that was promised is missing.
+    /// At the end, when everything was read once more from the beginning: nothing that was promised or was ever read is
+    /// missing.
     pub fn finish(&mut self, now_ms: i64) {
+        let found = self.found.take().unwrap_or_default();
+        for (place, id) in self.read.iter().filter(|(place, _)| !found.contains_key(place)) {
+            self.violations.push(format!("message {id}, read at {place:?} before, is not there any more"));
+        }
         for (place, id) in &self.places {
-            match self.read.get(place) {
+            match found.get(place) {
                 Some(found) if found == id => {}
                 Some(other) => {
                     self.violations.push(format!("message {id} acknowledged at {place:?}, where {other} is"))

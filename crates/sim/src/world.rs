@@ -593,6 +593,7 @@ impl World {
         self.start();
         let end = self.now_ms + 1_000;
         self.play_until(end);
+        self.ledger.begin_last_reading();
         for topic in TOPICS {
             for queue_id in 0..QUEUES {
                 self.read_all(topic, queue_id);
