@@ -70,6 +70,10 @@ impl Broker {
         header: &SendMessage<'_>,
     ) -> Result<(u64, Command), Refused> {
         let target = self.admit_send(now_ms, conn, header)?;
+        // Clients refuse to send one; a listener that gets one finds no body at all, which it does not expect.
+        if request.body.is_empty() {
+            return Err(Refused(ResponseCode::MESSAGE_ILLEGAL, "the message body is empty".into()));
+        }
         let queue_id = self.choose_queue(header.queue_id, target.write_queues);
         let sent = header.properties.unwrap_or_default();
         let unique_key = self.unique_key(now_ms, sent);
@@ -242,6 +246,9 @@ impl Broker {
         draft: &mut Draft,
     ) -> Result<(), Refused> {
         let Some(group) = header.topic.strip_prefix(names::RETRY_PREFIX) else { return Ok(()) };
+        if self.state.groups.get(group).is_none() {
+            self.auto_create_group(group);
+        }
         let Some(config) = self.state.groups.get(group) else {
             let remark = format!("subscription group not exist, {group} {}", crate::FAQ);
             return Err(Refused(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
@@ -259,10 +266,16 @@ impl Broker {
 
     /// A message with a delay level waits in the schedule topic.
     pub(crate) fn redirect_delayed(&mut self, draft: &mut Draft) -> Result<(), Refused> {
-        let level = draft.properties.as_properties().get(property::DELAY_TIME_LEVEL);
-        let Some(level) = level.and_then(|level| level.parse::<i64>().ok()).filter(|level| *level > 0) else {
+        let Some(text) = draft.properties.as_properties().get(property::DELAY_TIME_LEVEL) else {
             return Ok(());
         };
+        let Ok(level) = text.parse::<i64>() else {
+            let remark = format!("the property <{}> is not a number: {text:?}", property::DELAY_TIME_LEVEL);
+            return Err(Refused(ResponseCode::SYSTEM_ERROR, remark));
+        };
+        if level <= 0 {
+            return Ok(());
+        }
         let level = usize::try_from(level).unwrap_or(usize::MAX).min(self.config.delay_levels_ms.len());
         draft.properties.set(property::DELAY_TIME_LEVEL, &level.to_string());
         draft.properties.set(property::REAL_TOPIC, &draft.topic);
