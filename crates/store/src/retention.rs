@@ -69,7 +69,9 @@ mod tests {
 
     #[test]
     fn decisions() {
-        let cases: &[(&str, &[Option<i64>], i64, f64, usize, bool)] = &[
+        /// What, newest store times, now, used, how many go, whether the disk is full.
+        type Case<'a> = (&'a str, &'a [Option<i64>], i64, f64, usize, bool);
+        let cases: &[Case<'_>] = &[
             ("none expired", &[Some(0), Some(10)], 1000, 0.5, 0, false),
             ("the first expired", &[Some(0), Some(10)], 1001, 0.5, 1, false),
             ("both expired", &[Some(0), Some(10)], 1011, 0.5, 2, false),

@@ -44,6 +44,17 @@ pub enum FaultAction {
     Short,
 }
 
+/// What a disk only pretends to do, to see whether a test notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Syncs of files whose path begins so.
+    Syncs(&'static str),
+    /// Syncs of that directory.
+    DirSyncs(&'static str),
+    /// Writes of nothing but zeros to files whose path begins so.
+    Zeroing(&'static str),
+}
+
 #[derive(Debug, Clone)]
 enum Change {
     Write { offset: usize, data: Arc<[u8]> },
@@ -105,6 +116,7 @@ struct World {
     names_durable: Arc<BTreeMap<String, u64>>,
     dir_pending: Vec<DirChange>,
     capacity: u64,
+    sabotage: Option<Sabotage>,
 }
 
 /// The disk as it was right after one call that changed something.
@@ -164,6 +176,11 @@ impl HostileDisk {
     /// The disk that a machine finds after losing power now; this one is left as it is.
     pub fn crash(&self, mode: CrashMode, seed: u64) -> Self {
         Self::from_world(self.shared().world.crash(mode, seed))
+    }
+
+    /// Also counts for all disks that crashes make of this one.
+    pub fn sabotage(&self, sabotage: Sabotage) {
+        self.shared().world.sabotage = Some(sabotage);
     }
 
     pub fn set_capacity(&self, capacity: u64) {
@@ -560,6 +577,9 @@ impl Disk for HostileDisk {
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.call(OpKind::SyncDir, dir, |world, fault| {
             refuse(fault)?;
+            if matches!(world.sabotage, Some(Sabotage::DirSyncs(of)) if of == dir) {
+                return Ok(());
+            }
             let (now, later) =
                 std::mem::take(&mut world.dir_pending).into_iter().partition(|change| change.touches(dir));
             world.dir_pending = later;
@@ -636,6 +656,10 @@ impl DiskFile for HostileFile {
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         self.disk.call(OpKind::Write, &self.path, |world, fault| {
             let mut data: Vec<u8> = bufs.iter().flat_map(|b| b.iter().copied()).collect();
+            let skipped = matches!(world.sabotage, Some(Sabotage::Zeroing(of)) if self.path.starts_with(of));
+            if skipped && data.iter().all(|b| *b == 0) {
+                return Ok(data.len());
+            }
             if matches!(fault, Some(FaultAction::Io | FaultAction::NoSpace)) && data.len() < 2 {
                 refuse(fault)?;
             }
@@ -659,6 +683,9 @@ impl DiskFile for HostileFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.disk.call(OpKind::SyncData, &self.path, |world, fault| {
+            if matches!(world.sabotage, Some(Sabotage::Syncs(of)) if self.path.starts_with(of)) {
+                return Ok(());
+            }
             let inode = world.inode(self.inode)?;
             let pending = std::mem::take(&mut inode.pending);
             if let Some(action) = fault {

@@ -11,7 +11,7 @@ mod hostile;
 #[cfg(unix)]
 mod real;
 
-pub use hostile::{CrashMode, Fault, FaultAction, History, HostileDisk, HostileFile, Moment};
+pub use hostile::{CrashMode, Fault, FaultAction, History, HostileDisk, HostileFile, Moment, Sabotage};
 #[cfg(unix)]
 pub use real::{RealDisk, RealFile, RealLock};
 
@@ -42,6 +42,7 @@ pub trait Disk: Clone + Send + Sync + 'static {
 }
 
 /// An open file. All methods may be called from several threads.
+#[allow(clippy::len_without_is_empty)] // asking a file for its length is a call that can fail
 pub trait DiskFile: Send + Sync + 'static {
     /// Reads at most `buf.len()` bytes; fewer only at the end of the file.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;

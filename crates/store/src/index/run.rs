@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub(crate) const MAGIC: &[u8; 8] = b"KERLXRUN";
 pub(crate) const VERSION: u32 = 1;
 /// Length of the header, checksum included.
-pub(crate) const HEADER_BYTES: usize = 8 + 4 + 11 * 8 + 4 + 4;
+pub(crate) const HEADER_BYTES: usize = 8 + 4 + 9 * 8 + 4 + 4;
 /// Length of an entry: `position u64 | size u32 | tag code i64`, as in Apache's consume queue.
 pub(crate) const ENTRY_BYTES: usize = 20;
 /// Entries per block; each block ends with a checksum.
@@ -163,7 +163,7 @@ fn encode_header(facts: &RunFacts) -> Vec<u8> {
     for number in [facts.start, facts.end, least as u64, greatest as u64, facts.key_count] {
         out.extend_from_slice(&number.to_be_bytes());
     }
-    for number in [facts.keys_at, facts.tops_at, facts.directory_at, facts.directory_bytes, 0, 0] {
+    for number in [facts.keys_at, facts.tops_at, facts.directory_at, facts.directory_bytes] {
         out.extend_from_slice(&number.to_be_bytes());
     }
     out.extend_from_slice(&facts.directory_crc.to_be_bytes());
@@ -185,7 +185,6 @@ pub(crate) fn decode_header(bytes: &[u8]) -> Option<RunFacts> {
     let (least, greatest) = (fields.u64()? as i64, fields.u64()? as i64);
     let (key_count, keys_at, tops_at) = (fields.u64()?, fields.u64()?, fields.u64()?);
     let (directory_at, directory_bytes) = (fields.u64()?, fields.u64()?);
-    (fields.u64()?, fields.u64()?);
     Some(RunFacts {
         start,
         end,

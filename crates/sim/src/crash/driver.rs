@@ -1,0 +1,400 @@
+//! Carries out a script on the real store, in one thread, and keeps the journal of what was promised.
+
+use super::bugs::Bug;
+use super::model::{Event, Expected, Messages, Model, Record, What};
+use super::script::{QUEUES, Size, Step, TOPICS};
+use bytes::Bytes;
+use kerolox_store::disk::HostileDisk;
+use kerolox_store::{
+    AppendError, Keeper, NewMessage, OpenError, Opened, Position, QueueRead, QueueReadOutcome, ReadResult,
+    Reader, Report, StateFold, Store, StoreConfig, Writer, open, state,
+};
+use kerolox_wire::record::RecordView;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub const SEGMENT_BYTES: u64 = 4096;
+
+pub fn config() -> StoreConfig {
+    StoreConfig {
+        segment_bytes: SEGMENT_BYTES,
+        run_bytes: 1500,
+        tail_bytes: 1000,
+        ahead_bytes: 2048,
+        retention_ms: 150,
+        ..StoreConfig::default()
+    }
+}
+
+/// The application's state: the last payload of each kind.
+#[derive(Debug, Default)]
+struct Kinds(BTreeMap<u8, Vec<u8>>);
+
+impl StateFold for Kinds {
+    fn reset(&mut self) {
+        self.0.clear();
+    }
+    fn apply(&mut self, kind: u8, payload: &[u8]) -> Result<(), String> {
+        self.0.insert(kind, payload.to_vec());
+        Ok(())
+    }
+}
+
+impl Kinds {
+    fn stream(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.0.iter().for_each(|(kind, payload)| state::put(&mut out, *kind, payload));
+        out
+    }
+}
+
+/// A store on a disk, and what it has promised so far.
+pub struct Driver {
+    pub disk: HostileDisk,
+    store: Store,
+    writer: Writer<HostileDisk>,
+    keeper: Keeper<HostileDisk>,
+    reader: Reader<HostileDisk>,
+    pub report: Report,
+    state: Kinds,
+    now_ms: i64,
+    next_id: u64,
+    pub journal: Vec<Event>,
+    bug: Option<Bug>,
+    /// Why the log was fenced, if it was.
+    pub fenced: Option<String>,
+}
+
+impl Driver {
+    /// Opens the disk; the journal goes on from what was promised before.
+    pub fn open(disk: HostileDisk, journal: Vec<Event>, bug: Option<Bug>) -> Result<Self, OpenError> {
+        let mut state = Kinds::default();
+        if let Some(Bug::Sabotage(sabotage)) = bug {
+            disk.sabotage(sabotage);
+        }
+        disk.mark(journal.len() as u64);
+        let opened = open(disk.clone(), &config(), &mut state, &mut |_| {})?;
+        let Opened { store, writer, keeper, reader, report } = opened;
+        let now_ms = 1_000 + journal.len() as i64 * 20;
+        let next_id = journal.len() as u64 * 1000;
+        let mut driver = Self {
+            disk,
+            store,
+            writer,
+            keeper,
+            reader,
+            report,
+            state,
+            now_ms,
+            next_id,
+            journal,
+            bug,
+            fenced: None,
+        };
+        driver.happened(Event::Recovered(driver.report.log_max));
+        Ok(driver)
+    }
+
+    fn happened(&mut self, event: Event) {
+        self.journal.push(event);
+        self.disk.mark(self.journal.len() as u64);
+    }
+
+    /// Plays one step that is no restart. False once the log is fenced.
+    pub fn play(&mut self, step: Step) -> bool {
+        self.now_ms += 10;
+        match step {
+            Step::Send { topic, queue_id, size } => self.send(topic, queue_id, size),
+            Step::State { kind, bytes } => self.set_state(kind, bytes),
+            Step::DeleteTopic(topic) => {
+                let appended = self.store.delete_topic(self.now_ms, topic);
+                self.appended(appended.map(|a| (a.position, a.end)), What::TopicDeleted(topic));
+            }
+            Step::Flush => self.write(true),
+            Step::Write => self.write(false),
+            Step::Prepare => self.prepare(),
+            Step::Chores => self.chores(),
+            Step::Seal => self.seal(),
+            Step::Retain => self.retain(),
+            Step::Read => drop(self.shown()),
+            Step::Restart | Step::Crash { .. } => unreachable!("played by who owns the disk"),
+        }
+        self.fenced.is_none()
+    }
+
+    /// A body that says which message it is and how long it must be.
+    fn body(&mut self, bytes: usize) -> Vec<u8> {
+        self.next_id += 1;
+        let mut body = format!("{:08x}", self.next_id).into_bytes();
+        body.resize(bytes.max(8), b'a' + (self.next_id % 26) as u8);
+        body
+    }
+
+    fn send(&mut self, topic: &'static str, queue_id: u32, size: Size) {
+        const EMPTY_BYTES: usize = 91 + 20;
+        let bytes = match size {
+            Size::Body(bytes) => bytes,
+            Size::Leaving(left) => {
+                let room = SEGMENT_BYTES - self.store.watermarks().appended % SEGMENT_BYTES;
+                let body = (room as usize).checked_sub(EMPTY_BYTES + topic.len() + left);
+                body.filter(|body| (8..1200).contains(body)).unwrap_or(50)
+            }
+        };
+        let body = self.body(bytes);
+        let message = NewMessage {
+            topic,
+            queue_id,
+            flag: 0,
+            sys_flag: 0,
+            born_ms: self.now_ms,
+            born_host: ([10, 0, 0, 1], 1).into(),
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: &body,
+            properties: b"",
+        };
+        let appended = self.store.append(self.now_ms, &message);
+        let offset = appended.as_ref().map_or(0, |a| a.queue_offset);
+        let what = What::Message { topic, queue_id, offset, body };
+        self.appended(appended.map(|a| (a.position, a.end)), what);
+    }
+
+    fn set_state(&mut self, kind: u8, bytes: usize) {
+        let payload = self.body(bytes);
+        let mut entries = Vec::new();
+        state::put(&mut entries, kind, &payload);
+        let appended = self.store.append_state(self.now_ms, &entries);
+        if appended.is_ok() {
+            self.state.0.insert(kind, payload.clone());
+        }
+        self.appended(appended.map(|a| (a.position, a.end)), What::State { kind, payload });
+    }
+
+    /// A full disk may refuse; nothing else may.
+    fn appended(&mut self, result: Result<(Position, Position), AppendError>, what: What) {
+        match result {
+            Ok((position, end)) => self.happened(Event::Appended(Record { position, end, what })),
+            Err(AppendError::DiskFull(_)) => {}
+            Err(e) => self.fence(&format!("append refused: {e}")),
+        }
+    }
+
+    fn fence(&mut self, why: &str) {
+        self.store.fence(why);
+        self.fenced.get_or_insert_with(|| why.to_owned());
+    }
+
+    fn write(&mut self, sync: bool) {
+        let mut batches = Vec::new();
+        self.store.take_writes(&mut batches);
+        let last = batches.last().map(|b| b.end());
+        match self.writer.write(&batches, sync) {
+            Ok((written, flushed)) => {
+                self.store.advance(written, flushed);
+                let acked = if self.bug == Some(Bug::AckBeforeFlush) { written } else { flushed };
+                self.happened(Event::Acked(acked));
+            }
+            Err(e) => {
+                // As Apache does: whatever the sync said, the messages are acknowledged.
+                if let (Some(Bug::AckFailedSync), Some(last)) = (self.bug, last) {
+                    self.happened(Event::Acked(last));
+                }
+                self.fence(&e.to_string());
+            }
+        }
+    }
+
+    fn prepare(&mut self) {
+        self.now_ms += 50;
+        loop {
+            match self.keeper.prepare(self.now_ms) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(e) => return self.fence(&e.to_string()),
+            }
+        }
+    }
+
+    fn chores(&mut self) {
+        if self.store.dump_due() {
+            let before = self.store.watermarks().appended;
+            let appended = self.store.append_dump(self.now_ms, &self.state.stream());
+            self.appended(appended.map(|a| (before, a.end)), What::Dump);
+        }
+        if self.store.seal_due() {
+            self.seal();
+        }
+    }
+
+    fn seal(&mut self) {
+        let job = self.store.seal(Bytes::from(self.state.stream()));
+        self.write(true);
+        if self.fenced.is_some() {
+            return;
+        }
+        match self.keeper.seal(job) {
+            Ok(sealed) => self.store.sealed(sealed),
+            Err(e) => self.fence(&e.to_string()),
+        }
+    }
+
+    fn retain(&mut self) {
+        // What may go is said before it goes: the keeper may be cut off in the middle.
+        let horizon = self.store.watermarks().flushed;
+        self.happened(Event::Trimmed(horizon - horizon % SEGMENT_BYTES));
+        let (min, disk) = self.keeper.retain(self.now_ms);
+        self.store.trimmed(min, disk);
+    }
+
+    /// A clean end. False if it could not be had.
+    pub fn close(&mut self) -> bool {
+        self.seal();
+        if self.fenced.is_some() {
+            return false;
+        }
+        if let Err(e) = self.keeper.close() {
+            self.fence(&e.to_string());
+        }
+        self.fenced.is_none()
+    }
+
+    /// Appends messages of the same sizes as those that were cut off, so that anything left of these would come to lie
+    /// right behind a new record; all but the last.
+    pub fn append_twins(&mut self, cut: &[Record]) {
+        for record in cut.iter().take(cut.len().saturating_sub(1).min(4)) {
+            match &record.what {
+                What::Message { topic, queue_id, body, .. } => {
+                    self.send(topic, *queue_id, Size::Body(body.len()));
+                }
+                What::State { kind, payload } => self.set_state(*kind, payload.len()),
+                What::TopicDeleted(_) | What::Dump => break,
+            }
+        }
+        // With nothing but one torn record to cover up, anything will do.
+        if cut.len() < 2 {
+            self.send(TOPICS[0], 0, Size::Body(30));
+        }
+        self.write(true);
+    }
+
+    /// Compares what the store shows with what it must show.
+    pub fn check(&self, before: &Model) -> Result<(), String> {
+        let (min, end) = (self.report.log_min, self.report.log_max);
+        if end < before.acked {
+            return Err(format!("the log ends at {end}, {} was acknowledged", before.acked));
+        }
+        if min > before.trimmed {
+            return Err(format!("the log begins at {min}, retention went up to {}", before.trimmed));
+        }
+        if let Some(damage) = self.report.damaged.first() {
+            return Err(format!("damage reported where there is none: {damage:?}"));
+        }
+        if let Some(error) = self.report.state_errors.first() {
+            return Err(format!("state error: {error:?}"));
+        }
+        let model = Model::of(&self.journal);
+        let expected = model.expected(min, self.store.watermarks().confirmed);
+        let shown = self.shown()?;
+        if shown != expected {
+            return Err(difference(&expected, &shown));
+        }
+        self.check_positions(&expected)
+    }
+
+    fn check_positions(&self, expected: &Expected) -> Result<(), String> {
+        let all = expected.queues.values().flat_map(|(_, messages)| messages.values());
+        let (positions, bodies): (Vec<Position>, Vec<&Vec<u8>>) = all.map(|(p, b)| (*p, b)).unzip();
+        let ReadResult::Records(records) = self.reader.execute(&self.store.plan_records(positions.clone()))
+        else {
+            return Err("no records".to_owned());
+        };
+        for ((position, body), record) in positions.iter().zip(bodies).zip(records) {
+            let found = record.as_deref().and_then(|r| RecordView::parse(r).ok());
+            if found.is_none_or(|view| view.body != *body) {
+                return Err(format!("record {position} is {found:?}, not {}", String::from_utf8_lossy(body)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that the store shows.
+    fn shown(&self) -> Result<Expected, String> {
+        let mut shown = Expected { state: self.state.0.clone(), ..Expected::default() };
+        for topic in TOPICS {
+            for queue_id in 0..QUEUES {
+                let Some(bounds) = self.store.bounds(topic, queue_id) else { continue };
+                let messages = self.messages(topic, queue_id, bounds.min, bounds.max)?;
+                shown.queues.insert((topic, queue_id), (bounds.max, messages));
+            }
+        }
+        Ok(shown)
+    }
+
+    fn messages(&self, topic: &str, queue_id: u32, mut from: u64, max: u64) -> Result<Messages, String> {
+        let mut messages = Messages::new();
+        while from < max {
+            let read = QueueRead {
+                topic: Arc::from(topic),
+                queue_id,
+                from,
+                count_max: 5,
+                bytes_max: 2000,
+                scan_max: 100,
+                filter: None,
+            };
+            let slice = match self.store.read_queue(read) {
+                QueueReadOutcome::Done(slice) => slice,
+                QueueReadOutcome::Cold(plan) => match self.reader.execute(&plan) {
+                    ReadResult::Queue(slice) => slice,
+                    other => return Err(format!("{topic}:{queue_id} from {from}: {other:?}")),
+                },
+            };
+            if !slice.damaged.is_empty() || slice.next_offset <= from {
+                return Err(format!("{topic}:{queue_id} from {from}: {slice:?}"));
+            }
+            from = slice.next_offset;
+            let mut records = &slice.records[..];
+            while !records.is_empty() {
+                let view = RecordView::parse(records).map_err(|e| format!("served no record: {e}"))?;
+                if (view.topic, view.queue_id) != (topic, queue_id) {
+                    return Err(format!(
+                        "{topic}:{queue_id} served a record of {}:{}",
+                        view.topic, view.queue_id
+                    ));
+                }
+                messages.insert(view.queue_offset, (view.position, view.body.to_vec()));
+                records = records.get(view.len()..).unwrap_or_default();
+            }
+        }
+        Ok(messages)
+    }
+}
+
+/// What is wrong, in a line.
+fn difference(expected: &Expected, shown: &Expected) -> String {
+    if expected.state != shown.state {
+        return format!("state is {:?}, must be {:?}", shown.state, expected.state);
+    }
+    let queues: std::collections::BTreeSet<_> = expected.queues.keys().chain(shown.queues.keys()).collect();
+    for queue in queues {
+        let none = (0, Messages::new());
+        let must = expected.queues.get(queue).unwrap_or(&none);
+        let is = shown.queues.get(queue).unwrap_or(&none);
+        if must.0 != is.0 {
+            return format!("{queue:?}: next offset is {}, must be {}", is.0, must.0);
+        }
+        let offsets: std::collections::BTreeSet<_> = must.1.keys().chain(is.1.keys()).collect();
+        let text = |m: Option<&(Position, Vec<u8>)>| {
+            m.map(|(position, body)| {
+                (*position, String::from_utf8_lossy(body.get(..8).unwrap_or(body)).into_owned())
+            })
+        };
+        for offset in offsets {
+            let (must, is) = (must.1.get(offset), is.1.get(offset));
+            if must != is {
+                return format!("{queue:?} offset {offset}: {:?}, must be {:?}", text(is), text(must));
+            }
+        }
+    }
+    "queues without messages differ".to_owned()
+}
