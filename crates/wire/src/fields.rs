@@ -67,9 +67,10 @@ impl std::fmt::Debug for Fields {
 }
 
 impl PartialEq for Fields {
-    /// Equal as maps: order does not count.
+    /// Equal as maps: neither order counts, nor a value that a later one for the same key outdoes.
     fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && self.iter().all(|(k, v)| other.get(k) == Some(v))
+        let agree = |a: &Self, b: &Self| a.iter().all(|(key, _)| a.get(key) == b.get(key));
+        agree(self, other) && agree(other, self)
     }
 }
 
@@ -94,5 +95,12 @@ mod tests {
         assert_eq!(f.get("a"), Some("2"));
         assert_eq!(f.get("b"), Some(""));
         assert_eq!(f.get("c"), None);
+        assert_eq!(f, f);
+        let same: Fields = [("b", ""), ("a", "2")].into_iter().collect();
+        assert_eq!((&f, &same), (&same, &f));
+        for other in [&[("a", "2")][..], &[("a", "1"), ("b", "")], &[("a", "2"), ("b", ""), ("c", "")]] {
+            let other: Fields = other.iter().copied().collect();
+            assert!(f != other && other != f, "{other:?}");
+        }
     }
 }
