@@ -2,8 +2,8 @@
 //! message that it ever acknowledged. Bodies are a function of (producer, number), so that every byte can be checked.
 
 mod body;
-mod client;
-mod process;
+pub(crate) mod client;
+pub(crate) mod process;
 mod producer;
 mod verify;
 

@@ -109,7 +109,7 @@ fn pure_crates(root: &Path) -> Result<Vec<String>> {
         let source_files = rust_files(&root.join("crates").join(name).join("src"))?;
         // The simulator's program measures how long it took; the world that it simulates has no such thing.
         for path in source_files.iter().filter(|p| !p.components().any(|c| c.as_os_str() == "bin")) {
-            let source = std::fs::read_to_string(&path)?;
+            let source = std::fs::read_to_string(path)?;
             problems.extend(
                 impure(name, &source).map(|(line, what)| format!("{}:{line}: {what}", path.display())),
             );
