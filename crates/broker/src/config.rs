@@ -44,6 +44,9 @@ pub struct BrokerConfig {
     pub short_polling_ms: i64,
     /// `litePullMessageEnable`.
     pub lite_pull: bool,
+    /// A group without an offset begins at 0 in a queue whose first message lies at most so many bytes of log back, whatever
+    /// its `ConsumeFromWhere` says: Apache's `accessMessageInMemoryMaxRatio` (40 %) of the machine's memory.
+    pub young_bytes: u64,
     /// A client that sent no heartbeat for so long is dropped: Apache's `CHANNEL_EXPIRED_TIMEOUT`, 120 s.
     pub client_expiry_ms: i64,
     /// A queue lock that was not renewed for so long is free: Apache's `rocketmq.broker.rebalance.lockMaxLiveTime`, 60 s.
@@ -110,6 +113,7 @@ impl BrokerConfig {
             long_polling: true,
             short_polling_ms: 1_000,
             lite_pull: true,
+            young_bytes: 8 << 30,
             client_expiry_ms: 120_000,
             lock_expiry_ms: 60_000,
             offset_flush_ms: 1_000,

@@ -190,7 +190,8 @@ impl Broker {
         // ends, and miss what comes in between.
         let exists =
             self.state.topics.get(header.topic).is_some_and(|topic| header.queue_id < topic.read_queue_nums);
-        let young = || exists && self.bounds(header.topic, queue_id).min == 0;
+        let near = self.store.span_bytes(header.topic, queue_id) <= self.config.young_bytes;
+        let young = || exists && near && self.bounds(header.topic, queue_id).min == 0;
         let found = |offset: u64| {
             let answer = OffsetResponse { offset: offset as i64, ..Default::default() };
             request.respond(ResponseCode::SUCCESS).with_header(&answer)

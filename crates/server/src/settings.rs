@@ -127,9 +127,19 @@ fn broker_config(values: &Values, address: String, host: SocketAddr) -> Result<B
         long_polling: flag("longPollingEnable", default.long_polling),
         short_polling_ms: values.number("shortPollingTimeMills").unwrap_or(default.short_polling_ms),
         lite_pull: flag("litePullMessageEnable", default.lite_pull),
+        young_bytes: memory_bytes().map_or(default.young_bytes, |bytes| {
+            bytes / 100 * values.number("accessMessageInMemoryMaxRatio").map_or(40, |v| v as u64)
+        }),
         seed: seed(),
         ..default
     })
+}
+
+/// The machine's memory, if it can be told.
+fn memory_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    total.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Different in each process; nothing depends on more.

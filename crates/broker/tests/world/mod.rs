@@ -53,7 +53,8 @@ impl World {
         };
         let mut state = State::default();
         let opened = kerolox_store::open(self.disk.clone(), &config, &mut state, &mut |_| {}).unwrap();
-        let broker = Broker::new(BrokerConfig::new("broker-a", host), self.now_ms, opened.store, state);
+        let config = BrokerConfig { young_bytes: 64 << 10, ..BrokerConfig::new("broker-a", host) };
+        let broker = Broker::new(config, self.now_ms, opened.store, state);
         self.parts = Some(Parts {
             broker,
             writer: opened.writer,

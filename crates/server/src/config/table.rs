@@ -399,7 +399,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Store, "maxTransferCountOnMessageInMemory", INT, "32", "", "", Ignored(FIXED)),
     key(Store, "maxTransferBytesOnMessageInDisk", INT, "65536", "", "bytes", Ignored(MMAP)),
     key(Store, "maxTransferCountOnMessageInDisk", INT, "8", "", "", Ignored(MMAP)),
-    key(Store, "accessMessageInMemoryMaxRatio", INT, "40", "", "", Ignored(MMAP)),
+    key(Store, "accessMessageInMemoryMaxRatio", Int(1, 100), "40", "", "% of memory", Honoured("a group without an offset begins at 0 in queues whose first message is at most so far back")),
     key(Store, "messageIndexEnable", Bool, "true", "", "", Ignored(DERIVED)),
     key(Store, "maxHashSlotNum", INT, "5000000", "", "", Ignored(REPLICA)),
     key(Store, "maxIndexNum", INT, "20000000", "", "", Ignored(DERIVED)),

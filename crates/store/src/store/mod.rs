@@ -149,6 +149,14 @@ impl Store {
         self.index.queues.find(topic, queue_id).map(|queue| queue.bounds())
     }
 
+    /// About how many bytes of log lie between a queue's first message and the log's end (up to one index run more).
+    pub fn span_bytes(&self, topic: &str, queue_id: u32) -> u64 {
+        let queue = self.index.queues.find(topic, queue_id);
+        let first =
+            queue.and_then(|queue| queue.pieces.front()).map_or(self.index.open_at, |piece| piece.run);
+        self.marks.appended - first
+    }
+
     /// All queues that ever had a message and were not deleted, in no particular order.
     pub fn queues(&self) -> impl Iterator<Item = (&Arc<str>, u32, Bounds)> {
         self.index.queues.iter().map(|q| (&q.topic, q.queue_id, q.bounds()))
