@@ -1,5 +1,7 @@
 //! What the store costs and reaches on this machine: `cargo bench -p kerolox-store -- [DIR] [MESSAGES] [BODY_BYTES]`.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // holds because a benchmark may end at the first surprise
+
 use bytes::Bytes;
 use kerolox_store::disk::{Disk, OpKind, RealDisk};
 use kerolox_store::{

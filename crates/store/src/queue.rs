@@ -65,12 +65,11 @@ impl Queue {
         }
     }
 
-    /// Offset behind the last message known.
-    fn known_end(&self) -> u64 {
+    /// Offset behind the last message known, if one is.
+    pub(crate) fn known_end(&self) -> Option<u64> {
         match self.pieces.back() {
-            _ if !self.open.is_empty() => self.open_first + self.open.len() as u64,
-            Some(piece) => piece.end(),
-            None => 0,
+            _ if !self.open.is_empty() => Some(self.open_first + self.open.len() as u64),
+            piece => piece.map(Piece::end),
         }
     }
 
@@ -170,7 +169,7 @@ impl Queues {
     /// Adds an entry to the open piece. `offset` must be behind all that are known; a jump leaves a gap.
     pub(crate) fn add(&mut self, index: QueueIndex, offset: u64, entry: Entry, run: Position) {
         let Some(queue) = self.all.get_mut(index as usize).and_then(Option::as_mut) else { return };
-        let known = queue.known_end();
+        let known = queue.known_end().unwrap_or(0);
         debug_assert!(offset >= known, "{}:{} {offset} < {known}", queue.topic, queue.queue_id);
         if queue.open.is_empty() {
             queue.open_first = offset;
@@ -187,7 +186,10 @@ impl Queues {
     /// A record with an offset that its queue has had before: the queue was deleted meanwhile and began anew (Apache's
     /// log does not say so).
     pub(crate) fn begin_anew_below(&mut self, index: QueueIndex, offset: u64) {
-        let Some(queue) = self.get_mut(index).filter(|q| offset < q.known_end()) else { return };
+        let Some(queue) = self.get_mut(index).filter(|q| q.known_end().is_some_and(|known| offset < known))
+        else {
+            return;
+        };
         queue.pieces.clear();
         queue.open.clear();
         queue.next = offset;

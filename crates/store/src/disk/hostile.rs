@@ -69,6 +69,8 @@ struct Inode {
     pending: Vec<Change>,
     /// Failed syncs so far: each open file is told once.
     failures: u64,
+    /// Cannot be read (until written).
+    bad: Option<(usize, usize)>,
 }
 
 #[derive(Debug, Clone)]
@@ -248,9 +250,18 @@ impl HostileDisk {
             durable: Arc::new(content.clone()),
             view: Arc::new(content),
             pending: Vec::new(),
-            failures: 0,
+            ..Inode::default()
         };
         true
+    }
+
+    /// Makes a range of a file unreadable.
+    pub fn bad_sectors(&self, path: &str, range: std::ops::Range<usize>) {
+        let mut shared = self.shared();
+        let number = shared.world.names.get(path).copied();
+        if let Some(inode) = number.and_then(|n| shared.world.inodes.get_mut(&n)) {
+            Arc::make_mut(inode).bad = Some((range.start, range.end));
+        }
     }
 
     /// Paths of all files.
@@ -271,7 +282,8 @@ impl HostileDisk {
         let content = Arc::new(content);
         let number = shared.world.inode_next;
         shared.world.inode_next += 1;
-        let inode = Inode { durable: Arc::clone(&content), view: content, pending: Vec::new(), failures: 0 };
+        let inode =
+            Inode { durable: Arc::clone(&content), view: content, pending: Vec::new(), ..Inode::default() };
         shared.world.inodes.insert(number, Arc::new(inode));
         Arc::make_mut(&mut shared.world.names).insert(path.to_owned(), number);
         Arc::make_mut(&mut shared.world.names_durable).insert(path.to_owned(), number);
@@ -385,7 +397,7 @@ impl World {
                 durable: Arc::clone(&content),
                 view: content,
                 pending: Vec::new(),
-                failures: 0,
+                ..Inode::default()
             });
         }
         let living: BTreeSet<u64> = durable.values().copied().collect();
@@ -646,6 +658,9 @@ impl DiskFile for HostileFile {
             let offset = usize::try_from(offset).map_err(io::Error::other)?;
             let there = inode.view.get(offset..).unwrap_or_default();
             let n = there.len().min(buf.len());
+            if inode.bad.is_some_and(|(from, to)| offset < to && from < offset + n) {
+                return Err(error(FaultAction::Io));
+            }
             if let (Some(to), Some(from)) = (buf.get_mut(..n), there.get(..n)) {
                 to.copy_from_slice(from);
             }

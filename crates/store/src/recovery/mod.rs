@@ -7,6 +7,7 @@
 mod fold;
 mod layout;
 mod mend;
+mod suspects;
 mod walk;
 
 use crate::disk::Disk;

@@ -3,11 +3,13 @@
 
 use super::fold::{DumpFinder, Fold, StoreChange};
 use super::layout::Layout;
+use super::suspects::Suspects;
 use super::{Damage, OpenError, Progress, Report, StateFold};
 use crate::disk::Disk;
 use crate::index::{Index, Indexed, RUN_DIR, RunDraft, RunFile, run_name};
 use crate::keeper::RunAge;
 use crate::log::{Found, Scanner, Segment};
+use crate::queue::Entry;
 use crate::snapshot::Snapshot;
 use crate::store::{Dump, is_queued};
 use crate::{Position, STATE_TOPIC, StoreConfig};
@@ -52,6 +54,7 @@ pub(super) struct Walk<'a, D: Disk> {
     walked: Walked,
     /// Regions that may have held the last messages of any queue: where, and how many records at most.
     doubts: Vec<(Position, u64)>,
+    suspects: Suspects,
     newest_ms: i64,
     told: u64,
 }
@@ -110,6 +113,7 @@ impl<'a, D: Disk> Walk<'a, D> {
                 stale_snapshot: false,
             },
             doubts: Vec::new(),
+            suspects: Suspects::default(),
             newest_ms: i64::MIN,
             told: 0,
         };
@@ -198,6 +202,7 @@ impl<'a, D: Disk> Walk<'a, D> {
         }
         self.walked.index.open_at = at;
         let end = self.walk(at, Position::MAX)?;
+        self.suspects.settle_all(&mut self.walked.index);
         self.reach(Position::MAX);
         self.settle_doubts();
         self.walked.end = end;
@@ -392,12 +397,20 @@ impl<'a, D: Disk> Walk<'a, D> {
             self.change(changes, true);
             return;
         }
-        let place = is_queued(view.sys_flag).then(|| {
-            let queue = index.queues.index_or_new(view.topic, view.queue_id);
+        if !is_queued(view.sys_flag) {
+            index.add(indexed, None);
+            return;
+        }
+        let queue = index.queues.index_or_new(view.topic, view.queue_id);
+        if view.has_crc() {
+            self.suspects.settle(index, queue);
             index.queues.begin_anew_below(queue, view.queue_offset);
-            (queue, view.queue_offset)
-        });
-        index.add(indexed, place);
+            index.add(indexed, Some((queue, view.queue_offset)));
+        } else {
+            let tag_code = index.add(indexed, None);
+            let entry = Entry { position: view.position, size: indexed.size, tag_code };
+            self.suspects.add(index, queue, view.queue_offset, entry);
+        }
     }
 
     /// There is no file for this part of the log.
@@ -508,6 +521,7 @@ impl<'a, D: Disk> Walk<'a, D> {
 
     /// Ends the open run at `end` and writes it.
     fn cut(&mut self, end: Position) {
+        self.suspects.settle_all(&mut self.walked.index);
         if end <= self.walked.index.open_at {
             self.walked.index.open_at = end;
             return;

@@ -101,6 +101,9 @@ impl Store {
         if entries.len() > STATE_BYTES_MAX {
             return Err(AppendError::BadState(STATE_BYTES_MAX));
         }
+        if let Some(Err(at)) = state::entries(entries).find(Result::is_err) {
+            return Err(AppendError::BadState(at));
+        }
         let record = self.state_record(now_ms, entries);
         self.admit(record.encoded_len())?;
         Ok(self.place(record, None))

@@ -1,4 +1,16 @@
 //! The store through its one door, on a hostile disk. Each file is a theme; [`world`] is the door.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::type_complexity, dropping_copy_types)] // all of this is tests
+
 mod append;
+mod damage;
+mod faults;
+mod foreign;
+mod index;
+mod real;
+mod recovery;
+mod retention;
+mod search;
+mod segments;
+mod state;
 mod world;

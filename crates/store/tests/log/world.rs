@@ -6,7 +6,7 @@ use kerolox_store::{
     AppendError, Appended, Keeper, NewMessage, OpenError, Opened, QueueRead, QueueReadOutcome, QueueSlice,
     ReadResult, Reader, Report, StateFold, Store, StoreConfig, WriteBatch, WriteError, Writer, open,
 };
-use kerolox_wire::properties::{Properties, PropertiesBuf};
+use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::record::RecordView;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -294,8 +294,4 @@ pub(crate) fn views(mut records: &[u8]) -> Vec<RecordView<'_>> {
         all.push(view);
     }
     all
-}
-
-pub(crate) fn property<'a>(properties: &'a [u8], name: &str) -> Option<&'a str> {
-    Properties(properties).get(name)
 }

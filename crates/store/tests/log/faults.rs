@@ -1,0 +1,202 @@
+//! Calls that fail.
+
+use crate::world::*;
+use kerolox_store::disk::{CrashMode, Disk, Fault, FaultAction, HostileDisk, OpKind};
+use kerolox_store::{AppendError, WriteError};
+
+/// Fails all calls of `run` that can fail so; gives the paths.
+fn failing(disk: &HostileDisk, action: FaultAction, run: impl FnOnce()) -> Vec<String> {
+    disk.restart_count();
+    disk.set_faults((0..1000).map(|call| Fault { call, action }).collect());
+    run();
+    disk.set_faults(Vec::new());
+    disk.faults_hit().into_iter().map(|(_, _, path)| path).collect()
+}
+
+/// Apache retries a failed sync and acknowledges (window L3: 1,123 of 1,123 sends with every sync failing).
+#[test]
+fn apache_2706_l3_a_failed_sync_is_never_acknowledged_nor_retried() {
+    let mut w = World::open(HostileDisk::default());
+    w.send("T", 0, "safe");
+    w.flush();
+    let safe = w.store.watermarks();
+    w.send("T", 0, "unsafe");
+    w.write(false);
+    let syncs = w.disk.counts().get(OpKind::SyncData);
+    w.disk.restart_count();
+    w.disk.set_faults(vec![Fault { call: 0, action: FaultAction::Io }]);
+    let WriteError(why) = w.try_write(true).unwrap_err();
+    assert_eq!(why, "syncing segment 00000000000000000000: input/output error (injected)");
+    w.disk.set_faults(Vec::new());
+    assert_eq!(w.store.watermarks().confirmed, safe.confirmed, "nothing is confirmed");
+    for _ in 0..3 {
+        assert_eq!(w.try_write(true).unwrap_err().0, why, "fenced for ever, for the first reason");
+    }
+    assert_eq!(w.disk.counts().get(OpKind::SyncData), syncs + 1, "not retried");
+    w.store.fence(&why);
+    let refused = w.try_append(&Message::new("T", 0, b"late")).unwrap_err();
+    assert_eq!(refused, AppendError::Fenced(why.clone()));
+    assert!(w.keeper.prepare(9999).is_err() && w.keeper.close().is_err(), "the keeper stops too");
+    // The page cache says that it was written; the disk does not have it. Recovery must not confirm it and then lose it.
+    let mut again = World::open(w.disk.crash(CrashMode::Kill, 0));
+    assert_eq!(again.bodies("T", 0), ["safe", "unsafe"]);
+    again.send("T", 0, "after");
+    again.flush();
+    let last = World::open(again.disk.crash(CrashMode::Lost, 0));
+    assert_eq!(last.bodies("T", 0), ["safe", "unsafe", "after"]);
+    let evicted = World::open(w.disk.crash(CrashMode::KillEvicted, 0));
+    assert_eq!(evicted.bodies("T", 0), ["safe"]);
+}
+
+/// A failed sync in the keeper's thread says that the writer's pages may be lost, too.
+#[test]
+fn a_failed_sync_of_the_keeper_does_not_hide_the_writers() {
+    for fault in 0..30 {
+        let mut w = World::open(HostileDisk::default());
+        w.send("T", 0, "safe");
+        w.flush();
+        w.send("T", 0, "written before the keeper syncs the same file");
+        w.write(false);
+        w.disk.restart_count();
+        w.disk.set_faults(vec![Fault { call: fault, action: FaultAction::Io }]);
+        let mut prepared = Ok(true);
+        while prepared == Ok(true) {
+            prepared = w.keeper.prepare(5000);
+        }
+        let hit_sync = w
+            .disk
+            .faults_hit()
+            .iter()
+            .any(|(_, kind, path)| *kind == OpKind::SyncData && path.starts_with("commitlog/0"));
+        w.disk.set_faults(Vec::new());
+        let acked = w.try_write(true).is_ok();
+        let after = World::open(w.disk.crash(CrashMode::Lost, 0));
+        assert!(!acked || after.bodies("T", 0).len() == 2, "call {fault}: acknowledged and lost");
+        if hit_sync && prepared.is_err() {
+            assert!(!acked, "call {fault}");
+        }
+    }
+}
+
+#[test]
+fn a_short_write_fences() {
+    let mut w = World::open(HostileDisk::default());
+    w.send("T", 0, "safe");
+    w.flush();
+    w.send("T", 0, "half of this");
+    let mut result = Ok(());
+    let hit = failing(&w.disk.clone(), FaultAction::Short, || result = w.try_write(true));
+    let why = result.unwrap_err().0;
+    assert!(why.contains("short write of"), "{why}");
+    assert_eq!(hit, ["commitlog/00000000000000000000"], "one write, not continued");
+    let after = World::open(w.disk.crash(CrashMode::Kill, 0));
+    assert_eq!(after.bodies("T", 0), ["safe"]);
+}
+
+#[test]
+fn enospc_at_the_next_segment_refuses_appends_before_the_log_is_stuck() {
+    let mut w = World::open(HostileDisk::default());
+    w.prepare();
+    let base = w.disk.paths().len();
+    assert!(base > 0);
+    // Room for what is there and small files, not for another segment.
+    let used: u64 = w.disk.paths().iter().map(|p| w.disk.content(p).unwrap().len() as u64).sum();
+    w.disk.set_capacity(used + SEGMENT / 2);
+    let mut sent = 0;
+    let refused = loop {
+        match w.try_append(&Message::new("T", 0, &[b'x'; 300])) {
+            Ok(_) => sent += 1,
+            Err(e) => break e,
+        }
+        w.flush();
+        w.now += 100;
+        while w.keeper.prepare(w.now).unwrap() {}
+        let (min, mut disk) = w.keeper.retain(1000);
+        disk.full = None;
+        w.store.trimmed(min, disk);
+    };
+    let AppendError::DiskFull(why) = refused else { panic!("{refused}") };
+    assert!(why.starts_with("cannot create the log's next segment") && why.contains("allocate"), "{why}");
+    assert!(sent as u64 * 420 > SEGMENT * 9 / 10, "the last segment is used up: {sent} sent");
+    assert_eq!(w.all("T", 0).0.len(), sent);
+    // Small ones that still fit are taken; and with room again, all.
+    w.disk.set_capacity(u64::MAX);
+    w.prepare();
+    w.retain();
+    w.append(&Message::new("T", 0, &[b'x'; 300]));
+    w.flush();
+    let w = World::open(w.disk.crash(CrashMode::Lost, 0));
+    assert_eq!(w.all("T", 0).0.len(), sent + 1);
+}
+
+#[test]
+fn a_full_disk_is_refused_with_figures() {
+    let mut w = World::open(HostileDisk::default());
+    w.send("T", 0, "one");
+    w.flush();
+    let used: u64 = w.disk.paths().iter().map(|p| w.disk.content(p).unwrap().len() as u64).sum();
+    w.disk.set_capacity(used * 100 / 95);
+    w.retain();
+    let refused = w.try_append(&Message::new("T", 0, b"two")).unwrap_err().to_string();
+    assert_eq!(refused, "the disk is full: 95.0 % of the disk are used, the limit is 90.0 %");
+    // What consumers have done is still recorded.
+    w.set_state(17, b"offset");
+    w.flush();
+    w.disk.set_capacity(used * 10);
+    w.retain();
+    w.send("T", 0, "two");
+    w.flush();
+    assert_eq!(w.bodies("T", 0), ["one", "two"]);
+}
+
+#[test]
+fn a_backlog_is_refused() {
+    let limit = kerolox_store::StoreConfig { backlog_bytes_max: 2000, ..config() };
+    let mut w = World::open_with(HostileDisk::default(), &limit);
+    let mut sent = 0;
+    let refused = loop {
+        match w.try_append(&Message::new("T", 0, &[b'x'; 300])) {
+            Ok(_) => sent += 1,
+            Err(e) => break e,
+        }
+    };
+    assert!(matches!(refused, AppendError::Backlog(bytes) if bytes >= 2000), "{refused}");
+    w.flush();
+    w.send("T", 0, "again");
+    assert!(sent > 3);
+}
+
+#[test]
+fn a_bad_sector_below_the_frontier_takes_only_what_lies_in_it() {
+    let mut w = World::open(HostileDisk::default());
+    let mut places = Vec::new();
+    for i in 0..30 {
+        let a = w.send("T", 0, &format!("message {i:02} {}", "x".repeat(300)));
+        places.push((a.position, a.end));
+    }
+    w.flush();
+    w.prepare();
+    let disk = w.disk.crash(CrashMode::Lost, 0);
+    disk.bad_sectors("commitlog/00000000000000000000", 4096..8192);
+    let w = World::open(disk);
+    let good: Vec<u64> =
+        (0..30).filter(|i| places[*i as usize].1 <= 4096 || places[*i as usize].0 >= 8192).collect();
+    assert!(good.len() > 15 && good.len() < 25);
+    assert_eq!(w.all("T", 0).0.iter().map(|m| m.0).collect::<Vec<_>>(), good);
+    assert_eq!(w.report.damaged.len(), 1);
+}
+
+#[test]
+fn limits_are_refused_without_a_trace() {
+    let mut w = World::open(HostileDisk::default());
+    let big = Message::new("T", 0, &vec![0; (4 << 20) + 1]);
+    assert_eq!(w.try_append(&big).unwrap_err(), AppendError::BodyTooLarge((4 << 20) + 1, 4 << 20));
+    let long = Message { tags: "t".repeat(40_000), ..Message::new("T", 0, b"x") };
+    assert!(matches!(w.try_append(&long).unwrap_err(), AppendError::PropertiesTooLarge(40_006, _)));
+    let wide = Message::new("T", 0, &vec![0; SEGMENT as usize]);
+    assert!(matches!(w.try_append(&wide).unwrap_err(), AppendError::SegmentTooSmall(..)));
+    assert!(matches!(w.store.append_state(0, &[16, 0, 0, 0, 9]), Err(AppendError::BadState(0))));
+    assert!(matches!(w.store.append_dump(0, &[16, 0, 0, 0, 9]), Err(AppendError::BadState(0))));
+    assert_eq!(w.store.watermarks().appended, 0);
+    assert_eq!(w.store.bounds("T", 0), None);
+}

@@ -1,0 +1,112 @@
+//! Index runs, snapshot and frontier: missing, damaged, rebuilt.
+
+use crate::world::*;
+use kerolox_store::disk::{CrashMode, HostileDisk};
+
+/// A log of some segments, closed in order, and the bodies sent to each queue.
+fn closed() -> (HostileDisk, [Vec<String>; 2]) {
+    let mut w = World::open(HostileDisk::default());
+    let mut sent: [Vec<String>; 2] = Default::default();
+    for i in 0..160 {
+        let mut m = Message::new("T", i % 2, format!("body {i} {}", "x".repeat(200)).as_bytes());
+        m.keys = format!("key{i} all");
+        sent[i as usize % 2].push(String::from_utf8(m.body.clone()).unwrap());
+        w.append(&m);
+        w.set_state(16 + (i % 3) as u8, &[i as u8]);
+        w.chores();
+    }
+    (w.close(), sent)
+}
+
+fn check(disk: HostileDisk, sent: &[Vec<String>; 2], what: &str) {
+    let mut w = World::open(disk);
+    for queue in 0..2 {
+        assert_eq!(w.bodies("T", queue), sent[queue as usize], "{what}");
+    }
+    assert_eq!(w.by_key("T", "all", 1000, 0, i64::MAX).len(), 160, "{what}");
+    assert_eq!(w.by_key("T", "key77", 1000, 0, i64::MAX), [sent[1][38].clone()], "{what}");
+    assert_eq!(w.state.0[&16], [159], "{what}");
+    assert!(w.report.damaged.is_empty() && w.report.state_errors.is_empty(), "{what}: {:?}", w.report);
+    assert_eq!(w.send("T", 0, "next").queue_offset, 80, "{what}");
+    w.flush();
+    w.seal();
+    assert_eq!(w.bodies("T", 0).len(), 81, "{what}");
+}
+
+#[test]
+fn any_derived_file_may_be_missing() {
+    let (disk, sent) = closed();
+    let derived: Vec<String> = disk.paths().into_iter().filter(|p| p.starts_with("kerolox/")).collect();
+    assert!(derived.len() > 10, "{derived:?}");
+    for path in &derived {
+        let hurt = disk.crash(CrashMode::Lost, 0);
+        hurt.tamper_remove(path);
+        check(hurt, &sent, path);
+    }
+    let hurt = disk.crash(CrashMode::Lost, 0);
+    derived.iter().for_each(|path| drop(hurt.tamper_remove(path)));
+    check(hurt, &sent, "all");
+}
+
+#[test]
+fn any_derived_file_may_be_garbage() {
+    let (disk, sent) = closed();
+    for path in disk.paths().into_iter().filter(|p| p.starts_with("kerolox/")) {
+        let garbage: [(&str, fn(&mut Vec<u8>)); 5] = [
+            ("empty", Vec::clear),
+            ("cut", |bytes| bytes.truncate(bytes.len() / 2)),
+            ("zeros", |bytes| bytes.fill(0)),
+            ("ones", |bytes| bytes.fill(0xff)),
+            ("longer", |bytes| bytes.extend_from_slice(&[7; 100])),
+        ];
+        for (what, hurt) in garbage {
+            let disk = disk.crash(CrashMode::Lost, 0);
+            disk.tamper(&path, hurt);
+            check(disk, &sent, &format!("{path} {what}"));
+        }
+    }
+}
+
+#[test]
+fn any_derived_byte_may_be_flipped() {
+    let (disk, sent) = closed();
+    for path in disk.paths().into_iter().filter(|p| p.starts_with("kerolox/")) {
+        let len = disk.content(&path).unwrap().len();
+        // Dense at the start, where the headers are.
+        for at in (0..len).filter(|at| *at < 160 && at % 3 == 0 || at % 61 == 0 || at % 4096 < 8) {
+            let disk = disk.crash(CrashMode::Lost, 0);
+            disk.tamper(&path, |bytes| bytes[at] ^= 0x20);
+            let w = World::open(disk);
+            for queue in 0..2 {
+                assert_eq!(w.bodies("T", queue), sent[queue as usize], "{path} byte {at}");
+            }
+            assert_eq!(w.by_key("T", "key77", 10, 0, i64::MAX).len(), 1, "{path} byte {at}");
+            assert_eq!(w.state.0[&16], [159], "{path} byte {at}");
+        }
+    }
+}
+
+#[test]
+fn rebuilt_runs_are_written_once() {
+    let (disk, sent) = closed();
+    for path in disk.paths().into_iter().filter(|p| p.contains("/runs/")) {
+        disk.tamper_remove(&path);
+    }
+    let w = World::open(disk);
+    assert!(w.report.scanned_bytes > 2 * SEGMENT);
+    let runs = w.disk.paths().iter().filter(|p| p.contains("/runs/")).count();
+    assert!(runs > 5, "{runs}");
+    assert_eq!(w.bodies("T", 1), sent[1]);
+    let w = World::open(w.close());
+    assert_eq!(w.report.scanned_bytes, 0);
+}
+
+#[test]
+fn what_is_sealed_leaves_memory_and_is_found_on_disk() {
+    let (disk, sent) = closed();
+    let w = World::open(disk.clone());
+    let reads = || kerolox_store::disk::Disk::counts(&disk).get(kerolox_store::disk::OpKind::Read);
+    let before = reads();
+    assert_eq!(w.bodies("T", 0), sent[0]);
+    assert!(reads() > before, "after a start nothing is in memory");
+}

@@ -1,0 +1,103 @@
+//! What goes, and what readers see of it.
+
+use crate::world::*;
+use kerolox_store::disk::{CrashMode, HostileDisk};
+use kerolox_store::{QueueRead, QueueReadOutcome, ReadResult};
+
+const RETENTION_MS: i64 = 1_000_000;
+
+fn filled(segments: u64) -> World {
+    let config = kerolox_store::StoreConfig { retention_ms: RETENTION_MS, ..config() };
+    let mut w = World::open_with(HostileDisk::default(), &config);
+    while w.store.watermarks().appended < segments * SEGMENT + 2000 {
+        w.send("T", 0, &"m".repeat(300));
+        w.chores();
+    }
+    w.seal();
+    w
+}
+
+fn logs(w: &World) -> Vec<String> {
+    w.disk.paths().into_iter().filter(|p| p.starts_with("commitlog/")).collect()
+}
+
+#[test]
+fn expired_segments_go_but_never_the_active_one() {
+    let mut w = filled(5);
+    let before = w.store.bounds("T", 0).unwrap();
+    w.retain();
+    assert_eq!(w.store.bounds("T", 0), Some(before), "nothing is old enough");
+    w.now += 2 * RETENTION_MS;
+    w.retain();
+    let once = w.store.bounds("T", 0).unwrap();
+    assert!(once.min > 0 && once.min < before.max / 2, "a few at a time: {once:?}");
+    (0..10).for_each(|_| w.retain());
+    let bounds = w.store.bounds("T", 0).unwrap();
+    let min = kerolox_store::Position::from(5 * SEGMENT);
+    assert_eq!(w.all("T", 0).0.len() as u64, bounds.max - bounds.min);
+    assert!(bounds.max - bounds.min > 2, "what lies in the active segment stays");
+    assert!(logs(&w)[0] >= format!("commitlog/{min:020}"), "{:?}", logs(&w));
+    assert!(logs(&w).len() <= 4, "{:?}", logs(&w));
+    let runs: Vec<_> = w.disk.paths().into_iter().filter(|p| p.contains("/runs/")).collect();
+    assert!(runs.iter().all(|r| r.as_str() >= format!("kerolox/runs/{min:020}").as_str()), "{runs:?}");
+    let again = World::open(w.disk.crash(CrashMode::Lost, 0));
+    assert_eq!(again.store.bounds("T", 0), Some(bounds));
+}
+
+#[test]
+fn nothing_goes_before_a_later_dump_is_sealed() {
+    let mut w = World::open(HostileDisk::default());
+    while w.store.watermarks().appended < 4 * SEGMENT {
+        w.send("T", 0, &"m".repeat(300));
+        w.flush();
+        if w.store.seal_due() {
+            w.seal();
+        }
+    }
+    w.now += 100_000;
+    (0..5).for_each(|_| w.retain());
+    assert_eq!(w.store.bounds("T", 0).unwrap().min, 0, "no dump: the log's beginning is needed");
+    w.dump();
+    w.seal();
+    (0..5).for_each(|_| w.retain());
+    assert!(w.store.bounds("T", 0).unwrap().min > 0);
+}
+
+#[test]
+fn a_crowded_disk_lets_the_oldest_go_early() {
+    let mut w = filled(6);
+    let used: u64 = w.disk.paths().iter().map(|p| w.disk.content(p).unwrap().len() as u64).sum();
+    w.disk.set_capacity(used * 100 / 86);
+    w.retain();
+    let bounds = w.store.bounds("T", 0).unwrap();
+    assert!(bounds.min > 0, "{bounds:?}");
+    let gone = bounds.min * 420 / SEGMENT;
+    assert!(gone <= 2, "no more than needed: {gone}");
+}
+
+#[test]
+fn reading_while_the_log_is_trimmed_passes_over_what_is_gone() {
+    let mut w = filled(6);
+    let read = QueueRead { count_max: 1000, ..read("T", 0) };
+    let QueueReadOutcome::Cold(plan) = w.store.read_queue(read) else { panic!("hot") };
+    let by_position = w.store.plan_records(vec![0, 500]);
+    let by_key = w.store.plan_query_key("T", "none", 10, 0, i64::MAX);
+    let max = w.store.bounds("T", 0).unwrap().max;
+    w.now += 2 * RETENTION_MS;
+    (0..10).for_each(|_| w.retain());
+    // And the recycled segments are written to again.
+    (0..60).for_each(|_| drop(w.send("T", 0, &"n".repeat(300))));
+    w.flush();
+    let ReadResult::Queue(slice) = w.reader.execute(&plan) else { panic!() };
+    assert!(slice.damaged.is_empty(), "gone is not damaged: {:?}", slice.damaged);
+    assert_eq!(slice.next_offset, max);
+    assert!(views(&slice.records).iter().all(|v| v.body.iter().all(|b| *b == b'm')));
+    let ReadResult::Records(records) = w.reader.execute(&by_position) else { panic!() };
+    assert_eq!(records, [None, None]);
+    let ReadResult::Records(records) = w.reader.execute(&by_key) else { panic!() };
+    assert!(records.is_empty());
+    // A read below the bounds begins at the bounds.
+    let bounds = w.store.bounds("T", 0).unwrap();
+    let slice = w.read(QueueRead { count_max: 1, ..crate::world::read("T", 0) });
+    assert_eq!(views(&slice.records)[0].queue_offset, bounds.min);
+}

@@ -1,0 +1,130 @@
+//! From one segment to the next.
+
+use crate::world::*;
+use kerolox_store::disk::{CrashMode, HostileDisk};
+use kerolox_wire::record::{MAGIC_BLANK, RecordHead};
+
+/// Body length that makes a message to topic `T` exactly so long.
+fn body_for(record_bytes: u64) -> String {
+    "x".repeat(record_bytes as usize - (91 + 1 + 20))
+}
+
+/// Apache leaves at least 8 bytes behind the last record: `length + 8 > rest` goes to the next segment.
+#[test]
+fn records_that_just_fit_and_just_do_not() {
+    for spare in 0..30u64 {
+        let mut w = World::open(HostileDisk::default());
+        w.send("T", 0, &body_for(SEGMENT - 4000));
+        // Leaves `spare` bytes in the segment, if it may.
+        let a = w.send("T", 0, &body_for(4000 - spare));
+        let next = w.send("T", 1, "next");
+        w.flush();
+        let log = w.disk.content("commitlog/00000000000000000000").unwrap();
+        assert_eq!(log.len() as u64, SEGMENT);
+        if spare < 8 {
+            assert_eq!(a.position, SEGMENT, "{spare}: does not fit");
+            let head = RecordHead::peek(&log[SEGMENT as usize - 4000..]).unwrap();
+            assert_eq!(head, RecordHead { total: 4000, magic: MAGIC_BLANK });
+            assert_eq!(next.position, a.end);
+        } else {
+            assert_eq!(a.end, SEGMENT - spare, "{spare}: fits");
+            assert_eq!(next.position, SEGMENT, "{spare}: no other record fits there");
+            let head = RecordHead::peek(&log[(SEGMENT - spare) as usize..]).unwrap();
+            assert_eq!(head, RecordHead { total: spare as u32, magic: MAGIC_BLANK });
+        }
+        for mode in [CrashMode::Lost, CrashMode::Kill] {
+            let w = World::open(w.disk.crash(mode, 0));
+            assert_eq!(w.report.log_max, next.end, "{spare}");
+            assert_eq!((w.bodies("T", 0).len(), w.bodies("T", 1)), (2, vec!["next".to_owned()]), "{spare}");
+        }
+    }
+}
+
+#[test]
+fn a_crash_right_at_the_border_goes_on() {
+    for spare in [8, 9, 19, 20, 21, 90] {
+        let mut w = World::open(HostileDisk::default());
+        w.send("T", 0, &body_for(SEGMENT - spare));
+        w.flush();
+        let mut w = World::open(w.disk.crash(CrashMode::Lost, 0));
+        assert_eq!(w.report.log_max, SEGMENT - spare);
+        let a = w.send("T", 0, "second");
+        assert_eq!((a.position, a.queue_offset), (SEGMENT, 1));
+        w.write(false);
+        // The filler is on disk, what follows it is not.
+        let disk = w.disk.crash(CrashMode::Kill, 0);
+        disk.tamper(&format!("commitlog/{SEGMENT:020}"), |log| log.fill(0));
+        let mut w = World::open(disk);
+        assert_eq!(w.report.log_max, SEGMENT, "{spare}");
+        assert_eq!(w.send("T", 0, "second").position, SEGMENT);
+        w.flush();
+        let w = World::open(w.disk.crash(CrashMode::Lost, 0));
+        assert_eq!(w.bodies("T", 0)[1], "second");
+    }
+}
+
+#[test]
+fn segments_are_created_ahead_and_whole() {
+    let mut w = World::open(HostileDisk::default());
+    assert!(!w.disk.paths().iter().any(|p| p.starts_with("commitlog/")), "not at start");
+    w.prepare();
+    let logs = |w: &World| w.disk.paths().iter().filter(|p| p.starts_with("commitlog/")).count();
+    assert_eq!(logs(&w), 1);
+    w.send("T", 0, &body_for(SEGMENT / 2 + 100));
+    w.flush();
+    w.prepare();
+    assert_eq!(logs(&w), 2, "half of the first is used");
+    for path in w.disk.paths().iter().filter(|p| p.starts_with("commitlog/")) {
+        assert_eq!(w.disk.content(path).unwrap().len() as u64, SEGMENT);
+    }
+    // Prepared segments are taken over by the next start.
+    let mut w = World::open(w.disk.crash(CrashMode::Lost, 0));
+    w.prepare();
+    assert_eq!(logs(&w), 2);
+}
+
+/// A recycled segment is full of records of its former life.
+#[test]
+fn recycled_segments_never_show_their_former_life() {
+    let mut w = World::open(HostileDisk::default());
+    let mut sent = Vec::new();
+    let mut recycled = 0;
+    for i in 0..600 {
+        // Sizes repeat so that records of all lives begin at the same places.
+        let body = format!("{i:04}{}", "z".repeat(i % 4 * 100));
+        let a = w.send("T", 0, &body);
+        sent.push((a.position, body));
+        w.chores();
+        w.now += 100;
+        if i % 10 == 0 {
+            let before = w.disk.paths();
+            w.retain();
+            let after = w.disk.paths();
+            recycled += usize::from(
+                before.iter().filter(|p| !after.contains(p)).any(|p| p.starts_with("commitlog/")),
+            );
+        }
+        if i % 7 == 0 {
+            let mode = if i % 2 == 0 { CrashMode::Lost } else { CrashMode::Kill };
+            let mut again = World::open(w.disk.crash(mode, 0));
+            let min = again.report.log_min;
+            let want: Vec<_> = sent.iter().filter(|s| s.0 >= min).map(|s| s.1.clone()).collect();
+            assert_eq!(again.bodies("T", 0), want, "{i}");
+            assert!(again.report.damaged.is_empty(), "{i} {:?}", again.report.damaged);
+            assert_eq!(again.send("T", 0, "next").queue_offset, sent.len() as u64);
+        }
+    }
+    assert!(recycled >= 3, "{recycled}");
+}
+
+#[test]
+fn an_existing_log_keeps_its_segment_size() {
+    let mut w = World::open(HostileDisk::default());
+    w.send("T", 0, "one");
+    w.flush();
+    let disk = w.close();
+    let other = kerolox_store::StoreConfig { segment_bytes: 2 * SEGMENT, ..config() };
+    let w = World::open_with(disk, &other);
+    assert_eq!(w.report.segment_bytes_kept, Some(SEGMENT));
+    assert_eq!(w.bodies("T", 0), ["one"]);
+}

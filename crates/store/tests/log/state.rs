@@ -1,0 +1,164 @@
+//! State records, dumps, deletions.
+
+use crate::world::*;
+use kerolox_store::disk::{CrashMode, HostileDisk};
+use kerolox_store::{Bounds, STATE_TOPIC};
+
+fn reopened(w: &World, without: &[&str]) -> World {
+    let disk = w.disk.crash(CrashMode::Lost, 0);
+    for path in disk.paths() {
+        if without.iter().any(|part| path.contains(part)) {
+            disk.tamper_remove(&path);
+        }
+    }
+    World::open(disk)
+}
+
+/// From the log alone, from the snapshot, with and without an index: always the same.
+const DERIVED: [&[&str]; 4] = [&[], &["snapshot"], &["runs/"], &["snapshot", "runs/"]];
+
+#[test]
+fn state_is_the_same_however_it_is_found() {
+    let mut w = World::open(HostileDisk::default());
+    for i in 0..200u32 {
+        w.send("T", i % 2, &"m".repeat(200));
+        w.set_state(16 + (i % 7) as u8, format!("value {i}").as_bytes());
+        if i % 5 == 0 {
+            w.chores();
+        }
+        if i % 40 == 39 {
+            w.flush();
+            for without in DERIVED {
+                let again = reopened(&w, without);
+                assert_eq!(again.state, w.state, "{i} without {without:?}");
+                assert!(again.report.state_errors.is_empty(), "{:?}", again.report.state_errors);
+                assert_eq!(again.store.bounds("T", 1), w.store.bounds("T", 1));
+            }
+        }
+    }
+    assert!(w.report.log_min == 0 && w.store.watermarks().appended > 3 * SEGMENT);
+}
+
+#[test]
+fn a_dump_that_was_cut_short_counts_for_nothing() {
+    let mut w = World::open(HostileDisk::default());
+    (0..40).for_each(|i| drop(w.set_state(16 + i, &[i; 200])));
+    w.flush();
+    let before = w.store.watermarks().appended;
+    // A dump of several records; the last of them is torn off.
+    w.dump();
+    let after = w.store.watermarks().appended;
+    assert!(after - before > 8000);
+    w.write(false);
+    let disk = w.disk.crash(CrashMode::Kill, 0);
+    let (segment, at) = ((after - 30) / SEGMENT * SEGMENT, ((after - 30) % SEGMENT) as usize);
+    disk.tamper(&format!("commitlog/{segment:020}"), |log| log[at] ^= 1);
+    let mut again = World::open(disk);
+    assert_eq!(again.state, w.state);
+    // Life goes on behind the torso, and what is set then counts.
+    again.set_state(16, b"later");
+    again.flush();
+    for without in DERIVED {
+        let last = reopened(&again, without);
+        assert_eq!(last.state.0[&16], b"later", "{without:?}");
+        assert_eq!(last.state, again.state);
+    }
+}
+
+#[test]
+fn the_log_says_everything_from_its_last_dump_on() {
+    let mut w = World::open(HostileDisk::default());
+    w.set_state(40, b"set once, long ago");
+    w.send("Old", 3, "old");
+    while w.store.watermarks().appended < 6 * SEGMENT {
+        w.send("T", 0, &"m".repeat(300));
+        w.chores();
+    }
+    w.seal();
+    w.now += 5000;
+    (0..5).for_each(|_| w.retain());
+    let again = reopened(&w, &["snapshot", "runs/"]);
+    assert!(again.report.log_min >= 4 * SEGMENT, "{:?}", again.report);
+    assert_eq!(again.state.0[&40], b"set once, long ago");
+    assert_eq!(again.store.bounds("Old", 3), Some(Bounds { min: 1, max: 1 }));
+    assert!(again.report.state_errors.is_empty());
+}
+
+#[test]
+fn dumps_are_due_once_a_segment() {
+    let mut w = World::open(HostileDisk::default());
+    assert!(!w.store.dump_due(), "an empty log needs none");
+    let mut dumps = 0;
+    while w.store.watermarks().appended < 4 * SEGMENT + 100 {
+        w.send("T", 0, &"m".repeat(300));
+        if w.store.dump_due() {
+            w.dump();
+            dumps += 1;
+            assert!(!w.store.dump_due());
+        }
+    }
+    assert_eq!(dumps, 4);
+}
+
+#[test]
+fn entries_that_their_owner_refuses_are_reported() {
+    let mut w = World::open(HostileDisk::default());
+    let a = w.set_state(30, b"refuse");
+    w.set_state(31, b"fine");
+    w.flush();
+    let again = reopened(&w, &[]);
+    assert_eq!(again.report.state_errors, [(a.position, "refused".to_owned())]);
+    assert_eq!(again.state.0[&31], b"fine");
+}
+
+#[test]
+fn nobody_reads_state_records() {
+    let mut w = World::open(HostileDisk::default());
+    let a = w.set_state(16, b"secret");
+    w.flush();
+    assert_eq!(w.by_position(&[a.position]), [None]);
+    assert_eq!(w.store.bounds(STATE_TOPIC, 0), None);
+    assert!(w.store.next_visible().is_none());
+}
+
+#[test]
+fn a_deleted_topic_begins_again_at_zero_however_it_is_found() {
+    let mut w = World::open(HostileDisk::default());
+    for i in 0..30 {
+        w.send("Gone", i % 2, &"x".repeat(200));
+        w.send("Stays", 0, "s");
+        w.chores();
+    }
+    w.now += 1;
+    w.store.delete_topic(w.now, "Gone").unwrap();
+    assert_eq!(w.store.bounds("Gone", 0), None);
+    w.flush();
+    while w.store.next_visible().is_some() {}
+    for without in DERIVED {
+        let again = reopened(&w, without);
+        assert_eq!(again.store.bounds("Gone", 0), None, "{without:?}");
+        assert_eq!(again.bodies("Stays", 0).len(), 30, "{without:?}");
+    }
+    assert_eq!(w.send("Gone", 1, "reborn").queue_offset, 0);
+    w.flush();
+    for step in ["open", "sealed"] {
+        for without in DERIVED {
+            let again = reopened(&w, without);
+            assert_eq!(again.bodies("Gone", 1), ["reborn"], "{step} {without:?}");
+            assert_eq!(again.store.bounds("Gone", 0), None, "{step} {without:?}");
+        }
+        w.seal();
+    }
+}
+
+#[test]
+fn a_deleted_queue_shows_nothing_that_was_still_to_come() {
+    let mut w = World::open(HostileDisk::default());
+    w.send("Gone", 0, "a");
+    w.send("Stays", 0, "b");
+    w.now += 1;
+    w.store.delete_topic(w.now, "Gone").unwrap();
+    w.flush();
+    assert_eq!(w.store.next_visible().map(|v| v.topic.to_string()), Some("Stays".to_owned()));
+    assert_eq!(w.store.next_visible(), None);
+}
