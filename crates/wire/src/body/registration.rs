@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 /// Longest that a compressed registration may become: about 100,000 topics.
 pub const REGISTRATION_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// How a zlib stream (deflate, 32 KiB window) begins; no JSON does.
+const ZLIB: u8 = 0x78;
+
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct RegisterBrokerBody {
@@ -35,10 +38,13 @@ impl RegisterBrokerBody {
     /// the number of topics instead of a length and then each as [`TopicConfig::from_line`] wants it, filter servers as a JSON list,
     /// and from 5.0 on the number of queue mappings and each as JSON).
     ///
+    /// A zlib stream is known by its first byte too: Apache 5.5.0 with `compressedRegister=true` deflates the body and says in
+    /// the header that it did not.
+    ///
     /// # Errors
     /// It cannot be read, or inflates to more than [`REGISTRATION_BYTES_MAX`].
     pub fn read(body: &[u8], compressed: bool) -> Result<Self, BodyError> {
-        if !compressed {
+        if !compressed && body.first() != Some(&ZLIB) {
             return from_json(body);
         }
         let bytes = miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(body, REGISTRATION_BYTES_MAX)

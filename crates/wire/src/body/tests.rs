@@ -83,6 +83,17 @@ fn registrations_in_both_forms() {
 }
 
 #[test]
+fn a_compressed_registration_that_says_it_is_not_is_read() {
+    let bytes: Vec<u8> = (0..COMPRESSED.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(&COMPRESSED[i..i + 2], 16).unwrap())
+        .collect();
+    let said = RegisterBrokerBody::read(&bytes, true).unwrap();
+    assert_eq!(RegisterBrokerBody::read(&bytes, false).unwrap(), said);
+    assert_eq!(said.topic_config_serialize_wrapper.topic_config_table.len(), 1);
+}
+
+#[test]
 fn a_compression_bomb_is_refused() {
     let bomb = miniz_oxide::deflate::compress_to_vec_zlib(&vec![0u8; REGISTRATION_BYTES_MAX + 1], 9);
     assert!(bomb.len() < 100_000);
