@@ -40,7 +40,7 @@ impl Offsets {
         if self.lazy.is_empty() {
             self.lazy_since_ms = None;
         }
-        commit.or_else(|| was_lazy.then(|| Commit { group: key.0, topic: key.1, queue_id, offset }))
+        commit.or_else(|| was_lazy.then_some(Commit { group: key.0, topic: key.1, queue_id, offset }))
     }
 
     fn put(&mut self, group: &str, topic: &str, queue_id: u32, offset: u64) -> Option<Commit> {
