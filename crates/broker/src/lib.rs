@@ -20,6 +20,7 @@ mod produce;
 mod pull;
 mod query;
 mod retry;
+mod sent;
 mod session;
 mod state;
 mod subscription;
@@ -36,6 +37,7 @@ use delay::Delay;
 use hold::Holds;
 use kerolox_store::{AppendError, Bounds, Store, Watermarks};
 use kerolox_wire::names;
+use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use locks::Locks;
 use pending::Pending;
@@ -83,6 +85,7 @@ pub struct Broker {
     peers: BTreeMap<ConnId, SocketAddr>,
     next_expiry_ms: i64,
     random: u64,
+    own_properties: PropertiesBuf,
     register_due: bool,
     draining: bool,
     /// The state of a clean end was sealed.
@@ -107,6 +110,7 @@ impl Broker {
             peers: BTreeMap::new(),
             next_expiry_ms: now_ms + EXPIRY_SCAN_MS,
             random: config.seed ^ 0x9e37_79b9_7f4a_7c15,
+            own_properties: sent::own_properties(&config),
             register_due: true,
             draining: false,
             sealed_for_shutdown: false,

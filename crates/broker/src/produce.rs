@@ -5,18 +5,18 @@ use crate::config::perm;
 use crate::effect::Effect;
 use crate::input::ConnId;
 use crate::query::header_or_refuse;
+use crate::sent::Sent;
 use crate::topics::{self, CreateError};
 use kerolox_store::{AppendError, Appended, NewMessage};
 use kerolox_wire::body::TopicConfig;
 use kerolox_wire::header::{SendMessage, SendMessageResponse};
 use kerolox_wire::message_id::MessageId;
 use kerolox_wire::names;
-use kerolox_wire::properties::{Properties, PropertiesBuf, name as property};
+use kerolox_wire::properties::{PropertiesBuf, name as property};
 use kerolox_wire::record::{PROPERTIES_BYTES_MAX, batch};
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use std::sync::Arc;
 
-const UNIQ_KEY: &str = property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX;
 /// Messages in one batch at most: 4 MiB of the smallest ones would be far more.
 const BATCH_COUNT_MAX: usize = 65_536;
 /// Queues of a dead-letter topic.
@@ -75,18 +75,20 @@ impl Broker {
             return Err(Refused(ResponseCode::MESSAGE_ILLEGAL, "the message body is empty".into()));
         }
         let queue_id = self.choose_queue(header.queue_id, target.write_queues);
-        let sent = header.properties.unwrap_or_default();
-        let unique_key = self.unique_key(now_ms, sent);
+        let sent = Sent::scan(header.properties.unwrap_or_default().as_bytes());
+        let unique_key = self.unique_key(now_ms, &sent);
         let mut draft = Draft {
             topic: Arc::clone(&target.topic),
             queue_id,
-            properties: self.stored_properties(sent.as_bytes(), unique_key.as_deref()),
+            properties: sent.stored(&self.own_properties, unique_key.as_deref()),
         };
+        refuse_unsupported(&sent)?;
         self.redirect_exhausted_retry(now_ms, header, &mut draft)?;
-        refuse_unsupported(sent)?;
-        self.redirect_delayed(&mut draft)?;
+        if sent.delayed {
+            self.redirect_delayed(&mut draft)?;
+        }
         let appended = self.append(now_ms, conn, header, &draft, &request.body)?;
-        let id = unique_key.as_deref().or_else(|| Properties(sent.as_bytes()).get(UNIQ_KEY));
+        let id = unique_key.as_deref().or(sent.unique_key);
         let answer = self.sent_answer(request, &[appended], queue_id, id);
         Ok((appended.end, answer))
     }
@@ -120,14 +122,13 @@ impl Broker {
             return Err(illegal(format!("a batch has 1 to {BATCH_COUNT_MAX} messages")));
         }
         let queue_id = self.choose_queue(header.queue_id, target.write_queues);
-        let drafts: Vec<Draft> = messages
-            .iter()
-            .map(|message| Draft {
-                topic: Arc::clone(&target.topic),
-                queue_id,
-                properties: self.stored_properties(message.properties, None),
-            })
-            .collect();
+        let sent: Vec<Sent<'_>> = messages.iter().map(|message| Sent::scan(message.properties)).collect();
+        let draft = |sent: &Sent<'_>| Draft {
+            topic: Arc::clone(&target.topic),
+            queue_id,
+            properties: sent.stored(&self.own_properties, None),
+        };
+        let drafts: Vec<Draft> = sent.iter().map(draft).collect();
         if drafts.iter().any(|draft| draft.properties.as_bytes().len() > PROPERTIES_BYTES_MAX) {
             return Err(self.too_large());
         }
@@ -136,8 +137,7 @@ impl Broker {
             let header = SendMessage { flag: message.flag, ..header.clone() };
             appended.push(self.append(now_ms, conn, &header, draft, message.body)?);
         }
-        let ids: Vec<&str> =
-            messages.iter().filter_map(|message| Properties(message.properties).get(UNIQ_KEY)).collect();
+        let ids: Vec<&str> = sent.iter().filter_map(|sent| sent.unique_key).collect();
         let id = (!ids.is_empty()).then(|| ids.join(","));
         let end = appended.last().map_or(0, |last| last.end);
         Ok((end, self.sent_answer(request, &appended, queue_id, id.as_deref())))
@@ -218,23 +218,11 @@ impl Broker {
     }
 
     /// A unique key for a message whose client set none, as Apache's broker does.
-    fn unique_key(&mut self, now_ms: i64, sent: &str) -> Option<String> {
-        match Properties(sent.as_bytes()).get(UNIQ_KEY) {
-            Some(key) if !key.is_empty() => None,
-            _ => Some(format!("{:016X}{:016X}", now_ms, self.random())),
+    fn unique_key(&mut self, now_ms: i64, sent: &Sent<'_>) -> Option<String> {
+        match sent.unique_key {
+            Some(_) => None,
+            None => Some(format!("{:016X}{:016X}", now_ms, self.random())),
         }
-    }
-
-    /// Properties as they are stored: the client's, the cluster's name, and a unique key if the client sent none.
-    fn stored_properties(&self, sent: &[u8], unique_key: Option<&str>) -> PropertiesBuf {
-        let mut stored = PropertiesBuf::from(sent);
-        stored.set(property::MSG_REGION, &self.config.region);
-        stored.set(property::TRACE_SWITCH, if self.config.trace_on { "true" } else { "false" });
-        stored.set(property::CLUSTER, &self.config.cluster);
-        if let Some(key) = unique_key {
-            stored.set(UNIQ_KEY, key);
-        }
-        stored
     }
 
     /// A message that a consumer sends to its group's retry topic by itself goes to the dead-letter topic once it was
@@ -370,18 +358,14 @@ fn not_exist(name: &str) -> Refused {
 }
 
 /// Kinds of messages that this version cannot keep its promise for are refused, not stored as something else.
-fn refuse_unsupported(sent: &str) -> Result<(), Refused> {
-    let sent = Properties(sent.as_bytes());
-    let timer = [property::TIMER_DELIVER_MS, property::TIMER_DELAY_MS, property::TIMER_DELAY_SEC];
-    if timer.into_iter().any(|name| sent.get(name).is_some()) {
+fn refuse_unsupported(sent: &Sent<'_>) -> Result<(), Refused> {
+    if sent.timed {
         let remark = "accurate timer message is not enabled, timerWheelEnable is false";
         return Err(Refused(ResponseCode::SYSTEM_ERROR, remark.into()));
     }
-    if sent.get(property::TRANSACTION_PREPARED) == Some("true") {
-        return Err(Refused(
-            ResponseCode::NO_PERMISSION,
-            "the broker sending transaction message is forbidden".into(),
-        ));
+    if sent.prepared {
+        let remark = "the broker sending transaction message is forbidden";
+        return Err(Refused(ResponseCode::NO_PERMISSION, remark.into()));
     }
     Ok(())
 }

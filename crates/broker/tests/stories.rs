@@ -3,6 +3,9 @@
 //! Each file of `testdata/` is a list of blocks `command`, `----`, what came of it, an empty line. Run with
 //! `UPDATE_STORIES=1` to write what really comes of each command into the files, and read the difference.
 
+// A test may panic; that is how it fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 mod world;
 
 use std::fmt::Write;

@@ -15,6 +15,11 @@ use std::sync::Arc;
 const CHUNK_BYTES: u64 = 2 << 20;
 /// How often the frontier is made durable while the log grows.
 const PERSIST_EVERY_MS: i64 = 50;
+/// Pre-writing makes a sync cheaper, which matters when there are many small ones. Above this pace each sync carries so
+/// much that it does not, and writing every byte twice takes a third of the broker's time.
+const FAST_BYTES_PER_MS: u64 = 8 << 10;
+/// How often the pace is looked at.
+const PACE_EVERY_MS: i64 = 100;
 /// Most segments that one call retires, so that a disk is not flooded with work.
 const RETIRE_MAX: usize = 2;
 /// Prepared segments that are kept ahead: expired ones beyond these are removed instead of recycled.
@@ -36,6 +41,10 @@ pub struct Keeper<D: Disk> {
     no_room: Option<(Position, String)>,
     /// When the frontier was made durable last.
     persisted_ms: i64,
+    /// The writer's pace: when it was looked at last, how far it was then, and whether it was fast.
+    paced_ms: i64,
+    paced_at: Position,
+    fast: bool,
 }
 
 /// What retention needs to know of an index run.
@@ -52,8 +61,19 @@ impl<D: Disk> Keeper<D> {
         runs: BTreeMap<Position, RunAge>,
         dump_begin: Position,
     ) -> Self {
-        let prewritten = shared.frontier.limit();
-        Self { shared, config, prewritten, runs, dump_begin, no_room: None, persisted_ms: i64::MIN }
+        let (prewritten, paced_at) = (shared.frontier.limit(), shared.written());
+        Self {
+            shared,
+            config,
+            prewritten,
+            runs,
+            dump_begin,
+            no_room: None,
+            persisted_ms: i64::MIN,
+            paced_ms: i64::MIN,
+            paced_at,
+            fast: false,
+        }
     }
 
     fn fenced(&self, what: &str, e: &dyn std::fmt::Display) -> WriteError {
@@ -76,7 +96,19 @@ impl<D: Disk> Keeper<D> {
             self.shared.frontier.persist().map_err(|e| self.fenced("syncing the frontier", &e))?;
             self.persisted_ms = now_ms;
         }
+        self.pace(now_ms);
         self.prewrite().map_err(|e| self.fenced("preparing the log", &e))
+    }
+
+    /// Whether the log grows so fast that pre-writing would only double the work.
+    fn pace(&mut self, now_ms: i64) {
+        let passed_ms = now_ms.saturating_sub(self.paced_ms);
+        if !(0..PACE_EVERY_MS).contains(&passed_ms) {
+            let written = self.shared.written();
+            let grown = written.saturating_sub(self.paced_at);
+            self.fast = passed_ms > 0 && grown / passed_ms.unsigned_abs() > FAST_BYTES_PER_MS;
+            (self.paced_ms, self.paced_at) = (now_ms, written);
+        }
     }
 
     /// The next segment is created when half of the last one is used.
@@ -101,14 +133,14 @@ impl<D: Disk> Keeper<D> {
         if limit >= self.shared.written() + stretch || target <= limit {
             return Ok(false);
         }
-        let (shared, prewritten) = (&self.shared, self.prewritten);
+        let (shared, prewritten, fast) = (&self.shared, self.prewritten, self.fast);
         // The limit cannot move meanwhile, so the writer is below what is zeroed here.
         self.prewritten = shared.frontier.above_limit(|limit| {
             let from = prewritten.max(limit);
             let Some(segment) = shared.segments.find(from).filter(|_| from < target) else {
                 return Ok(from.max(target));
             };
-            if segment.recycled {
+            if segment.recycled || fast {
                 return Ok(target.min(segment.end));
             }
             let chunk = CHUNK_BYTES.min(target - from).min(segment.end - from);

@@ -187,6 +187,12 @@ impl From<&[u8]> for PropertiesBuf {
     }
 }
 
+impl From<Vec<u8>> for PropertiesBuf {
+    fn from(encoded: Vec<u8>) -> Self {
+        Self(encoded)
+    }
+}
+
 impl From<&str> for PropertiesBuf {
     fn from(encoded: &str) -> Self {
         Self(encoded.as_bytes().to_vec())
