@@ -37,12 +37,12 @@ pub(crate) struct Shell {
     stopped: RefCell<Option<String>>,
     pub(crate) stop: Notify,
     progress: Cell<Progress>,
-    /// How far the log was written when the keeper was last told to prepare.
-    prepared_at: Cell<Position>,
+    /// When the keeper was last told that the log grows.
+    grew_ms: Cell<i64>,
 }
 
-/// The keeper is told to prepare the log whenever so much more was written.
-const PREPARE_BYTES: u64 = 4 << 20;
+/// While the log grows, the keeper is told so this often.
+const GREW_EVERY_MS: i64 = 500;
 
 struct Core {
     broker: Broker,
@@ -81,7 +81,7 @@ impl Shell {
             stopped: RefCell::new(None),
             stop: Notify::new(),
             progress: Cell::default(),
-            prepared_at: Cell::new(0),
+            grew_ms: Cell::new(0),
         })
     }
 
@@ -187,9 +187,10 @@ impl Shell {
         self.input(match report {
             Report::Written { written, flushed } => {
                 self.note(|p| p.flushed = flushed);
-                if written >= self.prepared_at.get() + PREPARE_BYTES {
-                    self.prepared_at.set(written);
-                    self.with_threads(|t| t.keeper.prepare());
+                let now_ms = self.clock.now_ms();
+                if now_ms >= self.grew_ms.get() + GREW_EVERY_MS {
+                    self.grew_ms.set(now_ms);
+                    self.with_threads(|t| t.keeper.grew());
                 }
                 Input::Written { written, flushed }
             }

@@ -145,13 +145,15 @@ pub(crate) struct KeeperThread {
 
 enum Job {
     Seal(SealJob),
-    Prepare,
+    Grew,
 }
 
 /// How often retention looks at the disk.
 const RETAIN_EVERY: Duration = Duration::from_secs(10);
-/// How often segments are prepared ahead, when there is nothing else to do.
+/// How often the keeper looks whether there is something to prepare, when the log does not grow.
 const PREPARE_EVERY: Duration = Duration::from_secs(1);
+/// And when it grows: as often as the frontier wants it.
+const PREPARE_EVERY_BUSY: Duration = Duration::from_millis(50);
 
 impl KeeperThread {
     pub(crate) fn start(keeper: Keeper<Disk>, reports: Reports) -> std::io::Result<Self> {
@@ -167,9 +169,9 @@ impl KeeperThread {
         let _ = self.jobs.send(Job::Seal(job));
     }
 
-    /// The log has grown: it is time to look whether enough of it is prepared.
-    pub(crate) fn prepare(&self) {
-        let _ = self.jobs.send(Job::Prepare);
+    /// The log has grown: for a while there is more to look after.
+    pub(crate) fn grew(&self) {
+        let _ = self.jobs.send(Job::Grew);
     }
 
     /// Ends the thread after the jobs that it has; gives the keeper back for its clean end.
@@ -183,15 +185,22 @@ fn keep(mut keeper: Keeper<Disk>, jobs: &Receiver<Job>, reports: &Reports) -> Ke
     let clock = crate::clock::Clock::default();
     let mut retained: Option<Instant> = None;
     let mut more = true;
+    let mut grew = Instant::now();
     loop {
-        let job = match jobs.recv_timeout(if more { Duration::ZERO } else { PREPARE_EVERY }) {
+        let idle = grew.elapsed() > PREPARE_EVERY;
+        let wait = if idle { PREPARE_EVERY } else { PREPARE_EVERY_BUSY };
+        let job = match jobs.recv_timeout(if more { Duration::ZERO } else { wait }) {
             Ok(job) => Some(job),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return keeper,
         };
         let done = match job {
             Some(Job::Seal(job)) => keeper.seal(job).map(|sealed| drop(reports.send(Report::Sealed(sealed)))),
-            Some(Job::Prepare) | None => keeper.prepare(clock.now_ms()).map(|again| more = again),
+            Some(Job::Grew) => {
+                grew = Instant::now();
+                Ok(())
+            }
+            None => keeper.prepare(clock.now_ms()).map(|again| more = again),
         };
         if let Err(WriteError(why)) = done {
             let _ = reports.send(Report::WriteFailed { why });
