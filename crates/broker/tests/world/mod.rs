@@ -14,7 +14,7 @@ const START_MS: i64 = 1_000_000;
 const SHOWN_PROPERTIES: [&str; 9] =
     ["TAGS", "KEYS", "DELAY", "REAL_TOPIC", "REAL_QID", "RETRY_TOPIC", "ORIGIN_MESSAGE_ID", "UNIQ_KEY", "a"];
 
-pub struct World {
+pub(crate) struct World {
     now_ms: i64,
     disk: HostileDisk,
     parts: Option<Parts>,
@@ -31,7 +31,7 @@ struct Parts {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut world = Self {
             now_ms: START_MS,
             disk: HostileDisk::default(),
@@ -66,7 +66,7 @@ impl World {
     }
 
     /// Runs one command and tells what came of it, a line each.
-    pub fn run(&mut self, command: &str) -> String {
+    pub(crate) fn run(&mut self, command: &str) -> String {
         let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
         match verb {
             "flush" => self.flush(true),
