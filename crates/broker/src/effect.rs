@@ -22,3 +22,13 @@ pub enum Effect {
     /// The log is fenced: end the process after what was queued to clients is sent. Says why.
     Stop { why: String },
 }
+
+impl Effect {
+    /// Bytes of the body that is to be sent, if any: what a shell that hands effects on late has to keep in memory.
+    pub fn body_len(&self) -> usize {
+        match self {
+            Self::Send { command, .. } => command.body.len(),
+            _ => 0,
+        }
+    }
+}

@@ -12,14 +12,27 @@ pub(crate) struct HoldId(u64);
 
 type Hasher = BuildHasherDefault<DefaultHasher>;
 
+/// Different tags of a queue's new messages that its parked pulls are asked about. With more, all of them are woken:
+/// one that then finds nothing is told so and asks again.
+const TAGS_MAX: usize = 32;
+
+/// Those who wait for one queue, and the different tag codes of what came for it since [`Holds::woken`].
+#[derive(Default)]
+struct Waiting {
+    ids: BTreeSet<HoldId>,
+    news: Vec<i64>,
+}
+
 /// Parked pulls by queue, by deadline and by connection. A message wakes only those of its own queue.
 #[derive(Default)]
 pub(crate) struct Holds {
     next: u64,
     parked: BTreeMap<HoldId, PullRequest>,
     deadlines: BTreeSet<(i64, HoldId)>,
-    queues: HashMap<Arc<str>, BTreeMap<u32, Vec<HoldId>>, Hasher>,
+    queues: HashMap<Arc<str>, BTreeMap<u32, Waiting>, Hasher>,
     connections: BTreeMap<ConnId, BTreeSet<HoldId>>,
+    /// Queues with news.
+    touched: Vec<(Arc<str>, u32)>,
 }
 
 impl Holds {
@@ -33,16 +46,39 @@ impl Holds {
         self.next += 1;
         self.deadlines.insert((pull.hold_until_ms, id));
         let queue = self.queues.entry(Arc::clone(&pull.topic)).or_default().entry(pull.queue_id).or_default();
-        queue.push(id);
+        queue.ids.insert(id);
         self.connections.entry(pull.conn).or_default().insert(id);
         self.parked.insert(id, pull);
     }
 
-    /// Those that wait for a message of this queue with this tag: to be taken and tried again.
-    pub(crate) fn woken_by(&self, topic: &str, queue_id: u32, tag_code: i64, woken: &mut Vec<HoldId>) {
-        let Some(ids) = self.queues.get(topic).and_then(|queues| queues.get(&queue_id)) else { return };
-        let wants = |id: &&HoldId| self.parked.get(id).is_some_and(|pull| pull.wants(tag_code));
-        woken.extend(ids.iter().filter(wants));
+    /// A message with this tag became visible in a queue.
+    pub(crate) fn arrived(&mut self, topic: &Arc<str>, queue_id: u32, tag_code: i64) {
+        let waiting = self.queues.get_mut(topic).and_then(|queues| queues.get_mut(&queue_id));
+        let Some(waiting) = waiting else { return };
+        if waiting.news.is_empty() {
+            self.touched.push((Arc::clone(topic), queue_id));
+        }
+        if waiting.news.len() <= TAGS_MAX && !waiting.news.contains(&tag_code) {
+            waiting.news.push(tag_code);
+        }
+    }
+
+    /// Those that want one of the messages that arrived since the last call, in order of parking: to be taken and tried
+    /// again. Each is asked once for all messages of its queue, so that many messages and many waiters do not multiply.
+    pub(crate) fn woken(&mut self) -> Vec<HoldId> {
+        let mut woken = Vec::new();
+        for (topic, queue_id) in self.touched.drain(..) {
+            let waiting = self.queues.get_mut(&topic).and_then(|queues| queues.get_mut(&queue_id));
+            let Some(waiting) = waiting else { continue };
+            let news = std::mem::take(&mut waiting.news);
+            let wants = |id: &&HoldId| {
+                let pull = self.parked.get(id);
+                news.len() > TAGS_MAX || pull.is_some_and(|pull| news.iter().any(|tag| pull.wants(*tag)))
+            };
+            woken.extend(waiting.ids.iter().filter(wants));
+        }
+        woken.sort_unstable();
+        woken
     }
 
     /// All whose time is up.
@@ -62,9 +98,9 @@ impl Holds {
         let pull = self.parked.remove(&id)?;
         self.deadlines.remove(&(pull.hold_until_ms, id));
         if let Some(queues) = self.queues.get_mut(&pull.topic) {
-            if let Some(ids) = queues.get_mut(&pull.queue_id) {
-                ids.retain(|other| *other != id);
-                if ids.is_empty() {
+            if let Some(waiting) = queues.get_mut(&pull.queue_id) {
+                waiting.ids.remove(&id);
+                if waiting.ids.is_empty() {
                     queues.remove(&pull.queue_id);
                 }
             }
@@ -86,5 +122,59 @@ impl Holds {
         for id in self.connections.remove(&conn).unwrap_or_default() {
             self.take(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subscription::code_filter;
+
+    fn holds(topic: &Arc<str>, count: u64, tags: &[i64]) -> Holds {
+        let mut holds = Holds::default();
+        for conn in 0..count {
+            let filter = code_filter(tags.iter().copied());
+            holds.park(PullRequest::waiting(ConnId(conn), topic, filter));
+        }
+        holds
+    }
+
+    /// A list of every pair of a message and a waiter took gigabytes, and the loop minutes, when 60,000 pulls of one
+    /// connection waited and a batch of 60,000 messages came.
+    #[test]
+    fn many_messages_and_many_waiters_do_not_multiply() {
+        let topic: Arc<str> = Arc::from("T");
+        let mut holds = holds(&topic, 20_000, &[]);
+        for _ in 0..20_000 {
+            holds.arrived(&topic, 0, 0);
+        }
+        let woken = holds.woken();
+        assert_eq!(woken.len(), 20_000, "each once");
+        assert!(woken.is_sorted());
+        assert!(holds.woken().is_empty(), "news are told once");
+        for conn in 0..20_000 {
+            holds.disconnected(ConnId(conn));
+        }
+        assert_eq!((holds.len(), holds.queues.len(), holds.connections.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn tags_decide_up_to_a_number_of_different_ones() {
+        let topic: Arc<str> = Arc::from("T");
+        let mut holds = holds(&topic, 3, &[-1]);
+        for tag in 1..=TAGS_MAX as i64 {
+            holds.arrived(&topic, 0, tag);
+            holds.arrived(&topic, 0, tag);
+        }
+        assert!(holds.woken().is_empty());
+        holds.arrived(&topic, 0, 1);
+        holds.arrived(&topic, 0, -1);
+        assert_eq!(holds.woken().len(), 3);
+        for tag in 0..=TAGS_MAX as i64 {
+            holds.arrived(&topic, 0, tag);
+        }
+        assert_eq!(holds.woken().len(), 3, "so many that nobody is asked");
+        holds.arrived(&topic, 1, -1);
+        assert!(holds.woken().is_empty(), "another queue");
     }
 }

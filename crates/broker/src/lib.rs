@@ -34,14 +34,14 @@ pub use state::State;
 use acks::Acks;
 use clients::Clients;
 use delay::Delay;
-use hold::Holds;
+use hold::{HoldId, Holds};
 use kerolox_store::{AppendError, Bounds, Store, Watermarks};
 use kerolox_wire::names;
 use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use locks::Locks;
 use pending::Pending;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
 
@@ -50,6 +50,9 @@ const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for
 
 /// How often clients and locks are looked through for those that went silent: Apache's 10 s.
 const EXPIRY_SCAN_MS: i64 = 10_000;
+
+/// Bytes of messages that are given to woken consumers at a time.
+const WOKEN_BYTES_MAX: usize = 16 << 20;
 
 /// What happened since the start, for the status line and metrics.
 #[derive(Debug, Clone, Copy, Default)]
@@ -79,6 +82,8 @@ pub struct Broker {
     clients: Clients,
     locks: Locks,
     holds: Holds,
+    /// Parked pulls that found a message and are not answered yet.
+    woken: VecDeque<HoldId>,
     delay: Delay,
     reads: HashMap<ReadId, Pending, BuildHasherDefault<DefaultHasher>>,
     next_read: u64,
@@ -104,6 +109,7 @@ impl Broker {
             clients: Clients::new(config.client_expiry_ms),
             locks: Locks::new(config.lock_expiry_ms),
             holds: Holds::default(),
+            woken: VecDeque::new(),
             delay: Delay::new(config.delay_levels_ms.len(), now_ms),
             reads: HashMap::default(),
             next_read: 0,
@@ -202,19 +208,30 @@ impl Broker {
     fn written(&mut self, now_ms: i64, written: u64, flushed: u64, out: &mut Vec<Effect>) {
         self.store.advance(written, flushed);
         self.acks.release(self.store.watermarks().confirmed, out);
-        let mut woken = Vec::new();
         while let Some(message) = self.store.next_visible() {
-            self.holds.woken_by(&message.topic, message.queue_id, message.tag_code, &mut woken);
+            self.holds.arrived(&message.topic, message.queue_id, message.tag_code);
             if &*message.topic == names::SCHEDULE_TOPIC {
                 self.delay.arrived(now_ms, message.queue_id as usize);
             }
         }
-        woken.sort_unstable();
-        woken.dedup();
-        for id in woken {
+        self.woken.extend(self.holds.woken());
+        self.serve_woken(now_ms, out);
+    }
+
+    /// Answers those whose wait is over, as many as [`WOKEN_BYTES_MAX`] allows: the rest is due with the next tick, after
+    /// the shell has passed on what there is. Many who wait for one large message would otherwise need as many copies of
+    /// it at once.
+    fn serve_woken(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        let mut bytes = 0;
+        while bytes < WOKEN_BYTES_MAX
+            && let Some(id) = self.woken.pop_front()
+        {
+            let served = out.len();
+            // One that is gone, or whose time was up meanwhile, is not there any more.
             if let Some(pull) = self.holds.take(id) {
                 self.serve_pull(now_ms, pull, out);
             }
+            bytes += out.iter().skip(served).map(Effect::body_len).sum::<usize>();
         }
     }
 
@@ -241,6 +258,7 @@ impl Broker {
     }
 
     fn tick(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        self.serve_woken(now_ms, out);
         let mut due = Vec::new();
         self.holds.overdue(now_ms, &mut due);
         for id in due {
@@ -330,7 +348,8 @@ impl Broker {
         let lazy = self.state.offsets.lazy_since_ms().map(|since| since + self.config.offset_flush_ms);
         let expiry = (!self.clients.is_empty()).then_some(self.next_expiry_ms);
         let delay = self.delay.wake_ms().filter(|_| !self.draining);
-        [self.holds.next_deadline_ms(), delay, lazy, expiry].into_iter().flatten().min()
+        let woken = (!self.woken.is_empty()).then_some(0);
+        [woken, self.holds.next_deadline_ms(), delay, lazy, expiry].into_iter().flatten().min()
     }
 
     /// Whether a shutdown has nothing left to wait for: all is answered and sealed.

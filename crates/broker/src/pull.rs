@@ -57,6 +57,27 @@ impl PullRequest {
     }
 }
 
+#[cfg(test)]
+impl PullRequest {
+    /// One that waits for the next message of a queue.
+    pub(crate) fn waiting(conn: ConnId, topic: &Arc<str>, filter: Option<Arc<dyn Filter>>) -> Self {
+        Self {
+            conn,
+            response: Command::request(0),
+            topic: Arc::clone(topic),
+            queue_id: 0,
+            offset: 0,
+            count_max: 1,
+            bytes_max: 1,
+            filter,
+            topic_sys_flag: 0,
+            group_sys_flag: 0,
+            suggest_broker_id: 0,
+            hold_until_ms: 1,
+        }
+    }
+}
+
 /// A refusal: code, remark, and why by Apache's numbering.
 struct Refusal(ResponseCode, String, Option<i32>);
 

@@ -63,3 +63,23 @@ fn assert_same(file: &Path, told: &str, happened: &str) {
     }
     assert_eq!(told.lines().count(), happened.lines().count(), "{}", file.display());
 }
+
+/// Thousands who wait for one message of 4 MiB had their copies made all at once.
+#[test]
+fn waiters_for_a_large_message_are_answered_in_portions() {
+    let mut world = World::new();
+    world.run("connect 1");
+    let send = "SEND_MESSAGE 1 producerGroup=p topic=T defaultTopic=TBW102 defaultTopicQueueNums=1 queueId=0 sysFlag=0 bornTimestamp=5 flag=0";
+    world.run(&format!("{send} properties=UNIQ_KEY:u1 body=first"));
+    world.run("flush");
+    for _ in 0..10 {
+        let parked = world.run("PULL_MESSAGE 1 consumerGroup=g topic=T queueId=0 queueOffset=1 maxMsgNums=32 sysFlag=6 commitOffset=0 suspendTimeoutMillis=15000 subscription=* subVersion=1");
+        assert_eq!(parked, "");
+    }
+    world.run(&format!("{send} properties=UNIQ_KEY:u2 body-bytes=4194304"));
+    let answers = |told: String| told.matches("nextBeginOffset=2").count();
+    assert_eq!(answers(world.run("flush")), 4);
+    assert_eq!(answers(world.run("tick +0")), 4);
+    assert_eq!(answers(world.run("tick +0")), 2);
+    assert_eq!(answers(world.run("tick +0")), 0);
+}
