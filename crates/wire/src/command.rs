@@ -2,6 +2,7 @@
 
 mod binary;
 mod json;
+mod scan;
 
 use crate::fields::Fields;
 use crate::frame::FrameError;
@@ -138,7 +139,10 @@ impl Command {
 
     pub(crate) fn decode_header(encoding: Encoding, header: &[u8], body: Bytes) -> Result<Self, FrameError> {
         match encoding {
-            Encoding::Json => json::decode(header, body),
+            Encoding::Json => match scan::decode(header, &body) {
+                Some(command) => Ok(command),
+                None => json::decode(header, body),
+            },
             Encoding::Rocketmq => binary::decode(header, body),
         }
         .map_err(|why| FrameError::BadHeader(encoding, why))

@@ -2,7 +2,7 @@
 //! all may come in any order or not at all, unknown ones are skipped, field values that are not strings (some clients
 //! send numbers and booleans) are taken by their text. Written byte for byte as Apache 5.5 does.
 
-use super::{Command, Encoding};
+use super::{Command, Encoding, scan};
 use crate::fields::Fields;
 use crate::language::Language;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -234,28 +234,6 @@ fn number(out: &mut BytesMut, n: i32) {
 
 fn string(out: &mut BytesMut, text: &str) {
     out.put_u8(b'"');
-    let mut plain_from = 0;
-    for (i, byte) in text.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.put_slice(text.as_bytes().get(plain_from..i).unwrap_or_default());
-        plain_from = i + 1;
-        match byte {
-            b'"' => out.put_slice(b"\\\""),
-            b'\\' => out.put_slice(b"\\\\"),
-            b'\n' => out.put_slice(b"\\n"),
-            b'\r' => out.put_slice(b"\\r"),
-            b'\t' => out.put_slice(b"\\t"),
-            0x08 => out.put_slice(b"\\b"),
-            0x0c => out.put_slice(b"\\f"),
-            _ => {
-                use fmt::Write;
-                // holds because writing to a buffer that grows cannot fail
-                let _ = write!(out, "\\u{byte:04x}");
-            }
-        }
-    }
-    out.put_slice(text.as_bytes().get(plain_from..).unwrap_or_default());
+    scan::put_escaped(text, |part| out.extend_from_slice(part));
     out.put_u8(b'"');
 }
