@@ -100,7 +100,8 @@ mod tests {
         assert_eq!((&f, &same), (&same, &f));
         for other in [&[("a", "2")][..], &[("a", "1"), ("b", "")], &[("a", "2"), ("b", ""), ("c", "")]] {
             let other: Fields = other.iter().copied().collect();
-            assert!(f != other && other != f, "{other:?}");
+            assert_ne!(f, other);
+            assert_ne!(other, f);
         }
     }
 }
