@@ -83,3 +83,17 @@ fn waiters_for_a_large_message_are_answered_in_portions() {
     assert_eq!(answers(world.run("tick +0")), 2);
     assert_eq!(answers(world.run("tick +0")), 0);
 }
+
+#[test]
+fn the_table_of_codes_says_what_is_served() {
+    use kerolox_wire::codes::{Plane, RequestCode, State};
+    for row in RequestCode::ALL {
+        let mut world = World::new();
+        world.run("connect 1");
+        let told = world.run(&format!("{} 1", row.name)) + &world.run("flush");
+        let refused = told.contains(&format!(" request type {} not supported", row.code.0));
+        let served = row.planes.contains(&Plane::Broker) && row.state == State::Done;
+        assert_eq!(refused, !served, "{:?}: {told}", row.code);
+        assert!(!told.is_empty(), "{:?} is not answered", row.code);
+    }
+}
