@@ -248,12 +248,10 @@ impl Client {
     }
 
     fn offset_answered(&mut self, answer: &Command, ok: bool, ledger: &mut Ledger) -> Vec<Out> {
-        if let Role::Consumer { topic, queue_id } = &self.role {
-            if ok {
-                let offset = number(answer, "offset");
-                ledger.queried(GROUP, topic, *queue_id, offset);
-                self.offset = Some(offset);
-            }
+        if let (Role::Consumer { topic, queue_id }, true) = (&self.role, ok) {
+            let offset = number(answer, "offset");
+            ledger.queried(GROUP, topic, *queue_id, offset);
+            self.offset = Some(offset);
         }
         Vec::new()
     }

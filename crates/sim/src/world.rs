@@ -229,8 +229,8 @@ impl World {
                 self.note(format_args!("{conn:?} asks {} {}", command.code, command.opaque));
                 self.feed(Input::Command { conn, command });
             }
-            Event::ToClient { conn, command } => self.to_client(conn, command),
-            Event::ToNamesrv { client, command } => self.to_namesrv(client, &command),
+            Event::ToClient { conn, command } => self.reach_client(conn, command),
+            Event::ToNamesrv { client, command } => self.reach_namesrv(client, &command),
             Event::FromNamesrv { client, command } => self.answered(client, &command),
             Event::Write { life } if life == self.life => self.write(),
             Event::Written { life, written, flushed } if life == self.life => {
@@ -314,12 +314,11 @@ impl World {
             self.effect(effect);
         }
         let Some(process) = &mut self.process else { return };
-        if let Some(wake) = process.broker.wake_ms() {
-            if process.tick_at.is_none_or(|at| wake < at) {
-                process.tick_at = Some(wake);
-                let delay = (wake - self.now_ms).max(0);
-                self.at(delay, Event::Tick { life: self.life });
-            }
+        let sooner = |wake: &i64| process.tick_at.is_none_or(|at| *wake < at);
+        if let Some(wake) = process.broker.wake_ms().filter(sooner) {
+            process.tick_at = Some(wake);
+            let delay = (wake - self.now_ms).max(0);
+            self.at(delay, Event::Tick { life: self.life });
         }
     }
 
@@ -469,7 +468,7 @@ impl World {
         }
     }
 
-    fn to_client(&mut self, conn: ConnId, command: Command) {
+    fn reach_client(&mut self, conn: ConnId, command: Command) {
         let Some(client) = self.conns.get(&conn).copied() else { return };
         self.note(format_args!(
             "{conn:?} gets {} {} {:08x}",
@@ -494,7 +493,7 @@ impl World {
         self.send(client, out);
     }
 
-    fn to_namesrv(&mut self, client: Option<usize>, command: &Command) {
+    fn reach_namesrv(&mut self, client: Option<usize>, command: &Command) {
         // The broker's connection is 0, clients' begin at 1.
         let conn = client.map_or(0, |client| client as u64 + 1);
         let answer = self.namesrv.handle(self.now_ms, conn, command);
@@ -542,7 +541,7 @@ impl World {
         }
         self.outcome.kills += 1;
         self.note(format_args!("kill -9"));
-        let seed = self.random.next();
+        let seed = self.random.draw();
         self.disk = self.disk.crash(CrashMode::Kill, seed);
         self.gone();
     }
@@ -559,7 +558,7 @@ impl World {
             1 => CrashMode::Torn { sector: 512 },
             _ => CrashMode::Torn { sector: 4096 },
         };
-        let seed = self.random.next();
+        let seed = self.random.draw();
         self.note(format_args!("power cut, {mode:?}"));
         self.disk = self.disk.crash(mode, seed);
         self.gone();

@@ -74,7 +74,7 @@ fn step(random: &mut Random) -> Step {
         93..=94 => Step::Retain,
         95..=96 => Step::Read,
         97 => Step::Restart,
-        _ => Step::Crash { mode: mode(random), seed: random.next() },
+        _ => Step::Crash { mode: mode(random), seed: random.draw() },
     }
 }
 
