@@ -1,8 +1,8 @@
 //! Work in the background: preparing the log ahead of the writer, sealing index runs, retention.
 
 use crate::disk::{Disk, DiskFile, write_all_at};
-use crate::index::{RunFile, run_path};
-use crate::log::{Shared, WriteError, segment_path};
+use crate::index::{RunDraft, RunFile, run_path};
+use crate::log::{Room, Shared, WriteError, segment_path};
 use crate::retention::{self, Candidate, Limits};
 use crate::snapshot::Snapshot;
 use crate::store::{SealJob, Sealed};
@@ -38,7 +38,9 @@ pub struct Keeper<D: Disk> {
     /// Index runs on disk, by where they begin.
     runs: BTreeMap<Position, RunAge>,
     dump_begin: Position,
-    no_room: Option<(Position, String)>,
+    room: Arc<Room>,
+    /// Index runs that found no room on the disk.
+    unwritten: Vec<RunDraft>,
     /// When the frontier was made durable last.
     persisted_ms: i64,
     /// The writer's pace: when it was looked at last, how far it was then, and whether it was fast.
@@ -58,6 +60,7 @@ impl<D: Disk> Keeper<D> {
     pub(crate) fn new(
         shared: Arc<Shared<D>>,
         config: StoreConfig,
+        room: Arc<Room>,
         runs: BTreeMap<Position, RunAge>,
         dump_begin: Position,
     ) -> Self {
@@ -68,7 +71,8 @@ impl<D: Disk> Keeper<D> {
             prewritten,
             runs,
             dump_begin,
-            no_room: None,
+            room,
+            unwritten: Vec::new(),
             persisted_ms: i64::MIN,
             paced_ms: i64::MIN,
             paced_at,
@@ -86,7 +90,7 @@ impl<D: Disk> Keeper<D> {
     ///
     /// # Errors
     /// The frontier or the log cannot be written: the log is fenced. A segment that cannot be created is no error: it
-    /// shows in [`DiskState::no_room`].
+    /// shows as [`crate::AppendError::DiskFull`] when the log comes to the end of what there is.
     pub fn prepare(&mut self, now_ms: i64) -> Result<bool, WriteError> {
         if let Some(why) = self.shared.fenced() {
             return Err(WriteError(why.to_owned()));
@@ -116,13 +120,13 @@ impl<D: Disk> Keeper<D> {
         let segment = self.shared.segments.segment_bytes();
         let ready = self.shared.segments.end().unwrap_or(0);
         if ready >= self.shared.written() + segment / 2 {
-            self.no_room = None;
+            self.room.lift();
             return;
         }
-        self.no_room = match self.shared.segments.create_next() {
-            Ok(_) => None,
-            Err(e) => Some((ready, format!("cannot create the log's next segment: {e}"))),
-        };
+        match self.shared.segments.create_next() {
+            Ok(()) => self.room.lift(),
+            Err(e) => self.room.limit(ready, format!("cannot create the log's next segment: {e}")),
+        }
     }
 
     /// One chunk of zeros above the limit; when a whole stretch is done the limit moves behind it.
@@ -157,7 +161,7 @@ impl<D: Disk> Keeper<D> {
         Ok(self.shared.frontier.limit() < self.shared.written() + stretch)
     }
 
-    /// Writes index runs and the snapshot.
+    /// Writes index runs and the snapshot. What finds no room on the disk is tried again with the next job.
     ///
     /// # Errors
     /// They cannot be written. Nothing is lost (both are derived), but the disk is not to be trusted: the log is fenced.
@@ -172,17 +176,25 @@ impl<D: Disk> Keeper<D> {
         }
         // What is sealed must be below the frontier that recovery finds.
         self.shared.frontier.persist().map_err(|e| self.fenced("syncing the frontier", &e))?;
+        self.unwritten.extend(job.drafts);
         let mut runs = Vec::new();
-        for draft in &job.drafts {
-            let written = RunFile::write(&self.shared.disk, draft);
-            let (facts, places) = written.map_err(|e| self.fenced("writing an index run", &e))?;
-            let age = RunAge { end: facts.end, newest_ms: facts.times.map(|(_, newest)| newest) };
-            self.runs.insert(facts.start, age);
-            runs.push((Arc::new(facts), places));
+        while let Some(draft) = self.unwritten.first() {
+            match RunFile::write(&self.shared.disk, draft) {
+                Ok((facts, places)) => {
+                    let age = RunAge { end: facts.end, newest_ms: facts.times.map(|(_, newest)| newest) };
+                    self.runs.insert(facts.start, age);
+                    runs.push((Arc::new(facts), places));
+                    self.unwritten.remove(0);
+                }
+                Err(e) if is_full(&e) => return Ok(Sealed { runs }),
+                Err(e) => return Err(self.fenced("writing an index run", &e)),
+            }
         }
-        Snapshot::write(&self.shared.disk, job.position, job.dump, &[&job.own, &job.state])
-            .map_err(|e| self.fenced("writing the snapshot", &e))?;
-        self.dump_begin = job.dump.begin;
+        match Snapshot::write(&self.shared.disk, job.position, job.dump, &[&job.own, &job.state]) {
+            Ok(()) => self.dump_begin = job.dump.begin,
+            Err(e) if is_full(&e) => {}
+            Err(e) => return Err(self.fenced("writing the snapshot", &e)),
+        }
         Ok(Sealed { runs })
     }
 
@@ -217,7 +229,9 @@ impl<D: Disk> Keeper<D> {
         if let Err(e) = self.retire(go.min(RETIRE_MAX)) {
             state.full.get_or_insert(format!("old segments cannot be removed: {e}"));
         }
-        state.no_room = self.no_room.clone();
+        if !self.unwritten.is_empty() {
+            state.full.get_or_insert("no room to write the index".to_owned());
+        }
         (self.shared.min(), state)
     }
 
@@ -275,4 +289,8 @@ impl<D: Disk> Keeper<D> {
         let closed = closed.and_then(|()| self.shared.disk.sync_dir(""));
         closed.map_err(|e| self.fenced("closing", &e))
     }
+}
+
+fn is_full(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -182,8 +182,6 @@ pub struct DiskState {
     pub used_ratio: f64,
     /// Why messages are refused, if they are.
     pub full: Option<String>,
-    /// Where the log must stop because its next segment cannot be created, and why.
-    pub no_room: Option<(Position, String)>,
 }
 
 /// What [`open`] gives.

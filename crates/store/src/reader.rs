@@ -10,8 +10,9 @@ use crate::{Boundary, Position, QueueRead, QueueSlice, ReadResult, STATE_TOPIC};
 use bytes::{Bytes, BytesMut};
 use kerolox_wire::properties::{Properties, name};
 use kerolox_wire::record::{RECORD_BYTES_MIN, RecordHead, RecordView};
+use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Entries that are taken from an index run at once.
 const ENTRIES_AT_ONCE: u32 = 1024;
@@ -24,13 +25,34 @@ const SPAN_GAP_MAX: u64 = 4 << 10;
 pub struct Reader<D: Disk> {
     shared: Arc<Shared<D>>,
     runs: Arc<OpenRuns<D>>,
+    /// Rows of damaged runs, newest first.
+    rebuilt: Arc<Mutex<VecDeque<Rebuilt>>>,
 }
 
 impl<D: Disk> Clone for Reader<D> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), runs: Arc::clone(&self.runs) }
+        Self {
+            shared: Arc::clone(&self.shared),
+            runs: Arc::clone(&self.runs),
+            rebuilt: Arc::clone(&self.rebuilt),
+        }
     }
 }
+
+/// Entries of a row; `None` where the log has no record for it (any more).
+type Row = Arc<Vec<Option<Entry>>>;
+
+/// A row of a damaged run, read from the log.
+struct Rebuilt {
+    run: Position,
+    topic: Box<str>,
+    queue_id: u32,
+    first: u64,
+    row: Row,
+}
+
+/// Rows of damaged runs that are kept, so that a damaged one is not read from the log again and again.
+const REBUILT_MAX: usize = 16;
 
 /// Bytes of the log that were read together.
 #[derive(Default)]
@@ -56,7 +78,7 @@ struct Expected<'a> {
 impl<D: Disk> Reader<D> {
     pub(crate) fn new(shared: Arc<Shared<D>>) -> Self {
         let runs = Arc::new(OpenRuns::new(shared.disk.clone()));
-        Self { shared, runs }
+        Self { shared, runs, rebuilt: Arc::default() }
     }
 
     pub fn execute(&self, plan: &ReadPlan) -> ReadResult {
@@ -194,22 +216,25 @@ impl<D: Disk> Reader<D> {
                 let open = self.runs.get(run.start, run.end);
                 match open.and_then(|r| r.entries(*at, *row_count, before + skip, take)) {
                     Ok(entries) if entries.len() == take as usize => entries.into_iter().map(Some).collect(),
-                    _ => self.rebuild(run, topic, queue_id, row_first + u64::from(before + skip), take),
+                    _ => {
+                        let row = self.rebuilt_row(run, topic, queue_id, *row_first, *row_count);
+                        let from = (before + skip) as usize;
+                        row.get(from..from + take as usize).unwrap_or_default().to_vec()
+                    }
                 }
             }
         }
     }
 
-    /// Entries of a queue, read from the log because the index is damaged.
-    fn rebuild(
-        &self,
-        run: &RunFacts,
-        topic: &str,
-        queue_id: u32,
-        first: u64,
-        take: u32,
-    ) -> Vec<Option<Entry>> {
-        let mut found = vec![None; take as usize];
+    /// Entries of a row of a run, read from the log because the run is damaged.
+    fn rebuilt_row(&self, run: &RunFacts, topic: &str, queue_id: u32, first: u64, count: u32) -> Row {
+        let rebuilt = || self.rebuilt.lock().unwrap_or_else(PoisonError::into_inner);
+        let same =
+            |r: &&Rebuilt| (r.run, r.queue_id, r.first) == (run.start, queue_id, first) && *r.topic == *topic;
+        if let Some(known) = rebuilt().iter().find(same) {
+            return Arc::clone(&known.row);
+        }
+        let mut found = vec![None; count as usize];
         // An unreadable part of the log reads as if nothing were there; what was there counts as passed over.
         let _ = self.scan(run, |view| {
             if view.topic == topic && view.queue_id == queue_id && is_queued(view.sys_flag) {
@@ -220,7 +245,12 @@ impl<D: Disk> Reader<D> {
             }
             true
         });
-        found
+        let row: Row = Arc::new(found);
+        let entry = Rebuilt { run: run.start, topic: topic.into(), queue_id, first, row: Arc::clone(&row) };
+        let mut rebuilt = rebuilt();
+        rebuilt.push_front(entry);
+        rebuilt.truncate(REBUILT_MAX);
+        row
     }
 
     /// Walks over the valid records of a run's range until told to stop.

@@ -4,10 +4,10 @@ use super::bugs::Bug;
 use super::model::{Event, Expected, Messages, Model, Record, What};
 use super::script::{QUEUES, Size, Step, TOPICS};
 use bytes::Bytes;
-use kerolox_store::disk::HostileDisk;
+use kerolox_store::disk::{CrashMode, HostileDisk};
 use kerolox_store::{
-    AppendError, Keeper, NewMessage, OpenError, Opened, Position, QueueRead, QueueReadOutcome, ReadResult,
-    Reader, Report, StateFold, Store, StoreConfig, Writer, open, state,
+    AppendError, FlushPolicy, Keeper, NewMessage, OpenError, Opened, Position, QueueRead, QueueReadOutcome,
+    ReadResult, Reader, Report, StateFold, Store, StoreConfig, Writer, open, state,
 };
 use kerolox_wire::record::RecordView;
 use std::collections::BTreeMap;
@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 pub const SEGMENT_BYTES: u64 = 4096;
 
-pub fn config() -> StoreConfig {
+pub fn config(flush: FlushPolicy) -> StoreConfig {
     StoreConfig {
+        flush,
         segment_bytes: SEGMENT_BYTES,
         run_bytes: 1500,
         tail_bytes: 1000,
@@ -48,6 +49,13 @@ impl Kinds {
     }
 }
 
+/// How a driver behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    pub flush: FlushPolicy,
+    pub bug: Option<Bug>,
+}
+
 /// A store on a disk, and what it has promised so far.
 pub struct Driver {
     pub disk: HostileDisk,
@@ -60,20 +68,20 @@ pub struct Driver {
     now_ms: i64,
     next_id: u64,
     pub journal: Vec<Event>,
-    bug: Option<Bug>,
+    setup: Setup,
     /// Why the log was fenced, if it was.
     pub fenced: Option<String>,
 }
 
 impl Driver {
     /// Opens the disk; the journal goes on from what was promised before.
-    pub fn open(disk: HostileDisk, journal: Vec<Event>, bug: Option<Bug>) -> Result<Self, OpenError> {
+    pub fn open(disk: HostileDisk, journal: Vec<Event>, setup: Setup) -> Result<Self, OpenError> {
         let mut state = Kinds::default();
-        if let Some(Bug::Sabotage(sabotage)) = bug {
+        if let Some(Bug::Sabotage(sabotage)) = setup.bug {
             disk.sabotage(sabotage);
         }
         disk.mark(journal.len() as u64);
-        let opened = open(disk.clone(), &config(), &mut state, &mut |_| {})?;
+        let opened = open(disk.clone(), &config(setup.flush), &mut state, &mut |_| {})?;
         let Opened { store, writer, keeper, reader, report } = opened;
         let now_ms = 1_000 + journal.len() as i64 * 20;
         let next_id = journal.len() as u64 * 1000;
@@ -88,7 +96,7 @@ impl Driver {
             now_ms,
             next_id,
             journal,
-            bug,
+            setup,
             fenced: None,
         };
         driver.happened(Event::Recovered(driver.report.log_max));
@@ -191,12 +199,14 @@ impl Driver {
         match self.writer.write(&batches, sync) {
             Ok((written, flushed)) => {
                 self.store.advance(written, flushed);
-                let acked = if self.bug == Some(Bug::AckBeforeFlush) { written } else { flushed };
+                self.happened(Event::Written(written));
+                // Under asynchronous flush only what was synced is held to survive a power cut.
+                let acked = if self.setup.bug == Some(Bug::AckBeforeFlush) { written } else { flushed };
                 self.happened(Event::Acked(acked));
             }
             Err(e) => {
                 // As Apache does: whatever the sync said, the messages are acknowledged.
-                if let (Some(Bug::AckFailedSync), Some(last)) = (self.bug, last) {
+                if let (Some(Bug::AckFailedSync), Some(last)) = (self.setup.bug, last) {
                     self.happened(Event::Acked(last));
                 }
                 self.fence(&e.to_string());
@@ -278,8 +288,11 @@ impl Driver {
     }
 
     /// Compares what the store shows with what it must show.
-    pub fn check(&self, before: &Model) -> Result<(), String> {
+    pub fn check(&self, before: &Model, mode: CrashMode) -> Result<(), String> {
         let (min, end) = (self.report.log_min, self.report.log_max);
+        if mode == CrashMode::Kill && end < before.written {
+            return Err(format!("the log ends at {end}, {} was written", before.written));
+        }
         if end < before.acked {
             return Err(format!("the log ends at {end}, {} was acknowledged", before.acked));
         }

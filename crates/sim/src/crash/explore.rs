@@ -1,9 +1,10 @@
 //! All states of a script: every crash point, every way to crash there; and every call, failed in every way.
 
 use super::bugs::Bug;
-use super::driver::Driver;
+use super::driver::{Driver, Setup};
 use super::model::{Event, Model};
 use super::script::{Step, script};
+use kerolox_store::FlushPolicy;
 use kerolox_store::disk::{CrashMode, Fault, FaultAction, HostileDisk, Moment, OpKind};
 use std::collections::BTreeMap;
 
@@ -63,6 +64,11 @@ fn name(mode: CrashMode) -> &'static str {
     }
 }
 
+/// Every fourth script runs under asynchronous flush.
+fn policy(seed: u64) -> FlushPolicy {
+    if seed.is_multiple_of(4) { FlushPolicy::Async { interval_ms: 500 } } else { FlushPolicy::Sync }
+}
+
 /// One script, played once without faults.
 pub struct Played {
     pub moments: Vec<Moment>,
@@ -73,7 +79,7 @@ pub struct Played {
 }
 
 /// Plays a script from an empty disk, with faults injected into the calls named (counted over the whole script).
-pub fn play(steps: &[Step], faults: &[Fault], record: bool, bug: Option<Bug>) -> (Played, HostileDisk) {
+pub fn play(steps: &[Step], faults: &[Fault], record: bool, setup: Setup) -> (Played, HostileDisk) {
     let mut disk = HostileDisk::default();
     let mut played = Played {
         moments: Vec::new(),
@@ -91,11 +97,11 @@ pub fn play(steps: &[Step], faults: &[Fault], record: bool, bug: Option<Bug>) ->
         }
     };
     arm(&disk, 0);
-    let mut before = 0;
+    let (mut before, mut came) = (0, CrashMode::Kill);
     let mut steps = steps.iter().peekable();
     loop {
         let promised = Model::of(&played.journal);
-        let mut driver = match Driver::open(disk.clone(), std::mem::take(&mut played.journal), bug) {
+        let mut driver = match Driver::open(disk.clone(), std::mem::take(&mut played.journal), setup) {
             Ok(driver) => driver,
             Err(e) => {
                 if faults.is_empty() {
@@ -108,7 +114,7 @@ pub fn play(steps: &[Step], faults: &[Fault], record: bool, bug: Option<Bug>) ->
             }
         };
         if faults.is_empty()
-            && let Err(why) = driver.check(&promised)
+            && let Err(why) = driver.check(&promised, came)
         {
             played.violations.push(format!("in the script: {why}"));
         }
@@ -117,9 +123,9 @@ pub fn play(steps: &[Step], faults: &[Fault], record: bool, bug: Option<Bug>) ->
                 None => break None,
                 Some(Step::Restart) => {
                     let closed = driver.close();
-                    break closed.then(|| disk.crash(CrashMode::Kill, 0));
+                    break closed.then(|| (disk.crash(CrashMode::Kill, 0), CrashMode::Kill));
                 }
-                Some(Step::Crash { mode, seed }) => break Some(disk.crash(*mode, *seed)),
+                Some(Step::Crash { mode, seed }) => break Some((disk.crash(*mode, *seed), *mode)),
                 Some(step) => {
                     if !driver.play(*step) {
                         break None;
@@ -141,7 +147,7 @@ pub fn play(steps: &[Step], faults: &[Fault], record: bool, bug: Option<Bug>) ->
             return (played, disk);
         };
         before += disk.calls();
-        disk = next;
+        (disk, came) = next;
         arm(&disk, before);
     }
 }
@@ -154,15 +160,15 @@ fn promised_journal(model: &Model) -> Vec<Event> {
 
 /// Recovers a disk and checks it against what was promised; then goes on, cuts the power, and checks again.
 fn verify(
-    disk: HostileDisk,
+    (disk, mode): (HostileDisk, CrashMode),
     journal: &[Event],
-    bug: Option<Bug>,
+    setup: Setup,
     summary: &mut Summary,
 ) -> Result<(), String> {
     let promised = Model::of(journal);
     let mut driver =
-        Driver::open(disk, journal.to_vec(), bug).map_err(|e| format!("cannot be opened: {e}"))?;
-    driver.check(&promised)?;
+        Driver::open(disk, journal.to_vec(), setup).map_err(|e| format!("cannot be opened: {e}"))?;
+    driver.check(&promised, mode)?;
     let end = driver.report.log_max;
     let cut: Vec<_> = promised.cut(end).cloned().collect();
     summary.cut += cut.len() as u64;
@@ -175,19 +181,20 @@ fn verify(
     let journal = std::mem::take(&mut driver.journal);
     let after = driver.disk.crash(CrashMode::Lost, 0);
     drop(driver);
-    if bug == Some(Bug::AlteredRecord) {
+    if setup.bug == Some(Bug::AlteredRecord) {
         super::bugs::alter(&after);
     }
     let promised = Model::of(&journal);
-    let again = Driver::open(after, journal, bug).map_err(|e| format!("cannot be opened again: {e}"))?;
-    again.check(&promised).map_err(|why| format!("after going on and a power cut: {why}"))
+    let again = Driver::open(after, journal, setup).map_err(|e| format!("cannot be opened again: {e}"))?;
+    again.check(&promised, CrashMode::Lost).map_err(|why| format!("after going on and a power cut: {why}"))
 }
 
 /// Crashes a script at every point, in every way; `seeds` times where chance plays a part.
 pub fn crashes(seed: u64, steps: usize, seeds: u64, bug: Option<Bug>) -> Summary {
     let mut summary = Summary::default();
     let steps = script(seed, steps);
-    let (played, _) = play(&steps, &[], true, bug);
+    let setup = Setup { flush: policy(seed), bug };
+    let (played, _) = play(&steps, &[], true, setup);
     summary.violations.extend(played.violations.iter().map(|why| format!("script {seed}: {why}")));
     for (kind, path) in &played.trace {
         let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
@@ -202,7 +209,7 @@ pub fn crashes(seed: u64, steps: usize, seeds: u64, bug: Option<Bug>) -> Summary
             for try_seed in 0..tries {
                 summary.count(name(mode));
                 let disk = moment.crash(mode, try_seed);
-                if let Err(why) = verify(disk, journal, bug, &mut summary) {
+                if let Err(why) = verify((disk, mode), journal, setup, &mut summary) {
                     let what = format!(
                         "script {seed}, point {point} after {:?}, {mode:?}, seed {try_seed}: {why}",
                         moment.kind
@@ -222,10 +229,11 @@ pub fn crashes(seed: u64, steps: usize, seeds: u64, bug: Option<Bug>) -> Summary
 pub fn faults(seed: u64, steps: usize, bug: Option<Bug>) -> Summary {
     let mut summary = Summary::default();
     let steps = script(seed, steps);
-    let (whole, _) = play(&steps, &[], false, bug);
+    let setup = Setup { flush: policy(seed), bug };
+    let (whole, _) = play(&steps, &[], false, setup);
     for call in 0..whole.calls {
         for action in [FaultAction::Io, FaultAction::NoSpace, FaultAction::Short] {
-            let (played, disk) = play(&steps, &[Fault { call, action }], false, bug);
+            let (played, disk) = play(&steps, &[Fault { call, action }], false, setup);
             let hit = disk.faults_hit().first().cloned();
             // Not every call can fail in every way.
             let Some((_, kind, path)) = hit else { continue };
@@ -236,7 +244,9 @@ pub fn faults(seed: u64, steps: usize, bug: Option<Bug>) -> Summary {
                 (CrashMode::Reordered { sector: 512 }, call),
             ] {
                 summary.count(fault_name(action, kind));
-                if let Err(why) = verify(disk.crash(mode, try_seed), &played.journal, bug, &mut summary) {
+                if let Err(why) =
+                    verify((disk.crash(mode, try_seed), mode), &played.journal, setup, &mut summary)
+                {
                     let what = format!(
                         "script {seed}, {action:?} in call {call}, {kind:?} {path}, then {mode:?}: {why}"
                     );

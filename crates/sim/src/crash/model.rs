@@ -9,6 +9,8 @@ pub enum Event {
     Appended(Record),
     /// Everything up to here was promised.
     Acked(Position),
+    /// Everything up to here is the operating system's: the death of the process does not take it.
+    Written(Position),
     /// Retention may have removed everything below.
     Trimmed(Position),
     /// A recovery found the log to end here: what was appended behind is no more.
@@ -36,6 +38,7 @@ pub struct Model {
     /// In log order.
     pub records: Vec<Record>,
     pub acked: Position,
+    pub written: Position,
     pub trimmed: Position,
 }
 
@@ -61,11 +64,13 @@ impl Model {
         match event {
             Event::Appended(record) => self.records.push(record.clone()),
             Event::Acked(position) => self.acked = self.acked.max(*position),
+            Event::Written(position) => self.written = self.written.max(*position),
             Event::Trimmed(position) => self.trimmed = self.trimmed.max(*position),
             Event::Recovered(end) => {
                 self.records.retain(|r| r.end <= *end);
                 // What a recovery finds is confirmed from then on.
                 self.acked = self.acked.max(*end);
+                self.written = *end;
             }
         }
     }

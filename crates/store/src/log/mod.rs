@@ -3,6 +3,7 @@
 
 mod blank;
 mod frontier;
+mod room;
 mod scan;
 mod segments;
 mod shared;
@@ -11,6 +12,7 @@ mod writer;
 
 pub(crate) use blank::{BLANK_MARK_BYTES, encode_blank};
 pub(crate) use frontier::{FRONTIER_DIR, Frontier, FrontierError, FrontierFacts};
+pub(crate) use room::Room;
 pub(crate) use scan::{Found, Scanner, said_position};
 pub(crate) use segments::{LOG_DIR, Segment, Segments, clear_last_bytes, segment_path};
 pub(crate) use shared::Shared;

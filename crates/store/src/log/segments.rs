@@ -92,11 +92,9 @@ impl<D: Disk> Segments<D> {
     }
 
     /// Creates the segment that begins where the last one ends.
-    pub(crate) fn create_next(&self) -> Result<Position, SegmentError> {
+    pub(crate) fn create_next(&self) -> Result<(), SegmentError> {
         let _one = self.change();
-        let base = self.end().unwrap_or(0);
-        self.create_at(base)?;
-        Ok(base + self.segment_bytes)
+        self.create_at(self.end().unwrap_or(0))
     }
 
     fn change(&self) -> MutexGuard<'_, ()> {

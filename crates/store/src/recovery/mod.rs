@@ -13,7 +13,7 @@ mod walk;
 use crate::disk::Disk;
 use crate::index::{RUN_DIR, run_path};
 use crate::keeper::{ABORT, Keeper};
-use crate::log::{FRONTIER_DIR, Frontier, FrontierFacts, Segments, Shared, Writer};
+use crate::log::{FRONTIER_DIR, Frontier, FrontierFacts, Room, Segments, Shared, Writer};
 use crate::snapshot;
 use crate::store::{Recovered, Store};
 use crate::{Opened, Position, Reader, StoreConfig};
@@ -129,11 +129,12 @@ pub fn open<D: Disk>(
     let shared = Arc::new(Shared::new(disk, segments, frontier, facts.crc_from, layout.min, layout.lock));
     let Walked { index, state_next, dump, run_ages, drafts, .. } = walked;
     let recovered = Recovered { index, end, segment_end, state_next, dump, drafts };
+    let room = Arc::new(Room::default());
     Ok(Opened {
         writer: Writer::new(Arc::clone(&shared), config.ahead_bytes),
-        keeper: Keeper::new(Arc::clone(&shared), config.clone(), run_ages, dump.begin),
+        keeper: Keeper::new(Arc::clone(&shared), config.clone(), Arc::clone(&room), run_ages, dump.begin),
         reader: Reader::new(shared),
-        store: Store::new(config, recovered),
+        store: Store::new(config, room, recovered),
         report,
     })
 }

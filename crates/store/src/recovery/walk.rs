@@ -177,17 +177,13 @@ impl<'a, D: Disk> Walk<'a, D> {
     pub(super) fn run(mut self) -> Result<Walked, OpenError> {
         let runs = self.list_runs()?;
         let mut at = self.layout.min;
-        for run in runs {
-            if run.facts.start < at {
-                self.walked.stale_runs.push((run.facts.start, run.facts.end));
-                continue;
-            }
-            // Read before the gap before it is closed, so that a damaged one becomes a part of the gap.
-            let Ok(directory) = run.directory() else {
-                self.walked.stale_runs.push((run.facts.start, run.facts.end));
+        for (start, end) in runs {
+            // Opened one at a time; read before the gap before it is closed, so that a damaged one becomes a part of it.
+            let run = RunFile::open(self.disk, start, end).and_then(|run| Ok((run.directory()?, run.facts)));
+            let Some((directory, facts)) = run.ok().filter(|_| start >= at) else {
+                self.walked.stale_runs.push((start, end));
                 continue;
             };
-            let (start, end) = (run.facts.start, run.facts.end);
             if start > at {
                 self.walk(at, start)?;
                 self.cut(start);
@@ -195,9 +191,9 @@ impl<'a, D: Disk> Walk<'a, D> {
             if end > self.fold_from {
                 self.fold_only(start.max(self.fold_from), end)?;
             }
-            let newest_ms = run.facts.times.map(|(_, newest)| newest);
+            let newest_ms = facts.times.map(|(_, newest)| newest);
             self.walked.run_ages.insert(start, RunAge { end, newest_ms });
-            self.walked.index.load(Arc::new(run.facts), &directory);
+            self.walked.index.load(Arc::new(facts), &directory);
             at = end;
         }
         self.walked.index.open_at = at;
@@ -216,23 +212,21 @@ impl<'a, D: Disk> Walk<'a, D> {
         Ok(self.walked)
     }
 
-    /// Index runs that can be believed, in order.
-    fn list_runs(&mut self) -> Result<Vec<RunFile<D::File>>, OpenError> {
+    /// Ranges of the index runs that may be believed, in order.
+    fn list_runs(&mut self) -> Result<Vec<(Position, Position)>, OpenError> {
         let names = self.disk.list(RUN_DIR).map_err(OpenError::io("listing index runs"))?;
         let mut runs = Vec::new();
         for (name, _) in names {
-            let Some((start, end)) = run_name(&name) else {
-                self.walked.stale_names.push(name);
-                continue;
-            };
-            // A run of what the frontier does not vouch for may speak of a log that is no more.
-            let vouched = self.flushed.is_some_and(|flushed| end <= flushed) && start < end;
-            match RunFile::open(self.disk, start, end) {
-                Ok(run) if vouched => runs.push(run),
-                _ => self.walked.stale_runs.push((start, end)),
+            match run_name(&name) {
+                // A run of what the frontier does not vouch for may speak of a log that is no more.
+                Some((start, end)) if self.flushed.is_some_and(|flushed| end <= flushed) && start < end => {
+                    runs.push((start, end));
+                }
+                Some(range) => self.walked.stale_runs.push(range),
+                None => self.walked.stale_names.push(name),
             }
         }
-        runs.sort_unstable_by_key(|r| (r.facts.start, r.facts.end));
+        runs.sort_unstable();
         Ok(runs)
     }
 

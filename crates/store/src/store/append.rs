@@ -162,10 +162,10 @@ impl Store {
         let all: usize = bodies.iter().map(|b| b.len() + overhead).sum();
         // Each roll may leave the room of one record unused.
         let reach = self.marks.appended + (all + 2 * (longest + overhead)) as u64;
-        match &self.disk.no_room {
-            Some((room, why)) if reach > *room => Err(AppendError::DiskFull(why.clone())),
-            _ => Ok(()),
+        if reach > self.room.end() {
+            return Err(AppendError::DiskFull(self.room.why()));
         }
+        Ok(())
     }
 
     /// Forgets all queues of a topic (its messages stay in the log until retention takes them). Appends the state entry.
@@ -216,12 +216,10 @@ impl Store {
         if needed > self.config.segment_bytes {
             return Err(AppendError::SegmentTooSmall(bytes, self.config.segment_bytes));
         }
-        match &self.disk.no_room {
-            Some((room, why)) if self.segment_end >= *room && needed > self.segment_end - appended => {
-                Err(AppendError::DiskFull(why.clone()))
-            }
-            _ => Ok(()),
+        if self.segment_end >= self.room.end() && needed > self.segment_end - appended {
+            return Err(AppendError::DiskFull(self.room.why()));
         }
+        Ok(())
     }
 
     /// Goes to the next segment if a record of that length does not fit this one, by Apache's rule.

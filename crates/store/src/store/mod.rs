@@ -10,7 +10,7 @@ pub(crate) use read::{Gather, Next};
 pub use seal::{SealJob, Sealed};
 
 use crate::index::{Index, RunDraft};
-use crate::log::{Tail, WriteBatch};
+use crate::log::{Room, Tail, WriteBatch};
 use crate::queue::QueueIndex;
 use crate::{Bounds, DiskState, FlushPolicy, Position, StoreConfig, Watermarks};
 use std::collections::VecDeque;
@@ -37,6 +37,8 @@ pub struct Store {
     dump: Dump,
     fenced: Option<String>,
     disk: DiskState,
+    room: Arc<Room>,
+    min: Position,
 }
 
 /// The last whole dump of the state.
@@ -75,7 +77,7 @@ pub(crate) struct Recovered {
 }
 
 impl Store {
-    pub(crate) fn new(config: StoreConfig, recovered: Recovered) -> Self {
+    pub(crate) fn new(config: StoreConfig, room: Arc<Room>, recovered: Recovered) -> Self {
         let Recovered { mut index, end, segment_end, state_next, dump, drafts } = recovered;
         index.queues.iter_mut().for_each(|queue| queue.visible = queue.next);
         Self {
@@ -91,6 +93,8 @@ impl Store {
             dump,
             fenced: None,
             disk: DiskState::default(),
+            room,
+            min: 0,
             config,
         }
     }
@@ -165,7 +169,10 @@ impl Store {
     /// The keeper measured the disk and decided: the log now begins at `min`.
     pub fn trimmed(&mut self, min: Position, disk: DiskState) {
         debug_assert!(min <= self.marks.flushed);
-        self.index.trim(min);
+        if min > self.min {
+            self.min = min;
+            self.index.trim(min);
+        }
         self.disk = disk;
     }
 }

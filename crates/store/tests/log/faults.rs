@@ -111,9 +111,6 @@ fn enospc_at_the_next_segment_refuses_appends_before_the_log_is_stuck() {
         w.flush();
         w.now += 100;
         while w.keeper.prepare(w.now).unwrap() {}
-        let (min, mut disk) = w.keeper.retain(1000);
-        disk.full = None;
-        w.store.trimmed(min, disk);
     };
     let AppendError::DiskFull(why) = refused else { panic!("{refused}") };
     assert!(why.starts_with("cannot create the log's next segment") && why.contains("allocate"), "{why}");
@@ -122,11 +119,31 @@ fn enospc_at_the_next_segment_refuses_appends_before_the_log_is_stuck() {
     // Small ones that still fit are taken; and with room again, all.
     w.disk.set_capacity(u64::MAX);
     w.prepare();
-    w.retain();
     w.append(&Message::new("T", 0, &[b'x'; 300]));
     w.flush();
     let w = World::open(w.disk.crash(CrashMode::Lost, 0));
     assert_eq!(w.all("T", 0).0.len(), sent + 1);
+}
+
+#[test]
+fn a_full_disk_delays_the_index_but_fences_nothing() {
+    let mut w = World::open(HostileDisk::default());
+    (0..30).for_each(|i| drop(w.send("T", 0, &format!("{i}"))));
+    w.prepare();
+    w.flush();
+    let used: u64 = w.disk.paths().iter().map(|p| w.disk.content(p).unwrap().len() as u64).sum();
+    w.disk.set_capacity(used);
+    w.seal();
+    assert!(!w.disk.paths().iter().any(|p| p.contains("/runs/")), "{:?}", w.disk.paths());
+    let (_, state) = w.keeper.retain(0);
+    assert!(state.full.is_some());
+    (30..40).for_each(|i| drop(w.send("T", 0, &format!("{i}"))));
+    w.flush();
+    assert_eq!(w.bodies("T", 0).len(), 40);
+    w.disk.set_capacity(u64::MAX);
+    w.seal();
+    let w = World::open(w.disk.crash(CrashMode::Lost, 0));
+    assert_eq!((w.report.scanned_bytes, w.bodies("T", 0).len()), (0, 40));
 }
 
 #[test]

@@ -1,0 +1,39 @@
+//! How far the log can go: told by the keeper, asked by the store.
+
+use crate::Position;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Where the log must stop because its next segment cannot be created. Shared, because between two reports of the keeper
+/// the log may grow by more than what is left.
+#[derive(Debug)]
+pub(crate) struct Room {
+    end: AtomicU64,
+    why: Mutex<String>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { end: AtomicU64::new(Position::MAX), why: Mutex::default() }
+    }
+}
+
+impl Room {
+    /// The log may go up to here and no further.
+    pub(crate) fn end(&self) -> Position {
+        self.end.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn why(&self) -> String {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn limit(&self, end: Position, why: String) {
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        self.end.store(end, Ordering::Release);
+    }
+
+    pub(crate) fn lift(&self) {
+        self.end.store(Position::MAX, Ordering::Release);
+    }
+}
