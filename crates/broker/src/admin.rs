@@ -12,6 +12,9 @@ use kerolox_wire::body::{
 use kerolox_wire::header::{CreateTopic, RegisterBroker};
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 
+/// A topic's attributes, names and values. They go to the name server with each registration, which is one frame.
+const ATTRIBUTES_BYTES_MAX: usize = 4_096;
+
 impl Broker {
     pub(crate) fn create_topic(
         &mut self,
@@ -153,6 +156,10 @@ fn attributes(
             let (name, value) = part.strip_prefix('+').and_then(|p| p.split_once('=')).ok_or_else(bad)?;
             attributes.insert(name.to_owned(), value.to_owned());
         }
+    }
+    let bytes: usize = attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > ATTRIBUTES_BYTES_MAX {
+        return Err(format!("attributes of {bytes} bytes exceed the limit of {ATTRIBUTES_BYTES_MAX}"));
     }
     Ok(attributes)
 }

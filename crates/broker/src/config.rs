@@ -70,8 +70,12 @@ pub struct Limits {
     pub groups_max: usize,
     /// Reads under way on reader threads.
     pub reads_max: usize,
-    /// Queues of one topic.
+    /// Queues of one topic, and ids of queues that offsets are kept for.
     pub queues_max: u32,
+    /// Committed offsets of all groups.
+    pub offsets_max: usize,
+    /// Held queue locks.
+    pub locks_max: usize,
 }
 
 impl Default for Limits {
@@ -82,6 +86,8 @@ impl Default for Limits {
             groups_max: 100_000,
             reads_max: 4_096,
             queues_max: 8_192,
+            offsets_max: 2_000_000,
+            locks_max: 500_000,
         }
     }
 }

@@ -107,7 +107,7 @@ impl Broker {
         Self {
             acks: Acks::default(),
             clients: Clients::new(config.client_expiry_ms),
-            locks: Locks::new(config.lock_expiry_ms),
+            locks: Locks::new(config.lock_expiry_ms, config.limits.locks_max),
             holds: Holds::default(),
             woken: VecDeque::new(),
             delay: Delay::new(config.delay_levels_ms.len(), now_ms),
@@ -346,7 +346,7 @@ impl Broker {
     /// When [`Input::Tick`] is due next.
     pub fn wake_ms(&self) -> Option<i64> {
         let lazy = self.state.offsets.lazy_since_ms().map(|since| since + self.config.offset_flush_ms);
-        let expiry = (!self.clients.is_empty()).then_some(self.next_expiry_ms);
+        let expiry = (!self.clients.is_empty() || !self.locks.is_empty()).then_some(self.next_expiry_ms);
         let delay = self.delay.wake_ms().filter(|_| !self.draining);
         let woken = (!self.woken.is_empty()).then_some(0);
         [woken, self.holds.next_deadline_ms(), delay, lazy, expiry].into_iter().flatten().min()

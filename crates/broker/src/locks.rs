@@ -15,18 +15,34 @@ struct Lock {
     renewed_ms: i64,
 }
 
+/// Length of the names in a lock, in bytes.
+const NAME_BYTES_MAX: usize = 1_024;
+
 pub(crate) struct Locks {
     expiry_ms: i64,
+    held_max: usize,
+    /// Locks in `groups`.
+    held: usize,
     groups: BTreeMap<String, BTreeMap<LockedQueue, Lock>>,
 }
 
 impl Locks {
-    pub(crate) fn new(expiry_ms: i64) -> Self {
-        Self { expiry_ms, groups: BTreeMap::new() }
+    /// At most `held_max` locks are given away at a time.
+    pub(crate) fn new(expiry_ms: i64, held_max: usize) -> Self {
+        Self { expiry_ms, held_max, held: 0, groups: BTreeMap::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
     }
 
     /// Takes or renews the lock of `queue`; whether `client` has it now.
     pub(crate) fn lock(&mut self, now_ms: i64, group: &str, client: &str, queue: LockedQueue) -> bool {
+        let known = self.groups.get(group).is_some_and(|locks| locks.contains_key(&queue));
+        let too_long = [group, client, &queue.topic].iter().any(|name| name.len() > NAME_BYTES_MAX);
+        if !known && (self.held >= self.held_max || too_long) {
+            return false;
+        }
         if !self.groups.contains_key(group) {
             self.groups.insert(group.to_owned(), BTreeMap::new());
         }
@@ -42,6 +58,7 @@ impl Locks {
             }
             None => {
                 locks.insert(queue, Lock { client: client.to_owned(), renewed_ms: now_ms });
+                self.held += 1;
                 true
             }
         }
@@ -52,6 +69,7 @@ impl Locks {
         if let Some(locks) = self.groups.get_mut(group) {
             if locks.get(queue).is_some_and(|lock| lock.client == client) {
                 locks.remove(queue);
+                self.held -= 1;
             }
             if locks.is_empty() {
                 self.groups.remove(group);
@@ -71,6 +89,7 @@ impl Locks {
             locks.retain(|_, lock| now_ms - lock.renewed_ms <= self.expiry_ms);
         }
         self.groups.retain(|_, locks| !locks.is_empty());
+        self.held = self.groups.values().map(BTreeMap::len).sum();
     }
 }
 
@@ -84,7 +103,7 @@ mod tests {
 
     #[test]
     fn one_owner_until_unlock_or_expiry() {
-        let mut locks = Locks::new(60_000);
+        let mut locks = Locks::new(60_000, 10);
         assert!(locks.lock(0, "g", "a", queue(1)));
         assert!(!locks.lock(60_000, "g", "b", queue(1)), "still held at exactly the expiry time");
         assert!(locks.lock(60_000, "h", "b", queue(1)), "groups do not share locks");
@@ -98,12 +117,30 @@ mod tests {
 
     #[test]
     fn renewal_extends_and_expiry_frees_memory() {
-        let mut locks = Locks::new(100);
+        let mut locks = Locks::new(100, 10);
         assert!(locks.lock(0, "g", "a", queue(1)));
         assert!(locks.lock(90, "g", "a", queue(1)));
         assert!(locks.any_held(190, "g"));
         assert!(!locks.any_held(191, "g"));
         locks.expire(191);
         assert!(locks.groups.is_empty());
+    }
+
+    /// Locks were given to anybody for any queue, without end.
+    #[test]
+    fn no_more_locks_than_the_limit() {
+        let mut locks = Locks::new(100, 2);
+        assert!(locks.lock(0, "g", "a", queue(1)) && locks.lock(0, "h", "a", queue(1)));
+        assert!(!locks.lock(0, "g", "a", queue(2)));
+        assert!(locks.lock(50, "g", "a", queue(1)), "what is held is renewed");
+        locks.unlock("g", "a", &queue(1));
+        assert!(locks.lock(50, "g", "a", queue(2)));
+        locks.expire(101);
+        assert_eq!(locks.held, 1);
+        assert!(locks.lock(101, "g", "a", queue(3)));
+        let long = LockedQueue { topic: "t".repeat(1_025), queue_id: 0 };
+        locks.expire(1_000);
+        assert!(!locks.lock(1_000, "g", "a", long));
+        assert!(locks.is_empty());
     }
 }

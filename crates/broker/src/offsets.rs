@@ -9,6 +9,8 @@ type Queues = BTreeMap<u32, u64>;
 #[derive(Default)]
 pub(crate) struct Offsets {
     groups: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Queues>>,
+    /// Offsets in `groups`.
+    len: usize,
     /// Changed by pulls since the last state record.
     lazy: BTreeMap<(Arc<str>, Arc<str>, u32), u64>,
     lazy_since_ms: Option<i64>,
@@ -26,6 +28,11 @@ pub(crate) struct Commit {
 impl Offsets {
     pub(crate) fn get(&self, group: &str, topic: &str, queue_id: u32) -> Option<u64> {
         self.groups.get(group)?.get(topic)?.get(&queue_id).copied()
+    }
+
+    /// Number of offsets.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// Sets an offset; `None` where it already is so, and in the log. One that came with a pull is not in the log yet: it
@@ -46,7 +53,9 @@ impl Offsets {
     fn put(&mut self, group: &str, topic: &str, queue_id: u32, offset: u64) -> Option<Commit> {
         let (group, topics) = entry(&mut self.groups, group);
         let (topic, queues) = entry(topics, topic);
-        if queues.insert(queue_id, offset) == Some(offset) {
+        let before = queues.insert(queue_id, offset);
+        self.len += usize::from(before.is_none());
+        if before == Some(offset) {
             return None;
         }
         Some(Commit { group, topic, queue_id, offset })

@@ -14,7 +14,7 @@ use kerolox_wire::message_id::MessageId;
 use kerolox_wire::names;
 use kerolox_wire::properties::{PropertiesBuf, name as property};
 use kerolox_wire::record::{PROPERTIES_BYTES_MAX, batch};
-use kerolox_wire::{Command, RequestCode, ResponseCode};
+use kerolox_wire::{Command, RequestCode, ResponseCode, sys_flag};
 use std::sync::Arc;
 
 /// Messages in one batch at most: 4 MiB of the smallest ones would be far more.
@@ -82,7 +82,7 @@ impl Broker {
             queue_id,
             properties: sent.stored(&self.own_properties, unique_key.as_deref()),
         };
-        refuse_unsupported(&sent)?;
+        refuse_unsupported(header.sys_flag, sent.timed, sent.prepared)?;
         self.redirect_exhausted_retry(now_ms, header, &mut draft)?;
         if sent.delayed {
             self.redirect_delayed(&mut draft)?;
@@ -113,6 +113,7 @@ impl Broker {
         if request.body.len() > self.config.message_bytes_max {
             return Err(self.too_large());
         }
+        refuse_unsupported(header.sys_flag, false, false)?;
         // All are checked before the first is appended, so that a batch is taken whole or not at all.
         let messages = batch::messages(&request.body)
             .take(BATCH_COUNT_MAX + 1)
@@ -203,7 +204,9 @@ impl Broker {
                 let remark = format!("topic[{name}] was not created: the broker has {max} topics, its limit");
                 return Err(Refused(ResponseCode::SYSTEM_ERROR, remark));
             }
-            Err(_) if name.starts_with(names::RETRY_PREFIX) => topics::new(name, 1, perm::READ | perm::WRITE),
+            Err(_) if name.starts_with(names::RETRY_PREFIX) && self.state.topics.len() < max => {
+                topics::new(name, 1, perm::READ | perm::WRITE)
+            }
             Err(_) => return Err(not_exist(name)),
         };
         self.put_topic(now_ms, config).map_err(|e| self.refused(&e))
@@ -358,12 +361,14 @@ fn not_exist(name: &str) -> Refused {
 }
 
 /// Kinds of messages that this version cannot keep its promise for are refused, not stored as something else.
-fn refuse_unsupported(sent: &Sent<'_>) -> Result<(), Refused> {
-    if sent.timed {
+fn refuse_unsupported(sys_flag: i32, timed: bool, prepared: bool) -> Result<(), Refused> {
+    if timed {
         let remark = "accurate timer message is not enabled, timerWheelEnable is false";
         return Err(Refused(ResponseCode::SYSTEM_ERROR, remark.into()));
     }
-    if sent.prepared {
+    // The flag without the property would be stored, acknowledged, and never be seen by a consumer.
+    let unseen = [sys_flag::TRANSACTION_PREPARED, sys_flag::TRANSACTION_ROLLBACK];
+    if prepared || unseen.contains(&sys_flag::transaction(sys_flag)) {
         let remark = "the broker sending transaction message is forbidden";
         return Err(Refused(ResponseCode::NO_PERMISSION, remark.into()));
     }

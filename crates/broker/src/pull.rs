@@ -89,7 +89,8 @@ impl Broker {
         }
         match self.admit_pull(now_ms, conn, request, &header) {
             Ok(pull) => {
-                if header.sys_flag & pull_flag::COMMIT_OFFSET != 0 && header.commit_offset >= 0 {
+                let commits = header.sys_flag & pull_flag::COMMIT_OFFSET != 0 && header.commit_offset >= 0;
+                if commits && self.offset_room(header.consumer_group, header.topic, pull.queue_id).is_ok() {
                     let offset = header.commit_offset as u64;
                     self.state.offsets.set_lazily(
                         now_ms,

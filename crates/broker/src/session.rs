@@ -30,14 +30,19 @@ impl Broker {
                 return self.reply(conn, request, refusal, out);
             }
         };
+        let producers = data.producer_data_set.iter().map(|producer| &*producer.group_name);
+        let consumers = data.consumer_data_set.iter().map(|consumer| &*consumer.group_name);
+        if let Err(why) = self.clients.check_room(conn, &data.client_id, producers.chain(consumers)) {
+            return self.reply(conn, request, request.refuse(ResponseCode::SYSTEM_ERROR, why), out);
+        }
         let client = Client { id: data.client_id.clone(), heartbeat_ms: now_ms };
         let mut subscriptions_changed = false;
         for consumer in &data.consumer_data_set {
-            let fingerprint = i64::from(data.heartbeat_fingerprint);
-            if fingerprint != 0 && self.clients.fingerprint_changed(&consumer.group_name, fingerprint) {
-                subscriptions_changed = true;
-            }
             if self.admit_consumer(now_ms, consumer) {
+                let fingerprint = i64::from(data.heartbeat_fingerprint);
+                if fingerprint != 0 && self.clients.fingerprint_changed(&consumer.group_name, fingerprint) {
+                    subscriptions_changed = true;
+                }
                 let changed =
                     self.clients.register_consumer(conn, consumer, client.clone(), !data.without_sub);
                 if changed {
@@ -248,11 +253,27 @@ impl Broker {
             return self.reply(conn, request, refused, out);
         }
         let (queue_id, offset) = (queue(header.queue_id), header.commit_offset as u64);
+        if let Err(why) = self.offset_room(group, topic, queue_id) {
+            return self.reply(conn, request, request.refuse(ResponseCode::INVALID_PARAMETER, why), out);
+        }
         if let Some(commit) = self.state.offsets.set(group, topic, queue_id, offset) {
             state::put_offset(&mut self.changes, &commit);
         }
         if !request.is_oneway() {
             self.acks.wait_for_state(conn, request.respond(ResponseCode::SUCCESS));
         }
+    }
+
+    /// Whether an offset may be kept: Apache takes any queue id, and so as many offsets as a client likes.
+    pub(crate) fn offset_room(&self, group: &str, topic: &str, queue_id: u32) -> Result<(), String> {
+        let limits = &self.config.limits;
+        if queue_id >= limits.queues_max {
+            return Err(format!("queueId {queue_id} is not below {}, topic is {topic}", limits.queues_max));
+        }
+        let known = self.state.offsets.get(group, topic, queue_id).is_some();
+        if !known && self.state.offsets.len() >= limits.offsets_max {
+            return Err(format!("the broker keeps {} offsets, its limit", limits.offsets_max));
+        }
+        Ok(())
     }
 }
