@@ -4,25 +4,11 @@
 
 mod support;
 
-use kerolox_wire::header::{SendMessage, SendMessageResponse};
-use kerolox_wire::{Command, Encoding, Language, RequestCode, frame};
+use kerolox_wire::header::SendMessageResponse;
+use kerolox_wire::{Command, Encoding, Language, frame};
 use std::io::Write;
 use std::time::Duration;
-use support::{Folder, Kerolox, Raw};
-
-fn send_request(topic: &str, body: &[u8]) -> Command {
-    let header = SendMessage {
-        producer_group: "p",
-        topic,
-        default_topic: "TBW102",
-        default_topic_queue_nums: 4,
-        queue_id: 0,
-        ..SendMessage::default()
-    };
-    let mut command = Command::request(RequestCode::SEND_MESSAGE_V2).with_body(body.to_vec());
-    header.encode_v2(&mut command.fields);
-    command
-}
+use support::{Folder, Kerolox, Raw, send_request};
 
 /// That a well-behaved client is served; the queue offset of its message.
 fn sends(client: &mut Raw) -> i64 {
@@ -116,12 +102,15 @@ fn an_unknown_language_name_is_served() {
     let folder = Folder::new("language");
     let kerolox = Kerolox::start(&folder.path("data"));
     let mut client = Raw::connect(kerolox.broker());
-    let header = String::from_utf8(frame::to_bytes(&send_request("Good", b""))[8..].to_vec()).unwrap();
+    let mut head = bytes::BytesMut::new();
+    frame::encode_head(&send_request("Good", b"x"), &mut head);
+    let header = String::from_utf8(head[8..].to_vec()).unwrap();
     let header =
         header.replace("\"JAVA\"", "\"KLINGON\"").replace("\"version\":", "\"novel\":[{}],\"version\":");
-    let mut bytes = ((4 + header.len()) as u32).to_be_bytes().to_vec();
+    let mut bytes = ((4 + header.len() + 1) as u32).to_be_bytes().to_vec();
     bytes.extend_from_slice(&(header.len() as u32).to_be_bytes());
     bytes.extend_from_slice(header.as_bytes());
+    bytes.push(b'x');
     client.stream.write_all(&bytes).unwrap();
     let answer = client.receive();
     assert_eq!(answer.code, 0, "{:?}", answer.remark);

@@ -5,7 +5,9 @@ mod support;
 
 use std::net::TcpListener;
 use std::process::Command;
-use support::{BINARY, Folder, Kerolox, broker_address, free_offset, namesrv_address, refusal, run};
+use support::{
+    BINARY, Folder, Kerolox, broker_address, free_offset, namesrv_address, refusal, run, small_disk,
+};
 
 #[test]
 fn one_ready_line_and_a_clean_end_on_sigterm_and_sigint() {
@@ -84,23 +86,6 @@ fn a_folder_that_cannot_be_used_is_named() {
     }
 }
 
-/// A file system of a few megabytes, where this user may mount one.
-fn small_disk(folder: &Folder, megabytes: u32, then: &str) -> Option<Command> {
-    let mount = folder.path("mount");
-    std::fs::create_dir_all(&mount).unwrap();
-    let script = |then: &str| {
-        let mut command = Command::new("unshare");
-        let script = format!("mount -t tmpfs -o size={megabytes}m tmpfs \"$1\" && {then}");
-        command.args(["-rm", "sh", "-c", &script, "sh", mount.to_str().unwrap(), BINARY]);
-        command
-    };
-    let possible = script("true").output().is_ok_and(|o| o.status.success());
-    if !possible {
-        eprintln!("!! not tested: this user may not mount a file system");
-    }
-    possible.then(|| script(then))
-}
-
 #[test]
 fn a_full_disk_is_one_line() {
     let folder = Folder::new("full");
@@ -166,10 +151,11 @@ fn an_apache_file_works_and_what_has_no_effect_is_said() {
         data.display()
     );
     let conf = folder.file("broker.conf", &text);
-    let offset = free_offset();
-    let mut command = Command::new(BINARY);
-    command.args(["-c", conf.to_str().unwrap(), "--port-offset", &offset.to_string()]);
-    let kerolox = Kerolox::spawn(command, offset);
+    let kerolox = Kerolox::spawn(|offset| {
+        let mut command = Command::new(BINARY);
+        command.args(["-c", conf.to_str().unwrap(), "--port-offset", &offset.to_string()]);
+        command
+    });
     assert!(kerolox.ready.contains(&format!("broker broker-a at {}", kerolox.broker())), "{}", kerolox.ready);
     assert!(kerolox.ready.contains(&format!("data {}", data.display())), "{}", kerolox.ready);
     let conf = conf.display();
@@ -191,17 +177,19 @@ fn an_apache_file_works_and_what_has_no_effect_is_said() {
 #[test]
 fn a_broker_apart_registers_and_leaves() {
     let folder = Folder::new("apart");
-    let offset = free_offset();
-    let offset_text = offset.to_string();
-    let mut command = Command::new(BINARY);
-    command.args(["namesrv", "--port-offset", &offset_text]);
-    let namesrv = Kerolox::spawn(command, offset);
+    let namesrv = Kerolox::spawn(|offset| {
+        let mut command = Command::new(BINARY);
+        command.args(["namesrv", "--port-offset", &offset.to_string()]);
+        command
+    });
     assert_eq!(namesrv.ready.split(": ").nth(1).unwrap(), format!("name server {}", namesrv.namesrv()));
     let data = folder.path("data");
-    let mut command = Command::new(BINARY);
-    command.args(["broker", "-n", &namesrv.namesrv().to_string(), "--port-offset", &offset_text, "--data"]);
-    command.arg(&data).args(["--advertise", "example.org:1234"]);
-    let broker = Kerolox::spawn(command, offset);
+    let broker = Kerolox::spawn(|offset| {
+        let mut command = Command::new(BINARY);
+        command.args(["broker", "-n", &namesrv.namesrv().to_string(), "--port-offset", &offset.to_string()]);
+        command.arg("--data").arg(&data).args(["--advertise", "example.org:1234"]);
+        command
+    });
     assert!(broker.ready.contains("advertised as example.org:1234"), "{}", broker.ready);
     let route = || {
         use kerolox_wire::header::GetRouteInfo;

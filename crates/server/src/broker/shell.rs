@@ -68,6 +68,9 @@ struct Progress {
 
 impl Shell {
     pub(crate) fn new(broker: Broker, connections: Rc<Connections>, threads: Threads) -> Rc<Self> {
+        // What was there is safe already: nobody will report it.
+        let flushed = broker.watermarks().flushed;
+        let progress = Progress { handed_to_writer: flushed, flushed, ..Progress::default() };
         Rc::new(Self {
             core: RefCell::new(Core { broker, effects: Vec::new(), seals: Vec::new() }),
             clock: Clock::default(),
@@ -80,7 +83,7 @@ impl Shell {
             registered: Notify::new(),
             stopped: RefCell::new(None),
             stop: Notify::new(),
-            progress: Cell::default(),
+            progress: Cell::new(progress),
             grew_ms: Cell::new(0),
         })
     }

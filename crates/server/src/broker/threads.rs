@@ -148,8 +148,10 @@ enum Job {
     Grew,
 }
 
-/// How often retention looks at the disk.
+/// How often retention looks at the disk, when the log does not grow.
 const RETAIN_EVERY: Duration = Duration::from_secs(10);
+/// And when it grows: a disk that fills up is to be known before the log needs the room.
+const RETAIN_EVERY_BUSY: Duration = Duration::from_millis(250);
 /// How often the keeper looks whether there is something to prepare, when the log does not grow.
 const PREPARE_EVERY: Duration = Duration::from_secs(1);
 /// And when it grows: as often as the frontier wants it.
@@ -206,7 +208,8 @@ fn keep(mut keeper: Keeper<Disk>, jobs: &Receiver<Job>, reports: &Reports) -> Ke
             let _ = reports.send(Report::WriteFailed { why });
             return keeper;
         }
-        if retained.is_none_or(|at| at.elapsed() >= RETAIN_EVERY) {
+        let retain_every = if idle { RETAIN_EVERY } else { RETAIN_EVERY_BUSY };
+        if retained.is_none_or(|at| at.elapsed() >= retain_every) {
             retained = Some(Instant::now());
             let (min, disk) = keeper.retain(clock.now_ms());
             let _ = reports.send(Report::Trimmed { min, disk });

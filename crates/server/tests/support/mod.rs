@@ -2,7 +2,8 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use bytes::BytesMut;
-use kerolox_wire::{Command, frame};
+use kerolox_wire::header::SendMessage;
+use kerolox_wire::{Command, RequestCode, frame};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -66,6 +67,24 @@ pub(crate) fn namesrv_address(offset: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], NAMESRV_PORT + offset))
 }
 
+/// A file system of a few megabytes, mounted for one process alone: the command that runs `then` there, with the mount's
+/// folder as `$1` and the binary as `$2`. `None`, with a line, where this user may not mount.
+pub(crate) fn small_disk(folder: &Folder, megabytes: u32, then: &str) -> Option<std::process::Command> {
+    let mount = folder.path("mount");
+    std::fs::create_dir_all(&mount).unwrap();
+    let script = |then: &str| {
+        let mut command = std::process::Command::new("unshare");
+        let script = format!("mount -t tmpfs -o size={megabytes}m tmpfs \"$1\" && {then}");
+        command.args(["-rm", "sh", "-c", &script, "sh", mount.to_str().unwrap(), BINARY]);
+        command
+    };
+    let possible = script("true").output().is_ok_and(|o| o.status.success());
+    if !possible {
+        eprintln!("!! not tested: this user may not mount a file system");
+    }
+    possible.then(|| script(then))
+}
+
 /// Runs the binary to its end.
 pub(crate) fn run(args: &[&str]) -> Output {
     std::process::Command::new(BINARY).args(args).env_remove("NAMESRV_ADDR").output().unwrap()
@@ -92,18 +111,27 @@ pub(crate) struct Kerolox {
 
 impl Kerolox {
     pub(crate) fn start(data: &Path) -> Self {
-        Self::start_with(data, free_offset(), &[])
+        Self::spawn(|offset| {
+            let mut command = std::process::Command::new(BINARY);
+            command.args(["--port-offset", &offset.to_string(), "--data"]).arg(data);
+            command
+        })
     }
 
-    pub(crate) fn start_with(data: &Path, offset: u16, args: &[&str]) -> Self {
-        let offset_text = offset.to_string();
-        let all = ["--port-offset", &offset_text, "--data", data.to_str().unwrap()];
-        let mut command = std::process::Command::new(BINARY);
-        command.args(all).args(args);
-        Self::spawn(command, offset)
+    /// Starts what `command` makes of a port offset; anew where somebody took a port in the meantime.
+    pub(crate) fn spawn(command: impl Fn(u16) -> std::process::Command) -> Self {
+        for _ in 0..10 {
+            let offset = free_offset();
+            match Self::try_spawn(command(offset), offset) {
+                Err(why) if why.contains("Address already in use") => {}
+                started => return started.unwrap(),
+            }
+        }
+        panic!("no free ports");
     }
 
-    pub(crate) fn spawn(mut command: std::process::Command, offset: u16) -> Self {
+    /// Starts a command that uses this port offset.
+    pub(crate) fn try_spawn(mut command: std::process::Command, offset: u16) -> Result<Self, String> {
         let mut child = command
             .env_remove("NAMESRV_ADDR")
             .stdin(Stdio::null())
@@ -113,11 +141,14 @@ impl Kerolox {
             .unwrap();
         let stdout = lines(child.stdout.take().unwrap());
         let stderr = lines(child.stderr.take().unwrap());
-        let Ok(ready) = stdout.recv_timeout(PATIENCE) else {
-            let _ = child.kill();
-            panic!("not ready: {:?}", stderr.iter().collect::<Vec<_>>());
-        };
-        Self { child, ready, offset, stdout, stderr }
+        match stdout.recv_timeout(PATIENCE) {
+            Ok(ready) => Ok(Self { child, ready, offset, stdout, stderr }),
+            Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(format!("not ready: {:?}", stderr.iter().collect::<Vec<_>>()))
+            }
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -150,7 +181,7 @@ impl Kerolox {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return (status.code(), self.stderr.iter().collect());
             }
-            assert!(begun.elapsed() < PATIENCE, "does not end");
+            assert!(begun.elapsed() < PATIENCE, "does not end: {:?}", self.stderr.try_iter().last());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -221,4 +252,19 @@ impl Raw {
         let mut buffer = [0; 1];
         self.inbox.is_empty() && matches!(self.stream.read(&mut buffer), Ok(0) | Err(_))
     }
+}
+
+/// A send of `body` to queue 0 of `topic`.
+pub(crate) fn send_request(topic: &str, body: &[u8]) -> Command {
+    let header = SendMessage {
+        producer_group: "p",
+        topic,
+        default_topic: "TBW102",
+        default_topic_queue_nums: 4,
+        queue_id: 0,
+        ..SendMessage::default()
+    };
+    let mut command = Command::request(RequestCode::SEND_MESSAGE_V2).with_body(body.to_vec());
+    header.encode_v2(&mut command.fields);
+    command
 }
