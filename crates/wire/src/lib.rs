@@ -3,7 +3,10 @@
 //!
 //! In suggested reading order: [`frame`] cuts a byte stream into frames, [`command`] gives a frame its meaning
 //! (JSON or ROCKETMQ binary header), [`codes`] names what can be asked and answered, [`header`] turns the
-//! string fields of a command into typed structs, [`record`] is a message as the CommitLog keeps it.
+//! string fields of a command into typed structs and [`body`] the JSON that it may carry, [`names`] says what may be called what,
+//! [`record`] is a message as the CommitLog keeps it and [`properties`] is what is written on it.
+//!
+//! `docs/formats/wire.md` and `docs/formats/commitlog.md` draw the bytes.
 
 pub mod body;
 pub mod codes;

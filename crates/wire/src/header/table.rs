@@ -55,6 +55,7 @@ headers! {
         request_source: Option<i32> = "requestSource",
         /// Spelled so.
         proxy_forward_client_id: Option<&'a str> = "proxyFrowardClientId",
+        lite_topic: Option<&'a str> = "liteTopic",
         broker_name: Option<&'a str> = "bname",
     }
 
@@ -124,6 +125,7 @@ headers! {
         timestamp: i64 = "timestamp",
         /// `LOWER` (also when absent) or `UPPER`, in any case.
         boundary_type: Option<&'a str> = "boundaryType",
+        lite_topic: Option<&'a str> = "liteTopic",
         broker_name: Option<&'a str> = "bname",
     }
 
