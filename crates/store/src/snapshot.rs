@@ -71,3 +71,27 @@ fn decode(bytes: &[u8]) -> Option<Snapshot> {
     let whole = u64::from_be_bytes(*len) == entries.len() as u64;
     whole.then(|| Snapshot { position, dump, entries: entries.to_vec() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::HostileDisk;
+
+    /// Made by another program from `docs/formats/snapshot.md`.
+    const PINNED: &[&str] = &[
+        "4b45524c58534e500000000100000000000003e8000000000000012c0000000000000190000000000000000710000000",
+        "026162dcf2d6ee",
+    ];
+
+    #[test]
+    fn bytes_are_pinned() {
+        let disk = HostileDisk::default();
+        disk.create_dir(FRONTIER_DIR).unwrap();
+        let dump = Dump { begin: 300, end: Some(400) };
+        Snapshot::write(&disk, 1000, dump, &[&[16, 0, 0], &[0, 2, b'a', b'b']]).unwrap();
+        let hex: String = disk.content(PATH).unwrap().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, PINNED.concat());
+        let back = Snapshot::read(&disk).unwrap().unwrap();
+        assert_eq!(back, Snapshot { position: 1000, dump, entries: vec![16, 0, 0, 0, 2, b'a', b'b'] });
+    }
+}

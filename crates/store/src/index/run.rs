@@ -285,3 +285,45 @@ impl Fields<'_> {
         String::from_utf8(name.to_vec()).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made by another program from `docs/formats/run.md`.
+    const PINNED: &[&str] = &[
+        "4b45524c5852554e0000000100000000000003e800000000000007d0000000000000000b000000000000001600000000",
+        "0000000200000000000000a000000000000000c400000000000000d0000000000000004c7d57488d76212b4c00000000",
+        "0000044c00000064fffffffffffffffb0000000000000514000000780000000000000000601583e500000000000004b0",
+        "0000006400000000000000072e8199a5000000000000000500000000000005140000000000000009000000000000044c",
+        "703a2ee9000000000000000515482be60000000200014100000001000000030000000000000028000000020000000000",
+        "00005c00024262000000010000000000000000000000000000000100000000000000880000000100034f6c64",
+    ];
+
+    #[test]
+    fn bytes_are_pinned() {
+        let entry = |position, size, tag_code| Entry { position, size, tag_code };
+        let row = |topic: &str, queue_id, first, entries| Row {
+            topic: topic.into(),
+            queue_id,
+            first,
+            entries: Arc::new(entries),
+        };
+        let draft = RunDraft {
+            start: 1000,
+            end: 2000,
+            times: Some((11, 22)),
+            rows: vec![
+                row("Bb", 0, 0, vec![entry(1200, 100, 7)]),
+                row("A", 3, 40, vec![entry(1100, 100, -5), entry(1300, 120, 0)]),
+            ],
+            keys: Arc::new(vec![(9, 1100), (5, 1300)]),
+            deleted: vec!["Old".into()],
+        };
+        let (bytes, facts, places) = encode(&draft);
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, PINNED.concat());
+        assert_eq!(places, [("A".into(), 3, 40, 92), ("Bb".into(), 0, 0, 136)]);
+        assert_eq!(decode_header(&bytes), Some(facts));
+    }
+}

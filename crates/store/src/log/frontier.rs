@@ -325,4 +325,18 @@ mod tests {
             }
         }
     }
+
+    /// Made by another program from `docs/formats/frontier.md`.
+    #[test]
+    fn bytes_are_pinned() {
+        let bytes = encode(FACTS);
+        let hex = |at: usize| bytes[at..at + 32].iter().map(|b| format!("{b:02x}")).collect::<String>();
+        assert_eq!(bytes.len(), 3 * BLOCK_BYTES + BLOCK_BYTES);
+        assert_eq!(hex(0), "4b45524c5846524f0000000100000000000000070000000000100000310f84a9");
+        assert_eq!(hex(4096), "000000000000000000000000000000000000006400000000000001f42234a005");
+        assert_eq!(hex(12288), "000000000000000100000000000000000000006400000000000001f4bdee239b");
+        let closed = Slot { seq: 2, clean: true, flushed: 100, limit: 500 }.encode();
+        let closed: String = closed.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(closed, "000000000000000200000001000000000000006400000000000001f441566a3b");
+    }
 }
