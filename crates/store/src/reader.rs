@@ -298,11 +298,12 @@ impl<D: Disk> Reader<D> {
             return Vec::new();
         };
         let mut found = Vec::new();
-        let mut last = Position::MAX;
+        let (mut last, mut looked) = (Position::MAX, 0);
         let mut consider = |position: Position| {
             // A key may stand twice in one message.
-            if found.len() < *count_max && position < last {
+            if found.len() < *count_max && position < last && looked < KEY_RECORDS_MAX {
                 last = position;
+                looked += 1;
                 let bytes = self.record(position, plan.confirmed);
                 let view = bytes.as_deref().and_then(|b| RecordView::parse(b).ok());
                 let wanted = view.is_some_and(|v| {
@@ -314,7 +315,7 @@ impl<D: Disk> Reader<D> {
                     found.push(bytes.as_deref().and_then(for_client));
                 }
             }
-            found.len() < *count_max
+            found.len() < *count_max && looked < KEY_RECORDS_MAX
         };
         for chunk in chunks.iter().rev() {
             let matching = chunk.iter().rev().filter(|(h, _)| h == hash);
@@ -353,7 +354,8 @@ impl<D: Disk> Reader<D> {
     }
 }
 
-/// Records of one run that are looked at for one key.
+/// Records that are looked at for one key: all together, and of one run.
+const KEY_RECORDS_MAX: usize = 20_000;
 const KEY_POSITIONS_MAX: usize = 10_000;
 
 fn entry_of(view: &RecordView<'_>) -> Entry {

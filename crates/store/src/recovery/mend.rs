@@ -19,6 +19,10 @@ const CHUNK_BYTES: u64 = 1 << 20;
 /// Makes `..end` durable and erases what lies behind. Gives the bytes of records that were cut off.
 pub(super) fn mend<D: Disk>(disk: &D, layout: &Layout<D>, end: Position) -> io::Result<u64> {
     let known = layout.facts.filter(|_| !layout.foreign);
+    // After a clean end everything written is below the frontier.
+    if known.is_some_and(|f| f.clean && f.flushed == end) {
+        return Ok(0);
+    }
     let rewrite_from = known.map_or(end, |f| f.flushed);
     // Without a frontier (or with a foreign end) the whole rest of the log may have been written.
     let erase_to = known.map_or(Position::MAX, |f| f.limit);

@@ -174,7 +174,9 @@ impl Store {
                 break;
             }
             let skip = at.saturating_sub(piece.first) as u32; // holds because it is less than the count
-            let count = (piece.count - skip).min(left).min((max - piece.first) as u32 - skip);
+            let first = piece.first + u64::from(skip);
+            let below_max = u32::try_from(max.saturating_sub(first)).unwrap_or(u32::MAX);
+            let count = (piece.count - skip).min(left).min(below_max);
             let entries = match (&piece.memory, piece.at, self.index.runs.get(&piece.run)) {
                 (Some(entries), ..) => {
                     PlanEntries::Memory { entries: Arc::clone(entries), skip: skip as usize }
@@ -189,7 +191,6 @@ impl Store {
                 // Cannot be: entries leave memory only when their run is on disk.
                 (None, ..) => break,
             };
-            let first = piece.first + u64::from(skip);
             pieces.push(PlanPiece { first, count, entries });
             at = first + u64::from(count);
             left -= count;
