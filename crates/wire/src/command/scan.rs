@@ -88,7 +88,10 @@ impl<'a> Scan<'a> {
             self.at += 1;
         }
         let digits = self.text.get(digits_from..self.at)?;
-        if digits.len() > 1 && digits.starts_with('0') || matches!(self.peek()?, b'.' | b'e' | b'E') {
+        let minus = digits_from > from;
+        if digits.starts_with('0') && (digits.len() > 1 || minus)
+            || matches!(self.peek()?, b'.' | b'e' | b'E')
+        {
             return None;
         }
         self.text.get(from..self.at)?.parse().ok()
@@ -266,6 +269,7 @@ mod tests {
             "{\"code\":",
             "{\"code\":1",
             "{\"code\":01}",
+            "{\"code\":-0}",
             "{\"code\":1.0}",
             "{\"code\":1e0}",
             "{\"code\":-}",
