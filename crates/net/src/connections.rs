@@ -121,10 +121,12 @@ impl Connections {
     }
 
     /// Queues a command for a connection; it leaves with the next [`Self::flush`]. False if the connection is gone
-    /// (the command is then dropped). A connection whose peer does not read is closed at its limit.
+    /// or about to go (the command is then dropped). A connection whose peer does not read is closed at its limit.
     pub fn send(&self, conn: ConnId, command: &Command) -> bool {
         let links = self.links.borrow();
-        let Some(link) = links.get(&conn) else { return false };
+        let Some(link) = links.get(&conn).filter(|link| link.closing.borrow().is_none()) else {
+            return false;
+        };
         let mut outbox = link.outbox.borrow_mut();
         if outbox.is_empty() {
             outbox.lend(self.spare());
@@ -154,6 +156,14 @@ impl Connections {
         }
         // Nothing was added meanwhile: `write` sends, it does not queue.
         *self.dirty.borrow_mut() = dirty;
+    }
+
+    /// Whether the peer of a connection has so much to take that nothing more should be done for it now. (So it is with
+    /// one that is about to go.)
+    pub fn is_overloaded(&self, conn: ConnId) -> bool {
+        let links = self.links.borrow();
+        let Some(link) = links.get(&conn) else { return false };
+        link.closing.borrow().is_some() || link.outbox.borrow().len() > self.limits.outbox_bytes_pause
     }
 
     /// Closes a connection after what was queued for it is written.

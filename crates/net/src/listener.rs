@@ -18,7 +18,9 @@ use tokio::net::tcp::OwnedReadHalf;
 /// What the owner of a listener is told, on the thread that it runs on.
 pub trait Handler: 'static {
     fn connected(&self, conn: ConnId, peer: SocketAddr);
-    /// All that one read brought, at least one command, in order. What is left in `commands` is dropped.
+    /// All that one read brought, at least one command, in order. What is left in `commands` is offered again, before
+    /// anything more is read, once the connection [is overloaded](Connections::is_overloaded) no more: short requests may
+    /// have long answers.
     fn batch(&self, conn: ConnId, commands: &mut Vec<Command>);
     fn closed(&self, conn: ConnId, peer: SocketAddr, why: Closed);
     /// A connection beyond the limit was closed right away, or could not be accepted.
@@ -90,6 +92,7 @@ struct Reader<'a, H> {
     connections: &'a Connections,
     handler: &'a H,
     inbox: BytesMut,
+    /// Decoded and not handled: empty whenever something is read.
     commands: Vec<Command>,
 }
 
@@ -105,6 +108,12 @@ impl<H: Handler> Reader<'_, H> {
                 return Closed::ByServer;
             }
             link.paused.set(link.is_overloaded(&self.connections.limits));
+            if !link.paused.get() && !self.commands.is_empty() {
+                self.handler.batch(link.id, &mut self.commands);
+                // Others get their turn, however fast this peer takes its answers.
+                tokio::task::yield_now().await;
+                continue;
+            }
             tokio::select! {
                 biased;
                 () = link.wake.notified() => {}
@@ -127,7 +136,8 @@ impl<H: Handler> Reader<'_, H> {
 
     async fn turn(&mut self) -> Result<(), Closed> {
         for _ in 0..READS_PER_TURN {
-            if !self.read().await? || self.link.is_overloaded(&self.connections.limits) {
+            let more = self.read().await?;
+            if !more || !self.commands.is_empty() || self.link.is_overloaded(&self.connections.limits) {
                 break;
             }
         }
@@ -157,7 +167,6 @@ impl<H: Handler> Reader<'_, H> {
         self.note(count);
         if !self.commands.is_empty() {
             self.handler.batch(self.link.id, &mut self.commands);
-            self.commands.clear();
         }
         self.release();
         malformed.map_or(Ok(count == room), |why| Err(Closed::Malformed(why.to_string())))

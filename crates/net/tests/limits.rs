@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 /// Code 1: echo the body. Code 2: never answered. Code 3: answered with as many bytes as `flag` says, eight times.
-/// Code 4: answer and close.
+/// Code 4: answer and close. Code 5: answered with 512 KiB, one at a time as long as the peer takes them.
 struct Echo {
     connections: Rc<Connections>,
     closed: mpsc::UnboundedSender<Closed>,
@@ -25,6 +25,13 @@ impl Handler for Echo {
     fn connected(&self, _: ConnId, _: SocketAddr) {}
     fn batch(&self, conn: ConnId, commands: &mut Vec<Command>) {
         self.batches.borrow_mut().push(commands.len());
+        while commands.first().is_some_and(|command| command.code == 5) {
+            if self.connections.is_overloaded(conn) {
+                return;
+            }
+            self.connections.send(conn, &commands.remove(0).respond(0).with_body(vec![7; 512 << 10]));
+            self.connections.flush();
+        }
         for command in commands.drain(..) {
             match command.code {
                 1 => drop(self.connections.send(conn, &command.respond(0).with_body(command.body.clone()))),
@@ -230,6 +237,33 @@ fn a_full_outbox_stops_reading_until_it_is_taken() {
             }
         };
         tokio::join!(send, receive);
+    });
+}
+
+/// A read full of short requests with long answers had all of these made at once: gigabytes, and then the connection
+/// closed, although its peer reads.
+#[test]
+fn short_requests_with_long_answers_wait_for_the_peer() {
+    let limits = Limits { outbox_bytes_pause: 1 << 20, outbox_bytes_max: 8 << 20, ..Limits::default() };
+    run(limits, |mut world| async move {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        let mut asks = bytes::BytesMut::new();
+        for opaque in 0..200 {
+            frame::encode(&Command { opaque, ..Command::request(5) }, &mut asks);
+        }
+        stream.write_all(&asks).await.unwrap();
+        let mut got = bytes::BytesMut::new();
+        for opaque in 0..200 {
+            let answer = loop {
+                if let Some(answer) = frame::decode(&mut got, 1 << 20).unwrap() {
+                    break answer;
+                }
+                assert!(world.handler.connections.unsent() <= 2 << 20);
+                assert_ne!(stream.read_buf(&mut got).await.unwrap(), 0);
+            };
+            assert_eq!((answer.opaque, answer.body.len()), (opaque, 512 << 10));
+        }
+        assert!(world.closed.try_recv().is_err());
     });
 }
 

@@ -49,12 +49,21 @@ impl net::Handler for Shell {
     fn batch(&self, conn: net::ConnId, commands: &mut Vec<Command>) {
         let now_ms = self.clock.now_ms();
         let mut namesrv = self.namesrv.borrow_mut();
-        for request in commands.drain(..).filter(|c| !c.is_response()) {
+        let mut rest = commands.drain(..);
+        for request in rest.by_ref().filter(|c| !c.is_response()) {
             let answer = namesrv.handle(now_ms, conn.0, &request);
             if !request.is_oneway() {
                 self.connections.send(conn, &answer);
             }
+            if self.connections.is_overloaded(conn) {
+                self.connections.flush();
+                if self.connections.is_overloaded(conn) {
+                    break;
+                }
+            }
         }
+        let left: Vec<Command> = rest.collect();
+        commands.extend(left);
         self.connections.flush();
     }
 

@@ -196,7 +196,7 @@ fn port(values: &Values, default: u16, network: &cli::Network) -> Result<u16> {
 }
 
 fn offset(port: u16, network: &cli::Network) -> Result<u16> {
-    match u16::try_from(i32::from(port) + network.port_offset) {
+    match u16::try_from(i32::from(port).saturating_add(network.port_offset)) {
         Ok(shifted) if shifted > 0 => Ok(shifted),
         _ => bail!("--port-offset {} shifts port {port} out of 1 to 65535", network.port_offset),
     }
@@ -318,5 +318,7 @@ mod tests {
         let error = offset(10911, &network(60_000)).unwrap_err().to_string();
         assert_eq!(error, "--port-offset 60000 shifts port 10911 out of 1 to 65535");
         assert!(offset(9876, &network(-9876)).is_err());
+        // Overflowed.
+        assert!(offset(9876, &network(i32::MAX)).is_err() && offset(9876, &network(i32::MIN)).is_err());
     }
 }

@@ -5,7 +5,7 @@ use crate::{namesrv, report};
 use kerolox_net::Dialed;
 use kerolox_wire::{Command, ResponseCode};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -14,6 +14,17 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How long a name server may take to answer that the broker is leaving.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A registration names all topics: where it takes the loop longer than this, further ones are made rarely enough to take
+/// at most a tenth of its time, however fast topics are created.
+const LONG: Duration = Duration::from_millis(2);
+const PAUSE_FACTOR: u32 = 9;
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// How long to wait after a registration that took the loop so long.
+fn pause(took: Duration) -> Duration {
+    if took < LONG { Duration::ZERO } else { (took * PAUSE_FACTOR).min(PAUSE_MAX) }
+}
 
 #[derive(Clone, Copy)]
 pub(crate) struct Timing {
@@ -26,11 +37,14 @@ pub(crate) async fn in_process(broker: Rc<Shell>, namesrv: Rc<namesrv::Shell>, t
     let mut changes = broker.registrations();
     loop {
         changes.mark_unchanged();
+        let begun = Instant::now();
         let answer = namesrv.ask(&broker.registration());
+        let took = begun.elapsed();
         if answer.code != ResponseCode::SUCCESS.0 {
             report::line(&format!("registration was refused: {}", refusal(&answer)));
         }
         broker.note_registered();
+        tokio::time::sleep(pause(took)).await;
         let _ = tokio::time::timeout(timing.every, changes.changed()).await;
     }
 }
@@ -44,12 +58,13 @@ pub(crate) async fn remote(broker: Rc<Shell>, address: String, timing: Timing) {
     loop {
         changes.mark_unchanged();
         match register(&broker, &address, &mut dialed, timing.timeout).await {
-            Ok(()) => {
+            Ok(took) => {
                 if std::mem::take(&mut failed) {
                     report::line(&format!("registered with name server {address} again"));
                 }
                 retry = RETRY_FIRST;
                 broker.note_registered();
+                tokio::time::sleep(pause(took)).await;
                 wait(&mut changes, timing.every).await;
             }
             Err(why) => {
@@ -73,15 +88,18 @@ async fn register(
     address: &str,
     dialed: &mut Option<Dialed>,
     timeout: Duration,
-) -> Result<(), String> {
+) -> Result<Duration, String> {
     // Registers at intervals much longer than a connection may be idle: a closed one is no failure.
     let open = match dialed.take().filter(|d| !d.is_closed()) {
         Some(open) => open,
         None => Dialed::connect(address, CONNECT_TIMEOUT).await.map_err(|e| e.to_string())?.0,
     };
-    let answer = open.request(broker.registration(), timeout).await.map_err(|e| e.to_string())?;
+    let begun = Instant::now();
+    let request = broker.registration();
+    let took = begun.elapsed();
+    let answer = open.request(request, timeout).await.map_err(|e| e.to_string())?;
     *dialed = Some(open);
-    if answer.code == ResponseCode::SUCCESS.0 { Ok(()) } else { Err(refusal(&answer)) }
+    if answer.code == ResponseCode::SUCCESS.0 { Ok(took) } else { Err(refusal(&answer)) }
 }
 
 fn refusal(answer: &Command) -> String {
@@ -101,5 +119,18 @@ pub(crate) async fn leave(broker: &Shell, namesrv: Option<&namesrv::Shell>, addr
         };
         // A name server that cannot be told finds out by itself.
         let _ = tokio::time::timeout(LEAVE_TIMEOUT, told).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hundred thousand new topics, each followed by a registration that names all, kept the loop for an hour.
+    #[test]
+    fn long_registrations_are_rare() {
+        assert_eq!(pause(Duration::from_micros(1_999)), Duration::ZERO);
+        assert_eq!(pause(Duration::from_millis(10)), Duration::from_millis(90));
+        assert_eq!(pause(Duration::from_secs(1)), PAUSE_MAX);
     }
 }

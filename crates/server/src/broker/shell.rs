@@ -44,6 +44,9 @@ pub(crate) struct Shell {
 /// While the log grows, the keeper is told so this often.
 const GREW_EVERY_MS: i64 = 500;
 
+/// Bytes of messages that effects of one connection's requests may hold before they are carried out.
+const HELD_BYTES_MAX: usize = 4 << 20;
+
 struct Core {
     broker: Broker,
     effects: Vec<Effect>,
@@ -92,6 +95,14 @@ impl Shell {
         let core = &mut *self.core.borrow_mut();
         core.broker.handle(self.clock.now_ms(), input, &mut core.effects);
         self.handled.notify_one();
+    }
+
+    /// Handles one request; bytes of messages in what is to be sent for it.
+    fn request(&self, now_ms: i64, conn: net::ConnId, command: Command) -> usize {
+        let core = &mut *self.core.borrow_mut();
+        let before = core.effects.len();
+        core.broker.handle(now_ms, Input::Command { conn: ConnId(conn.0), command }, &mut core.effects);
+        core.effects.iter().skip(before).map(Effect::body_len).sum()
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -229,7 +240,8 @@ impl Shell {
         }
     }
 
-    /// Whether everything that was appended is safe and everything that was asked for is done.
+    /// Whether everything that was appended is safe and everything that was asked for is done. What clients have not taken
+    /// yet does not count: one that does not read would hold up the end.
     pub(crate) fn is_settled(&self) -> bool {
         let p = self.progress.get();
         self.core.borrow().broker.is_drained()
@@ -237,7 +249,6 @@ impl Shell {
             && p.seals_running == 0
             && p.reads_running == 0
             && self.core.borrow().seals.is_empty()
-            && self.connections.unsent() == 0
     }
 
     pub(crate) fn take_threads(&self) -> Option<Threads> {
@@ -274,10 +285,20 @@ impl net::Handler for Shell {
 
     fn batch(&self, conn: net::ConnId, commands: &mut Vec<Command>) {
         let now_ms = self.clock.now_ms();
-        let core = &mut *self.core.borrow_mut();
-        for command in commands.drain(..) {
-            core.broker.handle(now_ms, Input::Command { conn: ConnId(conn.0), command }, &mut core.effects);
+        let mut rest = commands.drain(..);
+        let mut bytes = 0;
+        for command in rest.by_ref() {
+            bytes += self.request(now_ms, conn, command);
+            if bytes >= HELD_BYTES_MAX {
+                bytes = 0;
+                self.finish_batch();
+                if self.connections.is_overloaded(conn) {
+                    break;
+                }
+            }
         }
+        let left: Vec<Command> = rest.collect();
+        commands.extend(left);
         self.handled.notify_one();
     }
 
