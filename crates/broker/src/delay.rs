@@ -125,7 +125,12 @@ impl Broker {
         let mut after = Level::Due(now_ms);
         for message in record::split(&slice.records) {
             let Ok(message) = message else { break };
-            let due_ms = message.store_ms.saturating_add(delay_ms);
+            // The clock was ahead when it was stored: nobody knows since when it waits. Source: Apache's
+            // `correctDeliverTimestamp`.
+            let due_ms = match message.store_ms {
+                future if future > now_ms => now_ms,
+                stored => stored.saturating_add(delay_ms),
+            };
             if due_ms > now_ms {
                 after = Level::Due(due_ms);
                 break;

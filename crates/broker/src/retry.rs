@@ -161,7 +161,7 @@ impl Broker {
             body: original.body,
             properties: draft.properties.as_bytes(),
         };
-        self.store.append(now_ms, &message).map(|appended| appended.end)
+        self.store.append_again(now_ms, &message).map(|appended| appended.end)
     }
 
     /// The group's retry topic, created if need be.

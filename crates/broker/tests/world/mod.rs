@@ -19,6 +19,7 @@ pub(crate) struct World {
     disk: HostileDisk,
     parts: Option<Parts>,
     flush: FlushPolicy,
+    message_bytes_max: usize,
     opaque: i32,
 }
 
@@ -37,6 +38,7 @@ impl World {
             disk: HostileDisk::default(),
             parts: None,
             flush: FlushPolicy::Sync,
+            message_bytes_max: 4 << 20,
             opaque: 0,
         };
         world.open();
@@ -48,6 +50,7 @@ impl World {
         let config = StoreConfig {
             segment_bytes: 16 << 20,
             flush: self.flush,
+            message_bytes_max: self.message_bytes_max,
             store_host: host,
             ..StoreConfig::default()
         };
@@ -78,6 +81,12 @@ impl World {
             "shutdown" => self.feed(vec![Input::Shutdown]),
             "async" => {
                 self.flush = FlushPolicy::Async { interval_ms: 500 };
+                self.parts = None;
+                self.open()
+            }
+            // A restart with another limit of bodies.
+            "body-limit" => {
+                self.message_bytes_max = rest.parse().unwrap();
                 self.parts = None;
                 self.open()
             }

@@ -60,12 +60,18 @@ impl Store {
     /// Appends a message: assigns its position and queue offset, encodes it into the write buffer. It becomes
     /// visible and acknowledgeable when `confirmed` passes [`Appended::end`].
     pub fn append(&mut self, now_ms: i64, message: &NewMessage<'_>) -> Result<Appended, AppendError> {
-        if let Some(why) = &self.disk.full {
-            return Err(AppendError::DiskFull(why.clone()));
-        }
         let limit = self.config.message_bytes_max;
         if message.body.len() > limit {
             return Err(AppendError::BodyTooLarge(message.body.len(), limit));
+        }
+        self.append_again(now_ms, message)
+    }
+
+    /// As [`Store::append`], for a message that the log has taken before: the limit of bodies may have been another one
+    /// then.
+    pub fn append_again(&mut self, now_ms: i64, message: &NewMessage<'_>) -> Result<Appended, AppendError> {
+        if let Some(why) = &self.disk.full {
+            return Err(AppendError::DiskFull(why.clone()));
         }
         if message.properties.len() > PROPERTIES_BYTES_MAX {
             return Err(AppendError::PropertiesTooLarge(message.properties.len(), PROPERTIES_BYTES_MAX));
