@@ -98,7 +98,7 @@ pub fn play(steps: &[Step], faults: &[Fault], record: bool, setup: Setup) -> (Pl
     };
     arm(&disk, 0);
     let (mut before, mut came) = (0, CrashMode::Kill);
-    let mut steps = steps.iter().peekable();
+    let mut steps = steps.iter();
     loop {
         let promised = Model::of(&played.journal);
         let mut driver = match Driver::open(disk.clone(), std::mem::take(&mut played.journal), setup) {
@@ -118,21 +118,7 @@ pub fn play(steps: &[Step], faults: &[Fault], record: bool, setup: Setup) -> (Pl
         {
             played.violations.push(format!("in the script: {why}"));
         }
-        let restart = loop {
-            match steps.next() {
-                None => break None,
-                Some(Step::Restart) => {
-                    let closed = driver.close();
-                    break closed.then(|| (disk.crash(CrashMode::Kill, 0), CrashMode::Kill));
-                }
-                Some(Step::Crash { mode, seed }) => break Some((disk.crash(*mode, *seed), *mode)),
-                Some(step) => {
-                    if !driver.play(*step) {
-                        break None;
-                    }
-                }
-            }
-        };
+        let restart = play_life(&mut driver, &disk, &mut steps);
         if faults.is_empty()
             && let Some(why) = &driver.fenced
         {
@@ -149,6 +135,24 @@ pub fn play(steps: &[Step], faults: &[Fault], record: bool, setup: Setup) -> (Pl
         before += disk.calls();
         (disk, came) = next;
         arm(&disk, before);
+    }
+}
+
+/// Plays one life of the store: up to a restart or a crash (the disk after it, and how it came), or to the end.
+fn play_life<'a>(
+    driver: &mut Driver,
+    disk: &HostileDisk,
+    steps: &mut impl Iterator<Item = &'a Step>,
+) -> Option<(HostileDisk, CrashMode)> {
+    loop {
+        match steps.next()? {
+            Step::Restart => {
+                return driver.close().then(|| (disk.crash(CrashMode::Kill, 0), CrashMode::Kill));
+            }
+            Step::Crash { mode, seed } => return Some((disk.crash(*mode, *seed), *mode)),
+            step if !driver.play(*step) => return None,
+            _ => {}
+        }
     }
 }
 
