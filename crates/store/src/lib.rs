@@ -24,13 +24,15 @@ mod retention;
 mod snapshot;
 pub mod state;
 mod store;
+mod verify;
 
 pub use keeper::Keeper;
 pub use log::{WriteBatch, WriteError, Writer};
 pub use plan::ReadPlan;
 pub use reader::Reader;
-pub use recovery::{Damage, OpenError, Progress, Report, StateFold, open};
+pub use recovery::{OpenError, Progress, Report, StateFold, open};
 pub use store::{AppendError, Appended, NewMessage, SealJob, Sealed, Store, Visible};
+pub use verify::{Verified, verify};
 
 /// A byte position in the log since its beginning; never reused for other bytes once confirmed.
 pub type Position = u64;
@@ -141,6 +143,16 @@ pub struct QueueRead {
     pub filter: Option<Arc<dyn Filter>>,
 }
 
+/// Bytes of the log below the durable frontier that are no record (any more): quarantined, never served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    pub position: Position,
+    pub bytes: u64,
+    /// Topic, queue id and queue offset of the record, as far as they can still be told (and then perhaps wrongly).
+    pub record: Option<(String, u32, u64)>,
+    pub why: String,
+}
+
 /// Messages of one queue, as clients decode them (the storage CRC property is taken off).
 #[derive(Debug, Clone, Default)]
 pub struct QueueSlice {
@@ -149,7 +161,7 @@ pub struct QueueSlice {
     /// Where to go on: past everything looked at, matching or not.
     pub next_offset: u64,
     /// Records that should be there and are damaged on disk; they were passed over.
-    pub damaged: Vec<Position>,
+    pub damaged: Vec<Damage>,
 }
 
 #[derive(Debug, Clone)]

@@ -144,16 +144,17 @@ impl<D: Disk> Reader<D> {
                 *span = self.read_span(entry, entries.get(i + 1..).unwrap_or_default(), read.bytes_max);
             }
             let expected = Expected { topic: &read.topic, queue_id: read.queue_id, offset };
-            match span.get(entry.position, entry.size).and_then(|b| self.verified(b, entry, &expected)) {
-                Some(view) => {
+            let bytes = span.get(entry.position, entry.size).ok_or_else(|| "cannot be read".to_owned());
+            match bytes.and_then(|b| self.verified(b, entry, &expected)) {
+                Ok(view) => {
                     if gather.add(offset, &view) == Next::Enough {
                         return Next::Enough;
                     }
                 }
-                None => {
+                Err(why) => {
                     // Gone with its segment is not damaged.
                     if entry.position >= self.shared.min() {
-                        gather.damaged(entry.position);
+                        gather.damaged(offset, entry, why);
                     }
                     gather.pass_to(offset + 1);
                 }
@@ -181,20 +182,25 @@ impl<D: Disk> Reader<D> {
         Span { at, bytes: bytes.unwrap_or_default() }
     }
 
-    /// The record, if it is the one that must lie there.
+    /// The record, if it is the one that must lie there; else what is wrong.
     fn verified<'a>(
         &self,
         bytes: &'a [u8],
         entry: &Entry,
         expected: &Expected<'_>,
-    ) -> Option<RecordView<'a>> {
-        let view = RecordView::parse(bytes).ok()?;
-        view.verify(Some(entry.position), entry.position >= self.shared.crc_from).ok()?;
+    ) -> Result<RecordView<'a>, String> {
+        let view = RecordView::parse(bytes).map_err(|e| e.to_string())?;
+        view.verify(Some(entry.position), entry.position >= self.shared.crc_from)
+            .map_err(|e| e.to_string())?;
         let same = view.len() == entry.size as usize
             && view.queue_offset == expected.offset
             && view.queue_id == expected.queue_id
             && view.topic == expected.topic;
-        same.then_some(view)
+        if !same {
+            let found = format!("{}:{} offset {}", view.topic, view.queue_id, view.queue_offset);
+            return Err(format!("another record lies there: {found}"));
+        }
+        Ok(view)
     }
 
     /// Entries `skip..skip + take` of a piece; if the index run is damaged, from the log itself.
@@ -434,6 +440,6 @@ impl<D: Disk> Times<'_, D> {
         let bytes = self.reader.shared.read(entry.position, entry.size as usize).ok()??;
         let offset = piece.first + u64::from(skip);
         let expected = Expected { topic: self.topic, queue_id: self.queue_id, offset };
-        self.reader.verified(&bytes, &entry, &expected).map(|view| view.store_ms)
+        self.reader.verified(&bytes, &entry, &expected).ok().map(|view| view.store_ms)
     }
 }

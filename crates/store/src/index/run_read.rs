@@ -1,5 +1,6 @@
 //! Index runs: the files.
 
+use super::keys::Key;
 use super::run::{
     self, BLOCK_ENTRIES, BLOCK_KEYS, CRC_BYTES, Directory, ENTRY_BYTES, HEADER_BYTES, KEY_BYTES, Places,
     RunDraft, RunFacts,
@@ -110,22 +111,38 @@ impl<F: DiskFile> RunFile<F> {
         Ok(out)
     }
 
+    /// Reads all of it.
+    pub(crate) fn verify(&self) -> Result<(), RunError> {
+        for row in self.directory()?.topics.iter().flat_map(|(_, rows)| rows) {
+            self.entries(row.at, row.count, 0, row.count)?;
+        }
+        let tops = self.tops()?;
+        (0..tops.len()).try_for_each(|block| self.keys(block).map(drop))
+    }
+
+    fn tops(&self) -> Result<Vec<u64>, RunError> {
+        let blocks = self.facts.key_count.div_ceil(BLOCK_KEYS as u64);
+        let tops = self.read(self.facts.tops_at, blocks * 8 + CRC_BYTES as u64, "key index")?;
+        run::decode_tops(&tops).ok_or(RunError::Damaged("key index"))
+    }
+
+    /// The keys of one block.
+    fn keys(&self, block: usize) -> Result<Vec<Key>, RunError> {
+        let before = (block * BLOCK_KEYS) as u64;
+        let count = self.facts.key_count.saturating_sub(before).min(BLOCK_KEYS as u64);
+        let at = self.facts.keys_at + block as u64 * (BLOCK_KEYS * KEY_BYTES + CRC_BYTES) as u64;
+        let bytes = self.read(at, count * KEY_BYTES as u64 + CRC_BYTES as u64, "keys")?;
+        run::decode_keys(&bytes).ok_or(RunError::Damaged("keys"))
+    }
+
     /// Positions of records that carry a key with this hash, newest first, at most `max`.
     pub(crate) fn positions(&self, hash: u64, max: usize) -> Result<Vec<Position>, RunError> {
-        let facts = &self.facts;
-        let blocks = facts.key_count.div_ceil(BLOCK_KEYS as u64);
-        let tops = self.read(facts.tops_at, blocks * 8 + CRC_BYTES as u64, "key index")?;
-        let tops = run::decode_tops(&tops).ok_or(RunError::Damaged("key index"))?;
+        let tops = self.tops()?;
         let mut found = Vec::new();
         // The hash may have begun in the block before the first one that begins with it.
         let from = tops.partition_point(|top| *top < hash).saturating_sub(1);
         for block in (from..tops.len()).take_while(|b| tops.get(*b).is_some_and(|top| *top <= hash)) {
-            let before = (block * BLOCK_KEYS) as u64;
-            let keys = (facts.key_count - before).min(BLOCK_KEYS as u64);
-            let at = facts.keys_at + block as u64 * (BLOCK_KEYS * KEY_BYTES + CRC_BYTES) as u64;
-            let bytes = self.read(at, keys * KEY_BYTES as u64 + CRC_BYTES as u64, "keys")?;
-            let keys = run::decode_keys(&bytes).ok_or(RunError::Damaged("keys"))?;
-            found.extend(keys.iter().filter(|(h, _)| *h == hash).map(|(_, position)| *position));
+            found.extend(self.keys(block)?.iter().filter(|(h, _)| *h == hash).map(|(_, position)| *position));
         }
         found.dedup();
         found.reverse();

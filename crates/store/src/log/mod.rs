@@ -14,7 +14,7 @@ pub(crate) use blank::{BLANK_MARK_BYTES, encode_blank};
 pub(crate) use frontier::{FRONTIER_DIR, Frontier, FrontierError, FrontierFacts};
 pub(crate) use room::Room;
 pub(crate) use scan::{Found, Scanner, said_position};
-pub(crate) use segments::{LOG_DIR, Segment, Segments, clear_last_bytes, segment_path};
+pub(crate) use segments::{LOG_DIR, Segment, Segments, clear_last_bytes, segment_name, segment_path};
 pub(crate) use shared::Shared;
 pub(crate) use tail::Tail;
 pub use writer::{WriteError, Writer};

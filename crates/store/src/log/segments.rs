@@ -14,6 +14,12 @@ pub(crate) fn segment_path(base: Position) -> String {
     format!("{LOG_DIR}/{base:020}")
 }
 
+/// The position that a file name stands for.
+pub(crate) fn segment_name(name: &str) -> Option<Position> {
+    let digits = name.len() == 20 && name.bytes().all(|b| b.is_ascii_digit());
+    if digits { name.parse().ok() } else { None }
+}
+
 #[derive(Debug)]
 pub(crate) struct Segment<F> {
     /// Position of the first byte.

@@ -4,7 +4,7 @@ use super::OpenError;
 use crate::disk::{Disk, read_up_to};
 use crate::index::RUN_DIR;
 use crate::keeper::ABORT;
-use crate::log::{Found, Frontier, FrontierError, FrontierFacts, LOG_DIR, Scanner, Segment, segment_path};
+use crate::log::{Found, Frontier, FrontierFacts, LOG_DIR, Scanner, Segment, segment_name, segment_path};
 use crate::{Position, StoreConfig};
 use std::sync::Arc;
 
@@ -35,10 +35,7 @@ impl<D: Disk> Layout<D> {
             std::io::ErrorKind::WouldBlock => OpenError::Locked(source.to_string()),
             _ => OpenError::Io { what: "locking the data directory".to_owned(), source },
         })?;
-        let facts = Frontier::read(disk).map_err(|e| match e {
-            FrontierError::TooNew { found, known } => OpenError::TooNew { found, known },
-            FrontierError::Io(source) => OpenError::Io { what: "reading the frontier".to_owned(), source },
-        })?;
+        let facts = Frontier::read(disk).map_err(OpenError::frontier)?;
         let files = disk.list(LOG_DIR).map_err(OpenError::io("listing the log"))?;
         let mut files: Vec<(Position, u64)> =
             files.iter().filter_map(|(name, len)| Some((segment_name(name)?, *len))).collect();
@@ -88,12 +85,6 @@ impl<D: Disk> Layout<D> {
         let next = self.segments.iter().find(|s| s.base == base);
         next.is_some_and(|s| matches!(Scanner::new(s, Position::MAX, None).at(base), Ok(Found::Record(_))))
     }
-}
-
-/// The position that a file name stands for.
-fn segment_name(name: &str) -> Option<Position> {
-    let digits = name.len() == 20 && name.bytes().all(|b| b.is_ascii_digit());
-    if digits { name.parse().ok() } else { None }
 }
 
 fn segment_bytes(

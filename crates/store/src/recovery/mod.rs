@@ -13,10 +13,10 @@ mod walk;
 use crate::disk::Disk;
 use crate::index::{RUN_DIR, run_path};
 use crate::keeper::{ABORT, Keeper};
-use crate::log::{FRONTIER_DIR, Frontier, FrontierFacts, Room, Segments, Shared, Writer};
+use crate::log::{FRONTIER_DIR, Frontier, FrontierError, FrontierFacts, Room, Segments, Shared, Writer};
 use crate::snapshot;
 use crate::store::{Recovered, Store};
-use crate::{Opened, Position, Reader, StoreConfig};
+use crate::{Damage, Opened, Position, Reader, StoreConfig};
 use layout::Layout;
 use std::io;
 use std::sync::Arc;
@@ -37,16 +37,6 @@ pub struct Progress {
     pub step: &'static str,
     pub done: u64,
     pub total: u64,
-}
-
-/// Bytes of the log below the durable frontier that are no record (any more): quarantined, never served.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    pub position: Position,
-    pub bytes: u64,
-    /// Topic, queue id and queue offset of the record, as far as they can still be told (and then perhaps wrongly).
-    pub record: Option<(String, u32, u64)>,
-    pub why: String,
 }
 
 /// What recovery found and did.
@@ -86,7 +76,14 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn frontier(e: FrontierError) -> Self {
+        match e {
+            FrontierError::TooNew { found, known } => Self::TooNew { found, known },
+            FrontierError::Io(source) => Self::Io { what: "reading the frontier".to_owned(), source },
+        }
+    }
+
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
     }

@@ -4,7 +4,7 @@
 use super::fold::{DumpFinder, Fold, StoreChange};
 use super::layout::Layout;
 use super::suspects::Suspects;
-use super::{Damage, OpenError, Progress, Report, StateFold};
+use super::{OpenError, Progress, Report, StateFold};
 use crate::disk::Disk;
 use crate::index::{Index, Indexed, RUN_DIR, RunDraft, RunFile, run_name};
 use crate::keeper::RunAge;
@@ -12,7 +12,7 @@ use crate::log::{Found, Scanner, Segment};
 use crate::queue::Entry;
 use crate::snapshot::Snapshot;
 use crate::store::{Dump, is_queued};
-use crate::{Position, STATE_TOPIC, StoreConfig};
+use crate::{Damage, Position, STATE_TOPIC, StoreConfig};
 use kerolox_wire::record::{RECORD_BYTES_MIN, RecordView};
 use std::collections::BTreeMap;
 use std::io;

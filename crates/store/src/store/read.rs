@@ -4,7 +4,7 @@ use super::Store;
 use crate::index::keys;
 use crate::plan::{PlanEntries, PlanPiece, ReadPlan, Work};
 use crate::queue::{Entry, Queue};
-use crate::{Boundary, Position, QueueRead, QueueReadOutcome, QueueSlice};
+use crate::{Boundary, Damage, Position, QueueRead, QueueReadOutcome, QueueSlice};
 use bytes::BytesMut;
 use kerolox_wire::record::RecordView;
 use std::sync::Arc;
@@ -49,8 +49,11 @@ impl<'a> Gather<'a> {
         self.slice.next_offset = self.slice.next_offset.max(offset);
     }
 
-    pub(crate) fn damaged(&mut self, position: Position) {
-        self.slice.damaged.push(position);
+    /// The record behind an entry is damaged.
+    pub(crate) fn damaged(&mut self, offset: u64, entry: &Entry, why: String) {
+        let record = Some((self.read.topic.to_string(), self.read.queue_id, offset));
+        let (position, bytes) = (entry.position, u64::from(entry.size));
+        self.slice.damaged.push(Damage { position, bytes, record, why });
     }
 
     /// Whether the record behind an entry is wanted. What is not counts as looked at.

@@ -114,6 +114,41 @@ fn damage_is_told_by_position_topic_queue_and_offset() {
 }
 
 #[test]
+fn verify_finds_every_flipped_record_and_nothing_else() {
+    let (w, sent) = log();
+    let disk = w.disk.crash(CrashMode::Kill, 0);
+    let look = |disk: &HostileDisk| kerolox_store::verify(disk, &mut |_| {}).unwrap();
+    let sound = look(&disk);
+    assert!(sound.damaged.is_empty() && sound.damaged_runs.is_empty(), "{sound:?}");
+    assert!(sound.records >= sent.len() as u64 && sound.runs > 5 && sound.segments == 3, "{sound:?}");
+    assert_eq!(sound.flushed, Some(w.store.watermarks().flushed));
+    for of in sent.iter().step_by(7) {
+        let hurt = disk.crash(CrashMode::Kill, 0);
+        let hit = of.position + 70;
+        hurt.tamper(&segment_path(hit), |log| log[(hit % SEGMENT) as usize] ^= 1);
+        let before = hurt.calls();
+        let found = look(&hurt);
+        assert!(hurt.calls() > before);
+        let places: Vec<_> = found.damaged.iter().map(|d| (d.position, d.bytes)).collect();
+        assert_eq!(places, [(of.position, of.end - of.position)]);
+        assert_eq!(found.records, sound.records - 1);
+        if let Some((queue, offset, _)) = &of.message {
+            assert_eq!(found.damaged[0].record, Some(("Topic".to_owned(), *queue, *offset)));
+        }
+    }
+    for path in disk.paths().iter().filter(|p| p.contains("/runs/")) {
+        let len = disk.content(path).unwrap().len();
+        for at in (0..len).step_by(37) {
+            let hurt = disk.crash(CrashMode::Kill, 0);
+            hurt.tamper(path, |bytes| bytes[at] ^= 1);
+            let found = look(&hurt);
+            assert_eq!(found.damaged_runs.len(), 1, "{path} byte {at}");
+            assert!(path.ends_with(&found.damaged_runs[0].0));
+        }
+    }
+}
+
+#[test]
 fn larger_damage_loses_what_it_covers() {
     let (w, sent) = log();
     let end = w.store.watermarks().flushed;

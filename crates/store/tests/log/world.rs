@@ -237,7 +237,7 @@ impl<D: Disk> World<D> {
             let slice = self.read(read);
             assert!(slice.next_offset > from, "no progress at {from} of {bounds:?}: {slice:?}");
             from = slice.next_offset;
-            damaged.extend_from_slice(&slice.damaged);
+            damaged.extend(slice.damaged.iter().map(|d| d.position));
             let views = views(&slice.records);
             assert_eq!(views.len(), slice.count as usize);
             messages.extend(views.iter().map(|v| (v.queue_offset, Message::of(v))));
