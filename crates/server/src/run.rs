@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 
@@ -53,13 +53,13 @@ async fn process(
     let mut ready = Vec::new();
     // Ports first: that one is in use should not be found out after a long recovery.
     let broker_listener = match &broker {
-        Some(broker) => Some(bind(broker.bind, "broker").await?),
+        Some(broker) => Some(bind(broker.bind, "broker")?),
         None => None,
     };
     let namesrv = match namesrv {
         Some(settings) => {
             ready.push(format!("name server {}", settings.bind));
-            Some(start_namesrv(settings).await?)
+            Some(start_namesrv(settings)?)
         }
         None => None,
     };
@@ -94,8 +94,8 @@ async fn process(
     }
 }
 
-async fn start_namesrv(settings: settings::Namesrv) -> Result<Rc<namesrv::Shell>> {
-    let listener = bind(settings.bind, "name server").await?;
+fn start_namesrv(settings: settings::Namesrv) -> Result<Rc<namesrv::Shell>> {
+    let listener = bind(settings.bind, "name server")?;
     let connections = Connections::new(settings.limits);
     let shell = namesrv::Shell::new(Rc::clone(&connections));
     tokio::task::spawn_local(listen(listener, connections, Rc::clone(&shell)));
@@ -103,7 +103,19 @@ async fn start_namesrv(settings: settings::Namesrv) -> Result<Rc<namesrv::Shell>
     Ok(shell)
 }
 
-async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener> {
+/// Connections that the kernel keeps until they are accepted: with the usual 128, most of the clients that come back at
+/// once after a restart wait for a second or more. The kernel cuts it to its own limit.
+const BACKLOG: u32 = 4096;
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As `TcpListener::bind` does: a port whose last connections linger can be used again.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn bind(address: SocketAddr, what: &str) -> Result<TcpListener> {
     let hint = |e: &io::Error| match e.kind() {
         io::ErrorKind::AddrInUse => {
             "; stop the process that uses this port, or shift all ports with --port-offset N"
@@ -112,7 +124,7 @@ async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener> {
         io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges: choose another",
         _ => "",
     };
-    match TcpListener::bind(address).await {
+    match listen_on(address) {
         Ok(listener) => Ok(listener),
         Err(e) => bail!("the {what} cannot listen on {address}: {e}{}", hint(&e)),
     }
@@ -166,4 +178,24 @@ fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     // Without it there are fewer connections, which says so when it happens.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    /// 128 fitted, and clients beyond them tried again after a second, then three, then seven.
+    #[test]
+    fn many_clients_may_come_at_once() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let listener = runtime.block_on(async { listen_on("127.0.0.1:0".parse().unwrap()) }).unwrap();
+        let address = listener.local_addr().unwrap();
+        let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok();
+        let most: usize = most.and_then(|text| text.trim().parse().ok()).unwrap_or(128);
+        // Nobody accepts them.
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(900)).unwrap();
+        let open: Vec<TcpStream> = (0..most.min(500)).map(connect).collect();
+        assert_eq!(open.len(), most.min(500));
+    }
 }

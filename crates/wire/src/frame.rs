@@ -29,8 +29,12 @@ pub enum FrameError {
     BadHeader(Encoding, String),
 }
 
-/// Takes the next whole frame off the front of `stream`; `Ok(None)` when more bytes are needed (and no more
-/// than the frame's own length is reserved for them).
+/// Room that is made at least, and at most beyond as much as there is already, for a frame that is not complete: what a
+/// peer announces costs memory only as it arrives.
+const ROOM_BYTES: usize = 256 * 1024;
+
+/// Takes the next whole frame off the front of `stream`; `Ok(None)` when more bytes are needed (and room is made for
+/// some of them).
 ///
 /// # Errors
 /// See [`FrameError`]; `stream` is then of no further use.
@@ -55,7 +59,7 @@ pub fn decode(stream: &mut BytesMut, frame_bytes_max: usize) -> Result<Option<Co
     }
     let encoding = Encoding::from_byte(encoding).ok_or(FrameError::UnknownEncoding(encoding))?;
     if stream.len() < 4 + length {
-        stream.reserve(4 + length - stream.len());
+        stream.reserve((4 + length - stream.len()).min(stream.len().max(ROOM_BYTES)));
         return Ok(None);
     }
     stream.advance(8);

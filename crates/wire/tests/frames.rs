@@ -195,3 +195,23 @@ fn binary_headers_with_lying_lengths_are_refused() {
     // Where the fields would begin it may end.
     assert_eq!(decode(&mut framed(&header[..20], b"", 1)).unwrap().unwrap().fields.len(), 0);
 }
+
+/// A peer that announced 16 MiB had them reserved at once.
+#[test]
+fn room_is_made_as_a_frame_arrives() {
+    let whole = frame::to_bytes(&Command::request(1).with_body(vec![7; 15 << 20]));
+    let mut stream = BytesMut::from(&whole[..8]);
+    assert_eq!(frame::decode(&mut stream, FRAME_BYTES_MAX), Ok(None));
+    assert!(stream.capacity() <= 300 << 10, "{}", stream.capacity());
+    for chunk in whole[8..].chunks(100_000) {
+        assert_eq!(frame::decode(&mut stream, FRAME_BYTES_MAX), Ok(None));
+        assert!(
+            stream.capacity() <= stream.len() * 4 + (600 << 10),
+            "{} {}",
+            stream.len(),
+            stream.capacity()
+        );
+        stream.extend_from_slice(chunk);
+    }
+    assert_eq!(frame::decode(&mut stream, FRAME_BYTES_MAX).unwrap().unwrap().body.len(), 15 << 20);
+}
