@@ -128,8 +128,9 @@ fn a_disk_that_fills_up_refuses_sends_serves_reads_and_takes_sends_again() {
     kerolox.end();
 }
 
+/// What is sealed at the end is derived: it can be left out, and the log is whole.
 #[test]
-fn a_disk_that_cannot_take_the_seal_ends_with_a_clear_last_line() {
+fn a_disk_that_cannot_take_the_seal_does_not_spoil_the_end() {
     let folder = Folder::new("fenced");
     let Some((kerolox, disk)) = on_small_disk(&folder, 120) else { return };
     let mut client = Raw::connect(kerolox.broker());
@@ -137,8 +138,6 @@ fn a_disk_that_cannot_take_the_seal_ends_with_a_clear_last_line() {
     fill(&disk);
     kerolox.signal("-TERM");
     let (code, said) = kerolox.wait();
-    assert_eq!(code, Some(1), "{said:?}");
-    let last = said.last().unwrap();
-    assert!(last.starts_with("kerolox: stopped: "), "{last}");
-    assert!(last.contains("No space left on device"), "{last}");
+    assert_eq!(code, Some(0), "{said:?}");
+    assert!(said.last().unwrap().ends_with("stopped cleanly"), "{said:?}");
 }
