@@ -1,7 +1,7 @@
 //! `cargo xtask compare`: Apache RocketMQ and Kerolox, alternately, on the same machine in the same run, under the same load
 //! from `kerolox bench`. Apache comes from Maven Central.
 
-mod server;
+pub(crate) mod server;
 mod table;
 
 use crate::steps;
@@ -99,7 +99,8 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
         {
             for kind in [Kind::Apache, Kind::Kerolox] {
                 println!("== round {round}, {}: {}", part.name, kind.name());
-                let server = Server::prepare(kind, part.flush, options.offset, &apache)?;
+                let settings = format!("flushDiskType={}\n", part.flush);
+                let server = Server::prepare("compare", kind, &settings, options.offset, &apache)?;
                 figures.begin(part.title, kind);
                 let result = (part.measure)(&options, &server, &mut figures);
                 server.end();

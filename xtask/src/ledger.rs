@@ -1,11 +1,11 @@
 //! `cargo xtask ledger`: a real `kerolox` is loaded, killed with SIGKILL at a random time, started again and asked for every
 //! message that it ever acknowledged. Bodies are a function of (producer, number), so that every byte can be checked.
 
-mod body;
+pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod process;
-mod producer;
-mod verify;
+pub(crate) mod producer;
+pub(crate) mod verify;
 
 use crate::steps;
 use anyhow::{Context, Result, bail, ensure};
@@ -90,7 +90,7 @@ fn cycles(options: &Options, data: &std::path::Path) -> Result<bool> {
     let mut verifier = Verifier::default();
     let mut restarts = Vec::new();
     let mut broker = Broker::start(data, options.port_offset, &options.flags)?;
-    broker.create_topic()?;
+    producer::create_topic(broker.address())?;
     for cycle in 1..=options.cycles {
         let load = Duration::from_millis(random.between(LOAD_MS.0, LOAD_MS.1));
         producer::load(&mut producers, broker.address(), load, random.next(), || broker.kill())?;

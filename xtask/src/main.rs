@@ -1,6 +1,7 @@
 //! `cargo xtask`: the tasks of this repository. `cargo xtask ci` is what continuous integration runs.
 
 mod compare;
+mod flip;
 mod ledger;
 mod steps;
 mod tidy;
@@ -20,6 +21,8 @@ const HELP: &str = "cargo xtask TASK
   interop       official clients against the real binary (needs a JDK and Maven)
   ledger [--cycles N] [--seed N]
                 kill -9 under load, restart, verify every acknowledged message
+  flip [--places N] [--apache-places N] [--seed N]
+                one bit of the log flipped at a random place: what is lost, here and with Apache
   compare [--rounds N] [--only PART]
                 Apache RocketMQ and Kerolox alternately through `kerolox bench` (needs a JDK and Maven)
 ";
@@ -44,6 +47,7 @@ fn run(task: &str, rest: &[String]) -> Result<bool> {
     match task {
         "ci" => steps::run(steps::ALL),
         "ledger" => ledger::run(rest),
+        "flip" => flip::run(rest),
         "compare" => compare::run(rest),
         _ => match steps::ALL.iter().find(|step| step.name == task) {
             Some(step) => steps::run(std::slice::from_ref(step)),

@@ -1,6 +1,6 @@
 //! The steps of `cargo xtask ci`, run one after the other; a failed one does not keep the next from running.
 
-use crate::{ledger, tidy};
+use crate::{flip, ledger, tidy};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -20,6 +20,7 @@ pub(crate) const ALL: &[Step] = &[
     Step { name: "test", what: "tests of the workspace", run: test },
     Step { name: "fuzz", what: "fuzz targets build and replay their corpus", run: fuzz },
     Step { name: "ledger", what: "kill -9 under load loses nothing (short)", run: short_ledger },
+    Step { name: "flip", what: "one flipped bit costs one record at most (short)", run: short_flip },
     Step { name: "interop", what: "official clients", run: interop },
 ];
 
@@ -153,6 +154,12 @@ fn fuzz(tally: &mut Tally) -> Result<()> {
 fn short_ledger(tally: &mut Tally) -> Result<()> {
     let passed = ledger::run(&["--cycles".into(), "12".into()])?;
     tally.check(passed, "kill -9 ledger");
+    Ok(())
+}
+
+fn short_flip(tally: &mut Tally) -> Result<()> {
+    let passed = flip::run(&["--places".into(), "12".into(), "--apache-places".into(), "0".into()])?;
+    tally.check(passed, "one flipped bit");
     Ok(())
 }
 

@@ -58,17 +58,33 @@ pub(crate) fn fetch_apache() -> Result<PathBuf> {
 }
 
 impl Server {
-    /// A folder with nothing in it but the settings.
-    pub(crate) fn prepare(kind: Kind, flush: &str, offset: u16, apache: &Path) -> Result<Self> {
-        let dir = std::path::absolute(target().join(format!("compare/{}", kind.name())))?;
+    /// A folder below `task`'s own, with nothing in it but the settings.
+    pub(crate) fn prepare(
+        task: &str,
+        kind: Kind,
+        settings: &str,
+        offset: u16,
+        apache: &Path,
+    ) -> Result<Self> {
+        let dir = std::path::absolute(target().join(task).join(kind.name()))?;
         if dir.exists() {
             std::fs::remove_dir_all(&dir)?;
         }
         std::fs::create_dir_all(&dir)?;
         std::fs::write(dir.join("kind"), kind.name())?;
         std::fs::write(dir.join("offset"), offset.to_string())?;
-        std::fs::write(dir.join("broker.conf"), format!("flushDiskType={flush}\n"))?;
+        std::fs::write(dir.join("broker.conf"), settings)?;
         Ok(Self { dir, offset, apache: apache.to_owned() })
+    }
+
+    /// The data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// What a Kerolox has said on standard error so far.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.dir.join("logs/kerolox.log")).unwrap_or_default()
     }
 
     pub(crate) fn broker(&self) -> SocketAddr {
@@ -114,6 +130,11 @@ impl Server {
 
     pub(crate) fn stop(&self) -> Result<()> {
         ensure!(self.script("stop")?.status()?.success(), "the end failed");
+        Ok(())
+    }
+
+    pub(crate) fn kill(&self) -> Result<()> {
+        ensure!(self.script("kill")?.status()?.success(), "the kill failed");
         Ok(())
     }
 

@@ -1,10 +1,6 @@
 //! The real binary as a child process.
 
-use super::client::Client;
-use super::{QUEUES, TOPIC};
 use anyhow::{Context, Result, bail, ensure};
-use kerolox_wire::header::CreateTopic;
-use kerolox_wire::{Command as Request, RequestCode};
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -53,20 +49,6 @@ impl Broker {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    pub(crate) fn create_topic(&self) -> Result<()> {
-        let header = CreateTopic {
-            topic: TOPIC,
-            default_topic: "TBW102",
-            read_queue_nums: QUEUES as i32,
-            write_queue_nums: QUEUES as i32,
-            perm: 6,
-            topic_filter_type: "SINGLE_TAG",
-            ..CreateTopic::default()
-        };
-        let request = Request::request(RequestCode::UPDATE_AND_CREATE_TOPIC).with_header(&header);
-        Client::connect(self.address)?.ask(request).map(drop)
     }
 
     /// SIGKILL, and gone when this returns.

@@ -4,7 +4,7 @@ use super::body::{Random, body};
 use super::client::Client;
 use super::{QUEUES, TOPIC};
 use anyhow::{Context, Result, ensure};
-use kerolox_wire::header::{SendMessage, SendMessageResponse};
+use kerolox_wire::header::{CreateTopic, SendMessage, SendMessageResponse};
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -73,6 +73,23 @@ impl Producer {
         Ok(())
     }
 
+    /// Sends that many messages and waits until each is acknowledged.
+    pub(crate) fn send_all(&mut self, address: SocketAddr, count: usize) -> Result<()> {
+        let mut client = Client::connect(address)?;
+        while self.sent.len() < count {
+            let first = self.sent.len() as u64;
+            let burst = (count - self.sent.len()).min(IN_FLIGHT_MAX as usize);
+            let requests = (0..burst).map(|_| self.request().1).collect();
+            let opaque = client.send(requests)?;
+            for _ in 0..burst {
+                let answer = client.receive()?;
+                self.acknowledged(first + (answer.opaque - opaque) as u64, &answer)?;
+            }
+        }
+        ensure!(self.sent.iter().all(Option::is_some), "a send was refused");
+        Ok(())
+    }
+
     /// Sends until the connection breaks, as it must.
     fn load(&mut self, address: SocketAddr, seed: u64, killed: &AtomicBool) -> Result<()> {
         let mut client = Client::connect(address)?;
@@ -104,6 +121,21 @@ impl Producer {
             self.acknowledged(number, &answer)?;
         }
     }
+}
+
+/// The topic that is written and read, with its queues.
+pub(crate) fn create_topic(address: SocketAddr) -> Result<()> {
+    let header = CreateTopic {
+        topic: TOPIC,
+        default_topic: "TBW102",
+        read_queue_nums: QUEUES as i32,
+        write_queue_nums: QUEUES as i32,
+        perm: 6,
+        topic_filter_type: "SINGLE_TAG",
+        ..CreateTopic::default()
+    };
+    let request = Command::request(RequestCode::UPDATE_AND_CREATE_TOPIC).with_header(&header);
+    Client::connect(address)?.ask(request).map(drop)
 }
 
 /// All producers send for `time`, then `kill` strikes while they do.

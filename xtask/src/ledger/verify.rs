@@ -68,10 +68,15 @@ impl Verifier {
 
     fn take(&mut self, queue_id: u32, mut offset: u64, mut bytes: &[u8]) -> Result<()> {
         while let Some(head) = RecordHead::peek(bytes) {
-            let record = RecordView::parse(bytes).context("a message cannot be decoded")?;
+            let Ok(record) = RecordView::parse(bytes) else {
+                // What a client cannot decode is wrong bytes served.
+                self.corrupt += 1;
+                return Ok(());
+            };
             let place = Place { queue_id: record.queue_id, offset: record.queue_offset };
-            // Offsets are without gaps; what is missing was passed over as damaged.
-            if place != (Place { queue_id, offset }) {
+            // Offsets only grow; what is missing in between was passed over as damaged, and counts as lost if it was
+            // acknowledged.
+            if place.queue_id != queue_id || place.offset < offset {
                 self.corrupt += 1;
             }
             offset = record.queue_offset + 1;

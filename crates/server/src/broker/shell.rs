@@ -4,13 +4,14 @@
 //! [`Shell::finish_batches`] is woken by the first input, and a woken task runs after all that were woken before it. So the
 //! requests of all connections that became readable together make one write, and their answers one write each.
 
+use super::damage::DamageLines;
 use super::threads::{KeeperThread, ReaderThreads, Report, WriterThread};
 use crate::clock::Clock;
 use crate::report;
 use kerolox_broker::{Broker, ConnId, Counters, Effect, Input};
 use kerolox_net as net;
 use kerolox_net::{Closed, Connections};
-use kerolox_store::{Position, SealJob};
+use kerolox_store::{Position, ReadResult, SealJob};
 use kerolox_wire::Command;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -39,6 +40,7 @@ pub(crate) struct Shell {
     progress: Cell<Progress>,
     /// When the keeper was last told that the log grows.
     grew_ms: Cell<i64>,
+    damage: DamageLines,
 }
 
 /// While the log grows, the keeper is told so this often.
@@ -70,7 +72,12 @@ struct Progress {
 }
 
 impl Shell {
-    pub(crate) fn new(broker: Broker, connections: Rc<Connections>, threads: Threads) -> Rc<Self> {
+    pub(crate) fn new(
+        broker: Broker,
+        connections: Rc<Connections>,
+        threads: Threads,
+        damage: DamageLines,
+    ) -> Rc<Self> {
         // What was there is safe already: nobody will report it.
         let flushed = broker.watermarks().flushed;
         let progress = Progress { handed_to_writer: flushed, flushed, ..Progress::default() };
@@ -88,6 +95,7 @@ impl Shell {
             stop: Notify::new(),
             progress: Cell::new(progress),
             grew_ms: Cell::new(0),
+            damage,
         })
     }
 
@@ -211,6 +219,9 @@ impl Shell {
             Report::WriteFailed { why } => Input::WriteFailed { why },
             Report::ReadDone { read, result } => {
                 self.note(|p| p.reads_running -= 1);
+                if let ReadResult::Queue(slice) = &result {
+                    slice.damaged.iter().for_each(|at| self.damage.say(*at, "a reader passed over it"));
+                }
                 Input::ReadDone { read, result }
             }
             Report::Sealed(sealed) => {

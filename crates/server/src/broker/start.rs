@@ -1,5 +1,6 @@
 //! How a broker begins and ends.
 
+use super::damage::{DAMAGE_LINES_MAX, DamageLines};
 use super::registration::{self, Timing};
 use super::shell::{Shell, Threads};
 use super::threads::{Disk, KeeperThread, ReaderThreads, WriterThread};
@@ -44,6 +45,8 @@ impl Running {
     ) -> Result<Self> {
         let mut state = State::default();
         let Opened { store, writer, keeper, reader, report } = open(&settings, &mut state)?;
+        let damage = DamageLines::new(report.segment_bytes_kept.unwrap_or(settings.store.segment_bytes));
+        tell(&report, &settings, &damage);
         let (reports, from_threads) = mpsc::unbounded_channel();
         let broker = Broker::new(settings.broker, Clock::default().now_ms(), store, state);
         let connections = Connections::new(settings.limits);
@@ -52,7 +55,7 @@ impl Running {
             keeper: KeeperThread::start(keeper, reports.clone())?,
             readers: ReaderThreads::start(&reader, &reports)?,
         };
-        let shell = Shell::new(broker, Rc::clone(&connections), threads);
+        let shell = Shell::new(broker, Rc::clone(&connections), threads, damage);
         tokio::task::spawn_local(Rc::clone(&shell).finish_batches());
         tokio::task::spawn_local(Rc::clone(&shell).take_reports(from_threads));
         tokio::task::spawn_local(Rc::clone(&shell).tick());
@@ -146,6 +149,33 @@ fn open(settings: &settings::Broker, state: &mut State) -> Result<Opened<Disk>> 
     let disk = Disk::new(&settings.data);
     kerolox_store::open(disk, &settings.store, state, &mut progress)
         .with_context(|| format!("cannot open the data directory {shown}"))
+}
+
+/// What recovery found that somebody should know.
+fn tell(report: &Report, settings: &settings::Broker, damage: &DamageLines) {
+    for found in &report.damaged {
+        let record = match &found.record {
+            Some((topic, queue, offset)) => {
+                format!(" (topic {topic}, queue {queue}, offset {offset}, as far as can be told)")
+            }
+            None => String::new(),
+        };
+        damage.say(found.position, &format!("{} bytes{record}: {}", found.bytes, found.why));
+    }
+    for (position, why) in report.state_errors.iter().take(DAMAGE_LINES_MAX) {
+        report::line(&format!("a state record at position {position} of the log was not understood: {why}"));
+    }
+    if let Some(bytes) = report.segment_bytes_kept {
+        let wanted = settings.store.segment_bytes;
+        report::line(&format!(
+            "warning: the log keeps its segments of {bytes} bytes; mappedFileSizeCommitLog={wanted} counts for a new log only"
+        ));
+    }
+    if report.without_frontier && report.log_max > 0 {
+        report::line(
+            "warning: the data directory has no frontier: how far the log was synced had to be guessed from the log itself",
+        );
+    }
 }
 
 /// A line now and then about what happens, while something happens.
