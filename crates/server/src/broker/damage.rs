@@ -1,7 +1,7 @@
 //! Telling the operator which records of the log are damaged.
 
 use crate::report;
-use kerolox_store::Position;
+use kerolox_store::{Damage, Position};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -19,13 +19,21 @@ impl DamageLines {
         Self { segment_bytes: segment_bytes.max(1), said: RefCell::default() }
     }
 
-    /// The record at `position` is damaged and not served.
-    pub(crate) fn say(&self, position: Position, what: &str) {
+    /// This record is damaged and not served.
+    pub(crate) fn say(&self, found: &Damage) {
         let mut said = self.said.borrow_mut();
-        if said.len() >= DAMAGE_LINES_MAX || !said.insert(position) {
+        if said.len() >= DAMAGE_LINES_MAX || !said.insert(found.position) {
             return;
         }
-        report::line(&format!("DAMAGED record, not served: {}: {what}", self.place(position)));
+        let record = match &found.record {
+            Some((topic, queue, offset)) => format!("topic {topic}, queue {queue}, offset {offset}"),
+            None => "topic unknown".to_owned(),
+        };
+        let place = self.place(found.position);
+        report::line(&format!(
+            "DAMAGED record, not served: {place}, {} bytes, {record}: {}",
+            found.bytes, found.why
+        ));
         if said.len() == DAMAGE_LINES_MAX {
             report::line("more damaged records are not told one by one");
         }

@@ -220,7 +220,7 @@ impl Shell {
             Report::ReadDone { read, result } => {
                 self.note(|p| p.reads_running -= 1);
                 if let ReadResult::Queue(slice) = &result {
-                    slice.damaged.iter().for_each(|at| self.damage.say(*at, "a reader passed over it"));
+                    slice.damaged.iter().for_each(|found| self.damage.say(found));
                 }
                 Input::ReadDone { read, result }
             }

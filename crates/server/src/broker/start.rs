@@ -154,13 +154,7 @@ fn open(settings: &settings::Broker, state: &mut State) -> Result<Opened<Disk>> 
 /// What recovery found that somebody should know.
 fn tell(report: &Report, settings: &settings::Broker, damage: &DamageLines) {
     for found in &report.damaged {
-        let record = match &found.record {
-            Some((topic, queue, offset)) => {
-                format!(" (topic {topic}, queue {queue}, offset {offset}, as far as can be told)")
-            }
-            None => String::new(),
-        };
-        damage.say(found.position, &format!("{} bytes{record}: {}", found.bytes, found.why));
+        damage.say(found);
     }
     for (position, why) in report.state_errors.iter().take(DAMAGE_LINES_MAX) {
         report::line(&format!("a state record at position {position} of the log was not understood: {why}"));
