@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """One flipped byte in the log of a cleanly stopped broker: what is still served, and is it right?
 
-    flipped_byte.py run KIND [--messages N] [--random N] [--seed N] [--out FILE]   KIND: kerolox or apache
-    flipped_byte.py table FILE [FILE ...]                                          Markdown
+    flipped_byte.py run KIND [--messages N] [--random N] [--seed N] [--kill] [--out FILE]   KIND: kerolox or apache
+    flipped_byte.py table FILE [FILE ...]                                                   Markdown
 
-Sends N messages (each acknowledged under SYNC_FLUSH), stops the broker cleanly, keeps a copy of its data. Then for each
+Sends N messages (each acknowledged under SYNC_FLUSH), stops the broker cleanly (or with kill -9), keeps a copy of its data. Then for each
 place: the copy again, one bit pattern flipped in one byte of the CommitLog, start, read every queue from its first offset
 to its last with plain pulls, and compare each body with what was sent. env: KEROLOX or APACHE_LIB as for
 tests/interop/server, which starts and stops the brokers.
@@ -187,12 +187,14 @@ def flip(path, at, mask):
 
 def places(log, count, seed):
     """(label, segment, byte in it, mask): chosen ones, then random ones."""
+    # Messages of ours are of one size; state records of the server itself are of others.
+    sizes = [size for _, _, size in log.records]
+    ours = max(set(sizes), key=sizes.count)
     used = sorted({segment for segment, _, _ in log.records})
     newest, first = used[-1], used[0]
 
     def middle(segment):
-        # A message of ours: state records of the server itself are of other sizes.
-        records = [record for record in log.of(segment) if record[2] > 1100]
+        records = [record for record in log.of(segment) if record[2] == ours]
         return records[len(records) // 2]
 
     for label, segment in (("first", first), ("middle", used[len(used) // 2]), ("last but one", used[-2]), ("newest", newest)):
@@ -204,7 +206,7 @@ def places(log, count, seed):
     _, at, size = middle(newest)
     yield "newest segment, its topic", newest, at + 88 + 1032 + 2, 0x01
     yield "newest segment, its properties", newest, at + size - 10, 0x10
-    segment, at, size = [record for record in log.records if record[2] > 1100][-1]
+    segment, at, size = [record for record in log.records if record[2] == ours][-1]
     yield "body of the last message", segment, at + FIELDS["its body"], 0x10
     chosen = random.Random(seed)
     for number in range(count):
@@ -215,7 +217,7 @@ def places(log, count, seed):
 def run(args):
     folder = tempfile.mkdtemp(prefix="flipped.")
     broker = Broker(args.kind, folder, args.offset)
-    results = {"kind": args.kind, "messages": args.messages, "segment": SEGMENT, "seed": args.seed, "places": []}
+    results = {"kind": args.kind, "messages": args.messages, "segment": SEGMENT, "seed": args.seed, "killed": args.kill, "places": []}
     damage = re.compile(r"damage|corrupt|checksum|crc|quarantine", re.IGNORECASE)
     try:
         if not broker.do("start"):
@@ -225,8 +227,8 @@ def run(args):
         intact, wrong, missing, stuck = read_all(broker.address, args.messages)
         if (intact, wrong, missing) != (args.messages, 0, 0):
             raise RuntimeError(f"before any damage: {intact} intact, {wrong} wrong, {missing} missing {stuck}")
-        if not broker.do("stop"):
-            raise RuntimeError("the broker does not stop")
+        if not broker.do("kill" if args.kill else "stop"):
+            raise RuntimeError("the broker does not end")
         keep = os.path.join(folder, "keep")
         subprocess.run(["cp", "-a", "--sparse=always", broker.data, keep], check=True)
         log = Log(keep)
@@ -302,6 +304,7 @@ def main():
     p.add_argument("--random", type=int, default=20)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--offset", type=int, default=15000, help="added to the ports")
+    p.add_argument("--kill", action="store_true", help="end the broker with kill -9 instead of a clean stop")
     p.add_argument("--out")
     p.add_argument("--keep", action="store_true")
     p = sub.add_parser("table")
