@@ -125,6 +125,9 @@ pub fn play(steps: &[Step], faults: &[Fault], record: bool, setup: Setup) -> (Pl
             played.violations.push(format!("fenced without a fault: {why}"));
         }
         played.journal = std::mem::take(&mut driver.journal);
+        if restart.as_ref().is_some_and(|(_, mode)| *mode != CrashMode::Kill) {
+            played.journal.push(Event::PowerCut);
+        }
         drop(driver);
         played.moments.extend(disk.take_history());
         played.trace.extend(disk.take_trace());
@@ -211,22 +214,37 @@ pub fn crashes(seed: u64, steps: usize, seeds: u64, bug: Option<Bug>) -> Summary
             let chance = matches!(mode, CrashMode::Torn { .. } | CrashMode::Reordered { .. });
             let tries = if chance && moment.pending() > 0 { seeds } else { 1 };
             for try_seed in 0..tries {
-                summary.count(name(mode));
-                let disk = moment.crash(mode, try_seed);
-                if let Err(why) = verify((disk, mode), journal, setup, &mut summary) {
-                    let what = format!(
-                        "script {seed}, point {point} after {:?}, {mode:?}, seed {try_seed}: {why}",
-                        moment.kind
-                    );
-                    summary.violations.push(what);
-                    if summary.violations.len() > 20 {
-                        return summary;
+                let mut states = vec![(name(mode), moment.crash(mode, try_seed))];
+                if mode == CrashMode::Lost {
+                    states
+                        .push(("power cut, all derived files lost", without_derived(moment.crash(mode, 0))));
+                }
+                for (kind, disk) in states {
+                    summary.count(kind);
+                    if let Err(why) = verify((disk, mode), journal, setup, &mut summary) {
+                        let after = moment.kind;
+                        let what = format!(
+                            "script {seed}, point {point} after {after:?}, {kind}, seed {try_seed}: {why}"
+                        );
+                        summary.violations.push(what);
                     }
+                }
+                if summary.violations.len() > 20 {
+                    return summary;
                 }
             }
         }
     }
     summary
+}
+
+/// Index runs and snapshot are conveniences: nothing may be missing without them.
+fn without_derived(disk: HostileDisk) -> HostileDisk {
+    let derived = |path: &String| path.starts_with("kerolox/runs/") || path.starts_with("kerolox/snapshot");
+    disk.paths().iter().filter(|path| derived(path)).for_each(|path| {
+        disk.tamper_remove(path);
+    });
+    disk
 }
 
 /// Fails every call of a script in every way, one at a time.

@@ -11,6 +11,8 @@ pub enum Event {
     Acked(Position),
     /// Everything up to here is the operating system's: the death of the process does not take it.
     Written(Position),
+    /// The machine lost power: what was only the operating system's may be gone.
+    PowerCut,
     /// Retention may have removed everything below.
     Trimmed(Position),
     /// A recovery found the log to end here: what was appended behind is no more.
@@ -65,6 +67,7 @@ impl Model {
             Event::Appended(record) => self.records.push(record.clone()),
             Event::Acked(position) => self.acked = self.acked.max(*position),
             Event::Written(position) => self.written = self.written.max(*position),
+            Event::PowerCut => self.written = 0,
             Event::Trimmed(position) => self.trimmed = self.trimmed.max(*position),
             Event::Recovered(end) => {
                 self.records.retain(|r| r.end <= *end);
