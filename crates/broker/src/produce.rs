@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// Messages in one batch at most: 4 MiB of the smallest ones would be far more.
 const BATCH_COUNT_MAX: usize = 65_536;
+/// A record without body, properties and topic takes no more than this, checksum property included.
+const RECORD_OVERHEAD_BYTES: usize = 160;
 /// Queues of a dead-letter topic.
 pub(crate) const DLQ_QUEUES: i32 = 1;
 
@@ -133,6 +135,10 @@ impl Broker {
         if drafts.iter().any(|draft| draft.properties.as_bytes().len() > PROPERTIES_BYTES_MAX) {
             return Err(self.too_large());
         }
+        let lens = messages.iter().zip(&drafts).map(|(message, draft)| {
+            message.body.len() + draft.properties.as_bytes().len() + draft.topic.len() + RECORD_OVERHEAD_BYTES
+        });
+        self.store.admit_batch(lens.sum()).map_err(|e| self.refused(&e))?;
         let mut appended = Vec::with_capacity(messages.len());
         for (message, draft) in messages.iter().zip(&drafts) {
             let header = SendMessage { flag: message.flag, ..header.clone() };

@@ -29,11 +29,12 @@ pub(super) struct Layout<D: Disk> {
 impl<D: Disk> Layout<D> {
     pub(super) fn find(disk: &D, config: &StoreConfig) -> Result<Self, OpenError> {
         for dir in ["", LOG_DIR, RUN_DIR] {
-            disk.create_dir(dir).map_err(OpenError::io(format!("creating the directory {dir:?}")))?;
+            let what = if dir.is_empty() { "the data directory" } else { dir };
+            disk.create_dir(dir).map_err(OpenError::io(format!("creating {what}")))?;
         }
         let lock = disk.lock(LOCK).map_err(|source| match source.kind() {
             std::io::ErrorKind::WouldBlock => OpenError::Locked(source.to_string()),
-            _ => OpenError::Io { what: "locking the data directory".to_owned(), source },
+            _ => OpenError::Io { what: "locking the data directory".to_owned(), why: source },
         })?;
         let facts = Frontier::read(disk).map_err(OpenError::frontier)?;
         let files = disk.list(LOG_DIR).map_err(OpenError::io("listing the log"))?;

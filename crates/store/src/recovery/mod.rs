@@ -68,8 +68,8 @@ pub enum OpenError {
     Locked(String),
     #[error("the data directory has format version {found}; this program knows {known}: use a newer one")]
     TooNew { found: u32, known: u32 },
-    #[error("{what}: {source}")]
-    Io { what: String, source: io::Error },
+    #[error("{what}: {why}")]
+    Io { what: String, why: io::Error },
     /// The files cannot be those of one log.
     #[error("{0}")]
     Layout(String),
@@ -79,13 +79,13 @@ impl OpenError {
     pub(crate) fn frontier(e: FrontierError) -> Self {
         match e {
             FrontierError::TooNew { found, known } => Self::TooNew { found, known },
-            FrontierError::Io(source) => Self::Io { what: "reading the frontier".to_owned(), source },
+            FrontierError::Io(why) => Self::Io { what: "reading the frontier".to_owned(), why },
         }
     }
 
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
-        move |source| Self::Io { what, source }
+        move |why| Self::Io { what, why }
     }
 }
 
@@ -122,6 +122,10 @@ pub fn open<D: Disk>(
     mark_open(&disk).map_err(OpenError::io("creating the file `abort`"))?;
 
     let segments = Segments::new(disk.clone(), config.segment_bytes, segments);
+    if segments.end().is_none() {
+        // A new log: whether there is room for it shows now, not with the first message.
+        segments.create_next().map_err(|e| OpenError::Layout(format!("no room for the log: {e}")))?;
+    }
     let segment_end = segments.find(end).map_or(end + config.segment_bytes, |s| s.end);
     let shared = Arc::new(Shared::new(disk, segments, frontier, facts.crc_from, layout.min, layout.lock));
     let Walked { index, state_next, dump, run_ages, drafts, .. } = walked;

@@ -209,6 +209,25 @@ impl Store {
         }
     }
 
+    /// Whether all records of a batch, `bytes` of log at most, may be appended now, one after the other.
+    ///
+    /// # Errors
+    /// As [`Store::append`] would give for one of them.
+    pub fn admit_batch(&self, bytes: usize) -> Result<(), AppendError> {
+        if let Some(why) = &self.fenced {
+            return Err(AppendError::Fenced(why.clone()));
+        }
+        let Watermarks { appended, written, .. } = self.marks;
+        if appended - written + bytes as u64 >= self.config.backlog_bytes_max {
+            return Err(AppendError::Backlog(appended - written));
+        }
+        let needed = (bytes + BLANK_BYTES_MIN) as u64;
+        if self.segment_end >= self.room.end() && needed > self.segment_end - appended {
+            return Err(AppendError::DiskFull(self.room.why()));
+        }
+        Ok(())
+    }
+
     /// Whether a record of that length may be appended now.
     fn admit(&self, bytes: usize) -> Result<(), AppendError> {
         if let Some(why) = &self.fenced {

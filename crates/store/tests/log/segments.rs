@@ -66,9 +66,9 @@ fn a_crash_right_at_the_border_goes_on() {
 #[test]
 fn segments_are_created_ahead_and_whole() {
     let mut w = World::open(HostileDisk::default());
-    assert!(!w.disk.paths().iter().any(|p| p.starts_with("commitlog/")), "not at start");
-    w.prepare();
     let logs = |w: &World| w.disk.paths().iter().filter(|p| p.starts_with("commitlog/")).count();
+    assert_eq!(logs(&w), 1, "room for the first messages shows at the start");
+    w.prepare();
     assert_eq!(logs(&w), 1);
     w.send("T", 0, &body_for(SEGMENT / 2 + 100));
     w.flush();
@@ -81,6 +81,12 @@ fn segments_are_created_ahead_and_whole() {
     let mut w = World::open(w.disk.crash(CrashMode::Lost, 0));
     w.prepare();
     assert_eq!(logs(&w), 2);
+}
+
+#[test]
+fn a_disk_too_small_for_the_log_is_refused_at_the_start() {
+    let refused = World::try_open(HostileDisk::new(24_000 + SEGMENT / 4), &config()).err().unwrap().to_string();
+    assert!(refused.starts_with("no room for the log: "), "{refused}");
 }
 
 /// A recycled segment is full of records of its former life.
