@@ -85,7 +85,8 @@ fn segments_are_created_ahead_and_whole() {
 
 #[test]
 fn a_disk_too_small_for_the_log_is_refused_at_the_start() {
-    let refused = World::try_open(HostileDisk::new(24_000 + SEGMENT / 4), &config()).err().unwrap().to_string();
+    let refused =
+        World::try_open(HostileDisk::new(24_000 + SEGMENT / 4), &config()).err().unwrap().to_string();
     assert!(refused.starts_with("no room for the log: "), "{refused}");
 }
 
