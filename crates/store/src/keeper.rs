@@ -285,7 +285,11 @@ impl<D: Disk> Keeper<D> {
         if self.shared.frontier.flushed() != self.shared.written() {
             return Err(WriteError("closing before everything was synced".to_owned()));
         }
-        let closed = self.shared.frontier.close().and_then(|()| self.shared.disk.remove(ABORT));
+        let unmark = || match self.shared.disk.remove(ABORT) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        };
+        let closed = self.shared.frontier.close().and_then(|()| unmark());
         let closed = closed.and_then(|()| self.shared.disk.sync_dir(""));
         closed.map_err(|e| self.fenced("closing", &e))
     }

@@ -50,7 +50,14 @@ pub fn verify<D: Disk>(disk: &D, progress: &mut dyn FnMut(Progress)) -> Result<V
             found.damaged.push(Damage { position: at, bytes: base - at, record: None, why });
         }
         let path = segment_path(base);
-        let file = disk.open(&path).map_err(OpenError::io(format!("opening {path}")))?;
+        let file = match disk.open(&path) {
+            // Retention of a running broker took it away meanwhile.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                at = base + facts.map_or(0, |f| f.segment_bytes);
+                continue;
+            }
+            file => file.map_err(OpenError::io(format!("opening {path}")))?,
+        };
         let len = crate::disk::DiskFile::len(&file).map_err(OpenError::io(format!("measuring {path}")))?;
         let end = base + facts.map_or(len, |f| f.segment_bytes);
         let segment = Arc::new(Segment { base, end, recycled: false, file });

@@ -77,7 +77,11 @@ impl Disk for RealDisk {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(self.path(dir))? {
             let entry = entry?;
-            let metadata = std::fs::metadata(entry.path())?;
+            let metadata = match std::fs::metadata(entry.path()) {
+                // Gone meanwhile.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
             // A name that is not UTF-8 is none of ours.
             if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
                 files.push((name, metadata.len()));

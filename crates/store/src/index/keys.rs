@@ -36,6 +36,10 @@ impl KeyLog {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.full.len() * CHUNK_KEYS + self.last.len()
+    }
+
     /// Full chunks, and of the last one only what matches.
     pub(crate) fn chunks(&self, hash: u64) -> Vec<Arc<Vec<Key>>> {
         let mut chunks = self.full.clone();

@@ -33,6 +33,11 @@ pub(crate) struct Index {
     pub(crate) keys_cut: Vec<(Position, Arc<Vec<keys::Key>>)>,
 }
 
+/// Words of a record's `KEYS` that are indexed, so that 32 KiB of them cannot take half a megabyte of memory.
+const KEYS_PER_RECORD_MAX: usize = 64;
+/// Keys of the open run at which it is sealed, however short it is: 16 MiB of memory.
+pub(crate) const RUN_KEYS_MAX: usize = 1 << 20;
+
 /// What the index needs to know of a record.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Indexed<'a> {
@@ -66,7 +71,8 @@ impl Index {
             if key == name::TAGS.as_bytes() {
                 tag_code = std::str::from_utf8(value).map_or(0, properties::tag_code);
             } else if key == name::KEYS.as_bytes() {
-                for one in value.split(|b| *b == b' ').filter(|one| !one.is_empty()) {
+                let words = value.split(|b| *b == b' ').filter(|one| !one.is_empty());
+                for one in words.take(KEYS_PER_RECORD_MAX) {
                     self.keys.add(keys::hash(record.topic, one), record.position);
                 }
             } else if key == name::UNIQ_CLIENT_MESSAGE_ID_KEYIDX.as_bytes() {

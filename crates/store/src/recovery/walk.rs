@@ -123,7 +123,7 @@ impl<'a, D: Disk> Walk<'a, D> {
 
     /// Where folding begins: the snapshot, else the newest whole dump, else the beginning of the log.
     fn choose_start(&mut self) -> Result<(), OpenError> {
-        let snapshot = Snapshot::read(self.disk).map_err(OpenError::io("reading the snapshot"))?;
+        let snapshot = Snapshot::read(self.disk);
         let known = self.flushed.unwrap_or(0);
         let usable = |s: &Snapshot| (self.layout.min..=known).contains(&s.position) && self.flushed.is_some();
         match snapshot {

@@ -3,7 +3,7 @@
 use super::{Dump, Store};
 use crate::Position;
 use crate::index::run::Places;
-use crate::index::{RunDraft, RunFacts};
+use crate::index::{RUN_KEYS_MAX, RunDraft, RunFacts};
 use crate::state::Own;
 use crate::{STATE_TOPIC, state};
 use bytes::Bytes;
@@ -30,7 +30,8 @@ impl Store {
     /// Whether it is time to seal the open index run; if so [`Store::seal`] should be called.
     pub fn seal_due(&self) -> bool {
         let open = self.marks.appended - self.index.open_at;
-        !self.sealing && (!self.drafts.is_empty() || open >= self.config.run_bytes)
+        let long = open >= self.config.run_bytes || self.index.keys.len() >= RUN_KEYS_MAX;
+        !self.sealing && (!self.drafts.is_empty() || long)
     }
 
     /// Closes the open run at `appended`; `state` is the whole state as of now (entry stream). The job belongs to

@@ -77,6 +77,17 @@ fn query_by_key() {
     }
 }
 
+/// 32 KiB of one-letter keys would take half a megabyte of index each.
+#[test]
+fn a_message_with_very_many_keys_is_indexed_by_the_first_64() {
+    let mut w = World::open(HostileDisk::default());
+    let keys: Vec<String> = (0..200).map(|i| format!("k{i}")).collect();
+    w.append(&Message { keys: keys.join(" "), ..Message::new("T", 0, b"many") });
+    w.flush();
+    assert_eq!(w.by_key("T", "k63", 10, 0, i64::MAX), ["many"]);
+    assert!(w.by_key("T", "k64", 10, 0, i64::MAX).is_empty());
+}
+
 struct OnlyTag(i64);
 
 impl Filter for OnlyTag {
