@@ -131,7 +131,7 @@ fn a_disk_that_fills_up_refuses_sends_serves_reads_and_takes_sends_again() {
 /// What is sealed at the end is derived: it can be left out, and the log is whole.
 #[test]
 fn a_disk_that_cannot_take_the_seal_does_not_spoil_the_end() {
-    let folder = Folder::new("fenced");
+    let folder = Folder::new("unsealed");
     let Some((kerolox, disk)) = on_small_disk(&folder, 120) else { return };
     let mut client = Raw::connect(kerolox.broker());
     assert_eq!(client.ask(&send_request("T", b"first")).code, 0);
@@ -140,4 +140,27 @@ fn a_disk_that_cannot_take_the_seal_does_not_spoil_the_end() {
     let (code, said) = kerolox.wait();
     assert_eq!(code, Some(0), "{said:?}");
     assert!(said.last().unwrap().ends_with("stopped cleanly"), "{said:?}");
+}
+
+/// The blocks of the log are taken away behind the broker's back, so that a write fails.
+#[test]
+fn a_write_that_fails_is_not_acknowledged_and_ends_the_broker_with_a_clear_last_line() {
+    let folder = Folder::new("fenced");
+    let Some((kerolox, disk)) = on_small_disk(&folder, 120) else { return };
+    let mut client = Raw::connect(kerolox.broker());
+    assert_eq!(client.ask(&send_request("T", b"first")).code, 0);
+    let segment = disk.join("data/commitlog/00000000000000000000");
+    let file = std::fs::OpenOptions::new().write(true).open(segment).unwrap();
+    file.set_len(0).unwrap();
+    file.set_len(64 << 20).unwrap();
+    fill(&disk);
+    // Two blocks at least, for the one that the last write used may be there.
+    let answer = client.ask(&send_request("T", &[b'x'; 16 << 10]));
+    assert_ne!(answer.code, 0);
+    let remark = answer.remark.unwrap();
+    assert!(remark.contains("No space left on device"), "{remark}");
+    let (code, said) = kerolox.wait();
+    assert_eq!(code, Some(1), "{said:?}");
+    let last = said.last().unwrap();
+    assert!(last.starts_with("kerolox: stopped: ") && last.contains("No space left on device"), "{last}");
 }

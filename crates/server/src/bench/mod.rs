@@ -90,7 +90,7 @@ pub(crate) struct Produce {
     #[command(flatten)]
     pub(crate) server: Server,
     /// Bytes of a message's body.
-    #[arg(short, long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(0..=4_194_304))]
+    #[arg(short, long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
     pub(crate) size: u32,
     /// Requests in flight on each connection.
     #[arg(short, long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
