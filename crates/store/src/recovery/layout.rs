@@ -8,6 +8,8 @@ use crate::log::{Found, Frontier, FrontierFacts, LOG_DIR, Scanner, Segment, segm
 use crate::{Position, StoreConfig};
 use std::sync::Arc;
 
+/// Apache's checkpoint file.
+const CHECKPOINT: &str = "checkpoint";
 /// The lock file, as Apache's.
 const LOCK: &str = "lock";
 /// Least size of a segment: so that each holds at least some records.
@@ -19,6 +21,8 @@ pub(super) struct Layout<D: Disk> {
     pub(super) facts: Option<FrontierFacts>,
     /// Another program went on with the log after a clean end.
     pub(super) foreign: bool,
+    /// Store time of the newest message that Apache RocketMQ knew of, by its checkpoint file.
+    pub(super) rival_ms: Option<i64>,
     pub(super) clean: bool,
     pub(super) segment_bytes: u64,
     /// In order; there may be holes between them.
@@ -47,7 +51,8 @@ impl<D: Disk> Layout<D> {
         let aborted = root.iter().any(|(name, _)| name == ABORT);
         let clean = facts.is_none_or(|f| f.clean) && !aborted;
         let min = segments.first().map_or(0, |s| s.base);
-        let mut layout = Self { lock, facts, foreign: false, clean, segment_bytes, segments, min };
+        let rival_ms = rival_ms(disk);
+        let mut layout = Self { lock, facts, foreign: false, rival_ms, clean, segment_bytes, segments, min };
         layout.check_end()?;
         layout.foreign = layout.find_foreign().map_err(OpenError::io("reading the end of the log"))?;
         Ok(layout)
@@ -86,6 +91,12 @@ impl<D: Disk> Layout<D> {
         let next = self.segments.iter().find(|s| s.base == base);
         next.is_some_and(|s| matches!(Scanner::new(s, Position::MAX, None).at(base), Ok(Found::Record(_))))
     }
+}
+
+/// The first number of Apache's checkpoint file (`StoreCheckpoint.physicMsgTimestamp`). A hint: an unreadable one is none.
+fn rival_ms<D: Disk>(disk: &D) -> Option<i64> {
+    let bytes = read_up_to(&disk.open(CHECKPOINT).ok()?, 8, 0).ok()?;
+    Some(i64::from_be_bytes(*bytes.first_chunk()?)).filter(|ms| *ms > 0)
 }
 
 fn segment_bytes(

@@ -7,6 +7,7 @@
 
 use super::OpenError;
 use super::layout::{Layout, has_content};
+use super::walk::Walked;
 use crate::Position;
 use crate::disk::{Disk, DiskFile, read_up_to, write_all_at};
 use crate::log::{BLANK_MARK_BYTES, Segment, clear_last_bytes, said_position, segment_path};
@@ -17,8 +18,9 @@ use std::sync::Arc;
 const CHUNK_BYTES: u64 = 1 << 20;
 
 /// Makes `..end` durable and erases what lies behind. Gives the bytes of records that were cut off.
-pub(super) fn mend<D: Disk>(disk: &D, layout: &Layout<D>, end: Position) -> io::Result<u64> {
-    let known = layout.facts.filter(|_| !layout.foreign);
+pub(super) fn mend<D: Disk>(disk: &D, layout: &Layout<D>, walked: &Walked) -> io::Result<u64> {
+    let end = walked.end;
+    let known = layout.facts.filter(|_| !walked.foreign_end);
     // After a clean end everything written is below the frontier.
     if known.is_some_and(|f| f.clean && f.flushed == end) {
         return Ok(0);

@@ -114,7 +114,7 @@ pub fn open<D: Disk>(
     let end = walked.end;
     report.log_max = end;
     report.truncated_bytes =
-        mend::mend(&disk, &layout, end).map_err(OpenError::io("mending the end of the log"))?;
+        mend::mend(&disk, &layout, &walked).map_err(OpenError::io("mending the end of the log"))?;
     let segments = mend::usable(&disk, &layout, end)?;
     forget(&disk, &walked).map_err(OpenError::io("removing stale index files"))?;
     let facts = facts_from_now_on(&config, &layout, &walked);

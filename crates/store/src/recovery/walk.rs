@@ -26,6 +26,8 @@ pub(super) struct Walked {
     pub(super) end: Position,
     /// The log was (also) written by somebody else.
     pub(super) foreign: bool,
+    /// In particular its end, above the frontier.
+    pub(super) foreign_end: bool,
     pub(super) index: Index,
     pub(super) state_next: u64,
     pub(super) dump: Dump,
@@ -103,6 +105,7 @@ impl<'a, D: Disk> Walk<'a, D> {
             walked: Walked {
                 end: layout.min,
                 foreign: facts.is_none() && !layout.segments.is_empty() || layout.foreign,
+                foreign_end: layout.foreign,
                 index: Index::new(layout.min),
                 state_next: 0,
                 dump,
@@ -192,6 +195,7 @@ impl<'a, D: Disk> Walk<'a, D> {
                 self.fold_only(start.max(self.fold_from), end)?;
             }
             let newest_ms = facts.times.map(|(_, newest)| newest);
+            self.newest_ms = self.newest_ms.max(newest_ms.unwrap_or(i64::MIN));
             self.walked.run_ages.insert(start, RunAge { end, newest_ms });
             self.walked.index.load(Arc::new(facts), &directory);
             at = end;
@@ -336,10 +340,8 @@ impl<'a, D: Disk> Walk<'a, D> {
         while at < to.min(segment.end) {
             self.reach(at);
             // What others appended after a clean end carries no checksums.
-            if self.layout.foreign && self.flushed.is_some_and(|flushed| at >= flushed) {
-                self.flushed = None;
-                self.crc_from = Position::MAX;
-                scanner = Scanner::new(segment, self.crc_from, None);
+            if self.walked.foreign_end && self.flushed.is_some_and(|flushed| at >= flushed) {
+                scanner = self.trust_others(segment);
             }
             let found = scanner.at(at).map_err(OpenError::io(format!("reading the log at {at}")))?;
             let before = at;
@@ -349,6 +351,7 @@ impl<'a, D: Disk> Walk<'a, D> {
                     self.record(&view);
                 }
                 Found::Blank => at = segment.end,
+                Found::Bad(_) if self.rival_goes_on(segment, at)? => scanner = self.trust_others(segment),
                 Found::Bad(why) => {
                     let why = why.to_string();
                     match self.bad(segment, at, to, &why)? {
@@ -366,6 +369,30 @@ impl<'a, D: Disk> Walk<'a, D> {
             }
         }
         Ok(After::Next(at))
+    }
+
+    /// From here on the log is somebody else's: no frontier, no checksums over whole records.
+    fn trust_others<'s>(&mut self, segment: &'s Segment<D::File>) -> Scanner<'s, D::File> {
+        self.walked.foreign_end = true;
+        self.walked.foreign = true;
+        self.flushed = None;
+        self.crc_from = Position::MAX;
+        Scanner::new(segment, self.crc_from, None)
+    }
+
+    /// Whether above the frontier, and after an end that was not a clean one, Apache RocketMQ went on with the log: its
+    /// checkpoint file then knows of messages that are newer than all of ours.
+    fn rival_goes_on(&self, segment: &Segment<D::File>, at: Position) -> Result<bool, OpenError> {
+        let newer = self.layout.rival_ms.is_some_and(|ms| ms > self.newest_ms) && self.newest_ms > i64::MIN;
+        if !newer || self.flushed.is_none_or(|flushed| at < flushed) {
+            return Ok(false);
+        }
+        let failed = |e| OpenError::io(format!("reading the log at {at}"))(e);
+        match Scanner::new(segment, Position::MAX, None).at(at).map_err(failed)? {
+            Found::Record(view) => Ok(!view.has_crc() && view.store_ms >= self.newest_ms),
+            Found::Blank => self.next_segment_goes_on(segment.end, Position::MAX).map_err(failed),
+            Found::Bad(_) => Ok(false),
+        }
     }
 
     /// Indexes and folds a record.
@@ -444,7 +471,7 @@ impl<'a, D: Disk> Walk<'a, D> {
         let next = match next.map_err(failed)? {
             Some(next) => next,
             None if !unknown => upto,
-            None => match self.next_segment_goes_on(segment.end).map_err(failed)? {
+            None => match self.next_segment_goes_on(segment.end, self.crc_from).map_err(failed)? {
                 true => segment.end,
                 false => return Ok(After::End),
             },
@@ -461,13 +488,12 @@ impl<'a, D: Disk> Walk<'a, D> {
     }
 
     /// Whether a segment begins there with a record that is newer than all before.
-    fn next_segment_goes_on(&self, base: Position) -> io::Result<bool> {
+    fn next_segment_goes_on(&self, base: Position, crc_from: Position) -> io::Result<bool> {
         let Some(segment) = self.segment_at(base) else { return Ok(false) };
-        let found =
-            Scanner::new(&segment, self.crc_from, self.flushed).at(base).map(|found| match found {
-                Found::Record(view) => view.store_ms >= self.newest_ms,
-                Found::Blank | Found::Bad(_) => false,
-            })?;
+        let found = Scanner::new(&segment, crc_from, None).at(base).map(|found| match found {
+            Found::Record(view) => view.store_ms >= self.newest_ms,
+            Found::Blank | Found::Bad(_) => false,
+        })?;
         Ok(found)
     }
 

@@ -165,6 +165,38 @@ fn apache_may_go_on_with_the_log_after_a_clean_end() {
     assert_eq!(w.bodies("T", 0).len(), 61);
 }
 
+/// The same, but Kerolox was killed. Apache's checkpoint file tells its records from our torn ones.
+#[test]
+fn apache_may_go_on_with_the_log_after_a_kill() {
+    for checkpoint in [true, false] {
+        let mut w = World::open(HostileDisk::default());
+        (0..10).for_each(|i| drop(w.send("T", 0, &format!("kerolox {i}"))));
+        w.flush();
+        let end = w.store.watermarks().appended;
+        let disk = w.disk.crash(CrashMode::Kill, 0);
+        let mut apache = Apache::new();
+        apache.segments =
+            vec![disk.content("commitlog/00000000000000000000").unwrap()[..end as usize].to_vec()];
+        apache.now = 1_000_000;
+        (10..60).for_each(|i| drop(apache.send("T", 0, i, &format!("apache {i} {}", "x".repeat(500)))));
+        apache.put_on(&disk);
+        // One from before its time says nothing.
+        let newest: i64 = if checkpoint { 1_000_040 } else { 500 };
+        disk.tamper_create("checkpoint", [newest.to_be_bytes(), [0; 8]].concat());
+        let mut w = World::open(disk);
+        if !checkpoint {
+            assert_eq!((w.report.log_max, w.bodies("T", 0).len()), (end, 10));
+            continue;
+        }
+        assert_eq!(w.report.log_max, apache.end());
+        w.now = 2_000_000;
+        assert_eq!(w.send("T", 0, "kerolox again").queue_offset, 60);
+        w.flush();
+        let w = World::open(w.disk.crash(CrashMode::Lost, 0));
+        assert_eq!(w.bodies("T", 0).len(), 61);
+    }
+}
+
 /// Apache's topics can be deleted and made again without a word in the log.
 #[test]
 fn a_queue_that_began_anew_shows_its_new_life() {
