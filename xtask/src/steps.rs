@@ -113,7 +113,8 @@ fn test(tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// Shows what a test runner prints and adds up its `test … ok`, `test … FAILED` and `test result:` lines.
+/// Shows what a test runner prints and adds up its results: `test … FAILED` and `test result:` lines of cargo, `ok …` and
+/// `FAILED …` lines of the interoperability tests.
 fn count_results(command: &mut Command, tally: &mut Tally) -> Result<bool> {
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run {command:?}"))?;
@@ -124,6 +125,10 @@ fn count_results(command: &mut Command, tally: &mut Tally) -> Result<bool> {
         if let Some(result) = line.strip_prefix("test result: ") {
             tally.pass(number_before(result, " passed"));
         } else if let Some(name) = line.strip_prefix("test ").and_then(|l| l.strip_suffix(" ... FAILED")) {
+            tally.fail(name);
+        } else if line.starts_with("ok ") {
+            tally.pass(1);
+        } else if let Some(name) = line.strip_prefix("FAILED ") {
             tally.fail(name);
         }
     }

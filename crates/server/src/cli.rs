@@ -25,6 +25,9 @@ pub(crate) enum Command {
     Namesrv(Namesrv),
     /// Run a broker that registers with name servers.
     Broker(Broker),
+    /// Look after a data directory.
+    #[command(subcommand)]
+    Store(Store),
     /// Measure a broker, this one or any other that speaks RocketMQ's protocol, or the machine.
     #[command(subcommand)]
     Bench(crate::bench::Bench),
@@ -71,6 +74,16 @@ pub(crate) struct Broker {
     /// A broker.conf of Apache RocketMQ's.
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Read every record and check it; a broker may run on the directory meanwhile. Fails if something is damaged.
+    Verify {
+        /// The data directory.
+        #[arg(long, value_name = "DIR", default_value = "./kerolox-data")]
+        data: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

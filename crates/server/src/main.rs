@@ -9,6 +9,7 @@ mod namesrv;
 mod report;
 mod run;
 mod settings;
+mod verify;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
 
 fn run(cli: cli::Cli) -> anyhow::Result<()> {
     match cli.command.unwrap_or(cli::Command::Standalone(cli.standalone)) {
+        cli::Command::Store(cli::Store::Verify { data }) => verify::run(&data),
         cli::Command::Bench(bench) => bench::run(bench),
         cli::Command::Standalone(args) => run::standalone(&args),
         cli::Command::Namesrv(args) => run::namesrv(&args),
