@@ -89,34 +89,35 @@ class Broker:
 
 
 def send_all(address, count):
-    """Sends with up to 64 in flight; each must be acknowledged with code 0."""
+    """Sends with up to 64 in flight, each until it is acknowledged; the queue offset of each."""
+    offsets = [None] * count
+    to_send = list(range(count - 1, -1, -1))
     with r.Connection(address, 60) as c:
-        waiting, sent = {}, 0
-        while sent < count or waiting:
+        waiting = {}
+        while to_send or waiting:
             batch = b""
-            while sent < count and len(waiting) < 64:
+            while to_send and len(waiting) < 64:
+                number = to_send.pop()
                 opaque = r.next_opaque()
-                fields = r.v2(r.send_fields(TOPIC, sent % QUEUES, props={"UNIQ_KEY": f"K{sent:031d}", "TAGS": "T"}))
-                batch += r.json_frame(310, fields, body(sent), opaque=opaque)
-                waiting[opaque] = sent
-                sent += 1
+                fields = r.v2(r.send_fields(TOPIC, number % QUEUES, props={"UNIQ_KEY": f"K{number:031d}", "TAGS": "T"}))
+                batch += r.json_frame(310, fields, body(number), opaque=opaque)
+                waiting[opaque] = number
             if batch:
                 c.send(batch)
             answer = c.read()
-            if answer.opaque in waiting:
-                if answer.code == 2:  # busy: Apache under load
-                    i = waiting.pop(answer.opaque)
-                    again = c.ask(310, r.v2(r.send_fields(TOPIC, i % QUEUES, props={"UNIQ_KEY": f"K{i:031d}", "TAGS": "T"})), body(i))
-                    if again.code != 0:
-                        raise RuntimeError(f"send {i}: {again.code} {again.remark}")
-                    continue
-                if answer.code != 0:
-                    raise RuntimeError(f"send: {answer.code} {answer.remark}")
-                del waiting[answer.opaque]
+            number = waiting.pop(answer.opaque)
+            if answer.code == 2:  # busy, not processed: Apache under load
+                to_send.append(number)
+            elif answer.code != 0:
+                raise RuntimeError(f"send {number}: {answer.code} {answer.remark}")
+            else:
+                offsets[number] = int(answer.fields["queueOffset"])
+    return offsets
 
 
-def read_all(address, count):
+def read_all(address, offsets):
     """(intact, wrong, missing): numbers of the messages served as sent, served otherwise, and not served."""
+    count = len(offsets)
     seen, wrong, stuck = set(), 0, []
     with r.Connection(address, 30) as c:
         for queue in range(QUEUES):
@@ -134,7 +135,7 @@ def read_all(address, count):
                         text = record["body"]
                         number = int(text[:8]) if text[:8].isdigit() else -1
                         right = 0 <= number < count and text == body(number) and record["topic"] == TOPIC
-                        right = right and record["queueId"] == queue == number % QUEUES and record["queueOffset"] == number // QUEUES
+                        right = right and record["queueId"] == queue == number % QUEUES and record["queueOffset"] == offsets[number]
                         right = right and record["properties"].get("UNIQ_KEY") == f"K{number:031d}"
                         if right:
                             seen.add(number)
@@ -223,8 +224,8 @@ def run(args):
         if not broker.do("start"):
             raise RuntimeError("the broker does not start")
         time.sleep(0 if args.kind == "kerolox" else 3)
-        send_all(broker.address, args.messages)
-        intact, wrong, missing, stuck = read_all(broker.address, args.messages)
+        offsets = send_all(broker.address, args.messages)
+        intact, wrong, missing, stuck = read_all(broker.address, offsets)
         if (intact, wrong, missing) != (args.messages, 0, 0):
             raise RuntimeError(f"before any damage: {intact} intact, {wrong} wrong, {missing} missing {stuck}")
         if not broker.do("kill" if args.kill else "stop"):
@@ -243,7 +244,7 @@ def run(args):
             one = {"place": label, "segment": segment, "byte": at, "mask": mask, "started": started}
             if started:
                 one["start_s"] = round(time.monotonic() - begin, 2)
-                intact, wrong, missing, stuck = read_all(broker.address, args.messages)
+                intact, wrong, missing, stuck = read_all(broker.address, offsets)
                 one.update({"intact": intact, "wrong": wrong, "missing": missing, "stuck": stuck})
                 broker.do("stop")
             else:
