@@ -16,6 +16,7 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("names", names),
     ("text", text),
     ("argued lints", argued_lints),
+    ("links", links),
 ];
 
 /// Who may import whom; what is not here may import nothing of ours. `xtask` and tests may import what they test.
@@ -325,6 +326,38 @@ fn argued_lints(root: &Path) -> Result<Vec<String>> {
     Ok(problems)
 }
 
+/// Links of pages, and mentions of pages in sources, to files that are not there.
+fn links(root: &Path) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for path in production_files(root)? {
+        let source = std::fs::read_to_string(&path)?;
+        for (number, line) in production(&source) {
+            let pages = line
+                .split(['`', ' ', '"', '(', ')'])
+                .filter(|w| w.starts_with("docs/") && w.ends_with(".md"));
+            for page in pages.filter(|page| !root.join(page).exists()) {
+                problems.push(format!("{}:{number}: {page} is not there", path.display()));
+            }
+        }
+    }
+    for path in tracked(root)?.iter().filter(|p| p.extension().is_some_and(|e| e == "md")) {
+        let Ok(page) = std::fs::read_to_string(root.join(path)) else { continue };
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for (number, line) in page.lines().enumerate().map(|(i, l)| (i + 1, l)) {
+            for target in targets(line).filter(|t| !root.join(folder).join(t).exists()) {
+                problems.push(format!("{}:{number}: {target} is not there", path.display()));
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// Relative targets of a line's links, without their fragments.
+fn targets(line: &str) -> impl Iterator<Item = &str> {
+    let after = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    after.filter(|t| !t.contains("://")).filter_map(|t| t.split('#').next()).filter(|t| !t.is_empty())
+}
+
 /// Files that git knows (or would take).
 fn tracked(root: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("git")
@@ -394,6 +427,12 @@ mod tests {
         assert_eq!(long_functions(&source), [(2, 71)]);
         let fits = source.replacen("        x();\n", "", 1);
         assert_eq!(long_functions(&fits), []);
+    }
+
+    #[test]
+    fn targets_of_links() {
+        let line = "see [a](b.md#c), [d](https://e.f/g), [h](#i) and [j](../k/)";
+        assert_eq!(targets(line).collect::<Vec<_>>(), ["b.md", "../k/"]);
     }
 
     #[test]

@@ -50,6 +50,7 @@ async fn process(
     begun: Instant,
 ) -> Result<()> {
     let mut signals = Signals::new()?;
+    let binds = [namesrv.as_ref().map(|n| n.bind), broker.as_ref().map(|b| b.bind)];
     let mut ready = Vec::new();
     // Ports first: that one is in use should not be found out after a long recovery.
     let broker_listener = match &broker {
@@ -74,6 +75,12 @@ async fn process(
         let started = broker::Running::start(settings, listener, namesrv).await?;
         ready.extend(recovered(&started.report));
         running = Some(started);
+    }
+    if let Some(open) = binds.into_iter().flatten().find(|bind| !bind.ip().is_loopback()) {
+        report::line(&format!(
+            "warning: listening on {} without access control: whoever can connect may read and write everything",
+            open.ip()
+        ));
     }
     say_ready(&ready, begun.elapsed());
     let Some(running) = running else {

@@ -208,6 +208,22 @@ fn a_broker_apart_registers_and_leaves() {
 }
 
 #[test]
+fn an_open_address_is_warned_of_and_an_own_address_advertised() {
+    let folder = Folder::new("open");
+    let kerolox = Kerolox::spawn(|offset| {
+        let mut command = Command::new(BINARY);
+        command.args(["--listen", "0.0.0.0", "--advertise", "example.org", "--port-offset"]);
+        command.arg(offset.to_string()).arg("--data").arg(folder.path("data"));
+        command
+    });
+    let port = kerolox.broker().port();
+    assert!(kerolox.ready.contains(&format!(", advertised as example.org:{port}, ")), "{}", kerolox.ready);
+    let said = kerolox.says().unwrap();
+    assert!(said.contains("warning: listening on 0.0.0.0 without access control"), "{said}");
+    kerolox.end();
+}
+
+#[test]
 fn help_and_version_are_for_people() {
     for (args, part) in [
         (&["--help"][..], "name server and broker that lose no acknowledged message"),
