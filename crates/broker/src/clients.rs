@@ -1,8 +1,11 @@
 //! Who is connected: producers and consumers by group, kept alive by heartbeats. Memory only.
 
 use crate::input::ConnId;
+use crate::subscription::code_filter;
+use kerolox_store::Filter;
 use kerolox_wire::body::{ConsumerData, MessageModel, SubscriptionData};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A connected client as its last heartbeat described it.
 #[derive(Debug, Clone)]
@@ -13,14 +16,42 @@ pub(crate) struct Client {
 
 /// The consumers of one group, and what they subscribe to. All consumers of a group should subscribe to the same; where
 /// they do not, the latest heartbeat counts, as on Apache.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct ConsumerGroup {
     message_model: Option<MessageModel>,
-    pub(crate) subscriptions: BTreeMap<String, SubscriptionData>,
+    pub(crate) subscriptions: BTreeMap<String, Subscription>,
     pub(crate) members: BTreeMap<ConnId, Client>,
 }
 
+/// What a group wants of a topic.
+pub(crate) struct Subscription {
+    pub(crate) data: SubscriptionData,
+    /// Made once, for all pulls.
+    pub(crate) filter: Option<Arc<dyn Filter>>,
+}
+
+impl Subscription {
+    fn new(data: &SubscriptionData) -> Self {
+        let filter = code_filter(data.code_set.iter().map(|code| i64::from(*code)));
+        Self { data: data.clone(), filter }
+    }
+}
+
+/// About how much memory a subscription takes, in bytes.
+fn weight(data: &SubscriptionData) -> usize {
+    let tags: usize = data.tags_set.iter().map(|tag| 32 + tag.len()).sum();
+    256 + 2 * data.topic.len() + data.sub_string.len() + tags + 24 * data.code_set.len()
+}
+
 impl ConsumerGroup {
+    fn knows(&self, data: &SubscriptionData) -> bool {
+        self.subscriptions.get(&data.topic).is_some_and(|known| known.data.sub_version >= data.sub_version)
+    }
+
+    fn weight(&self) -> usize {
+        self.subscriptions.values().map(|s| weight(&s.data)).sum()
+    }
+
     pub(crate) fn is_broadcasting(&self) -> bool {
         self.message_model == Some(MessageModel::Broadcasting)
     }
@@ -36,6 +67,8 @@ impl ConsumerGroup {
 const GROUPS_OF_CLIENT_MAX: usize = 4_096;
 /// Places in groups of all connections together.
 const MEMBERSHIPS_MAX: usize = 500_000;
+/// Bytes of what all groups subscribe to.
+const SUBSCRIPTION_BYTES_MAX: usize = 256 << 20;
 /// Length of a client's id, and of a group's name, in bytes.
 const ID_BYTES_MAX: usize = 1_024;
 const GROUP_BYTES_MAX: usize = 255;
@@ -49,6 +82,8 @@ pub(crate) struct Clients {
     groups_of: BTreeMap<ConnId, BTreeSet<String>>,
     /// Entries of `groups_of` in all.
     memberships: usize,
+    /// Weight of all subscriptions.
+    subscription_bytes: usize,
     /// Apache's `heartbeatFingerprint` by group: tells whether subscriptions changed since.
     fingerprints: BTreeMap<String, i64>,
 }
@@ -61,6 +96,7 @@ impl Clients {
             producers: BTreeMap::new(),
             groups_of: BTreeMap::new(),
             memberships: 0,
+            subscription_bytes: 0,
             fingerprints: BTreeMap::new(),
         }
     }
@@ -97,6 +133,24 @@ impl Clients {
         }
         if !new.is_empty() && self.memberships + new.len() > MEMBERSHIPS_MAX {
             return Err(format!("all clients together have {MEMBERSHIPS_MAX} places in groups, the limit"));
+        }
+        Ok(())
+    }
+
+    /// Whether what a client's consumers subscribe to may be kept.
+    ///
+    /// # Errors
+    /// Names the limit that is in the way.
+    pub(crate) fn check_subscriptions(&self, consumers: &[ConsumerData]) -> Result<(), String> {
+        let mut new = 0;
+        for consumer in consumers {
+            let group = self.consumers.get(&consumer.group_name);
+            let unknown = consumer.subscription_data_set.iter().filter(|s| !group.is_some_and(|g| g.knows(s)));
+            new += unknown.map(weight).sum::<usize>();
+        }
+        if new > 0 && self.subscription_bytes + new > SUBSCRIPTION_BYTES_MAX {
+            let limit = SUBSCRIPTION_BYTES_MAX >> 20;
+            return Err(format!("what all groups subscribe to takes {limit} MiB, the limit"));
         }
         Ok(())
     }
@@ -141,19 +195,18 @@ impl Clients {
         if !with_subscriptions {
             return joined;
         }
-        let topics_before: BTreeSet<String> = group.subscriptions.keys().cloned().collect();
-        let subscribed: BTreeSet<String> =
-            data.subscription_data_set.iter().map(|s| s.topic.clone()).collect();
-        for subscription in &data.subscription_data_set {
-            match group.subscriptions.get(&subscription.topic) {
-                Some(known) if known.sub_version >= subscription.sub_version => {}
-                _ => {
-                    group.subscriptions.insert(subscription.topic.clone(), subscription.clone());
-                }
-            }
+        let before = group.weight();
+        let mut topics_changed = false;
+        for subscription in data.subscription_data_set.iter().filter(|s| !group.knows(s)).collect::<Vec<_>>() {
+            let subscribed = Subscription::new(subscription);
+            topics_changed |= group.subscriptions.insert(subscription.topic.clone(), subscribed).is_none();
         }
-        group.subscriptions.retain(|topic, _| subscribed.contains(topic));
-        joined || topics_before != subscribed
+        let subscribed: BTreeSet<&str> = data.subscription_data_set.iter().map(|s| &*s.topic).collect();
+        let count = group.subscriptions.len();
+        group.subscriptions.retain(|topic, _| subscribed.contains(&**topic));
+        topics_changed |= group.subscriptions.len() != count;
+        self.subscription_bytes = self.subscription_bytes + group.weight() - before;
+        joined || topics_changed
     }
 
     /// Remembers the fingerprint of a group's heartbeat; whether it differs from the one known before.
@@ -181,6 +234,7 @@ impl Clients {
         let Some(members) = self.consumers.get_mut(group) else { return false };
         let was = members.members.remove(&conn).is_some();
         if members.members.is_empty() {
+            self.subscription_bytes -= members.weight();
             self.consumers.remove(group);
             self.fingerprints.remove(group);
         }
@@ -249,6 +303,31 @@ mod tests {
         clients.check_room(A, "c", all().take(1)).unwrap();
         assert!(clients.disconnected(A).is_empty());
         assert!(clients.is_empty() && clients.memberships == 0 && clients.producers.is_empty());
+    }
+
+    /// Heartbeats could make the broker keep as many subscriptions, of as many bytes, as they liked.
+    #[test]
+    fn subscriptions_are_bounded_and_given_back() {
+        let mut clients = Clients::new(1_000);
+        let consumer = |group: &str, version: i64| {
+            let sub_string = "x".repeat(SUBSCRIPTION_BYTES_MAX / 2);
+            let one = SubscriptionData { sub_string, sub_version: version, ..SubscriptionData::default() };
+            vec![ConsumerData {
+                group_name: group.into(),
+                subscription_data_set: vec![one],
+                ..ConsumerData::default()
+            }]
+        };
+        let first = consumer("g1", 1);
+        clients.check_subscriptions(&first).unwrap();
+        clients.register_consumer(A, &first[0], client(), true);
+        clients.check_subscriptions(&first).unwrap(); // what is known goes on
+        let why = clients.check_subscriptions(&consumer("g2", 1)).unwrap_err();
+        assert_eq!(why, "what all groups subscribe to takes 256 MiB, the limit");
+        assert!(clients.check_subscriptions(&consumer("g1", 2)).is_err());
+        clients.disconnected(A);
+        assert_eq!(clients.subscription_bytes, 0);
+        clients.check_subscriptions(&consumer("g2", 1)).unwrap();
     }
 
     #[test]

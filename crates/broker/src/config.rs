@@ -64,6 +64,8 @@ pub struct BrokerConfig {
 pub struct Limits {
     /// Parked pulls in all.
     pub parked_max: usize,
+    /// Bytes of the tag expressions that parked pulls brought along.
+    pub parked_filter_bytes_max: usize,
     /// Topics, system topics included.
     pub topics_max: usize,
     /// Consumer groups.
@@ -82,6 +84,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             parked_max: 200_000,
+            parked_filter_bytes_max: 64 << 20,
             topics_max: 100_000,
             groups_max: 100_000,
             reads_max: 4_096,

@@ -12,8 +12,8 @@ pub enum Effect {
     Close { conn: ConnId },
     /// Write this to the log; sync as the policy says; report [`crate::Input::Written`].
     Write(WriteBatch),
-    /// Execute on any thread; report [`crate::Input::ReadDone`].
-    Read { read: ReadId, plan: ReadPlan },
+    /// Execute on any thread; report [`crate::Input::ReadDone`]. `conn` is the client that waits for it, if one does.
+    Read { read: ReadId, conn: Option<ConnId>, plan: ReadPlan },
     /// Once the log is flushed up to the job's position: let the keeper seal; report [`crate::Input::Sealed`].
     Seal(SealJob),
     /// Topics or their settings changed: register with the name servers now rather than at the next beat.
@@ -24,10 +24,11 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Bytes of the body that is to be sent, if any: what a shell that hands effects on late has to keep in memory.
+    /// Bytes of the body that is to be sent, now or when a read is done: what a client makes the shell keep in memory.
     pub fn body_len(&self) -> usize {
         match self {
             Self::Send { command, .. } => command.body.len(),
+            Self::Read { conn: Some(_), plan, .. } => plan.answer_bytes(),
             _ => 0,
         }
     }

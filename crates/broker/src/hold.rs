@@ -31,6 +31,8 @@ pub(crate) struct Holds {
     deadlines: BTreeSet<(i64, HoldId)>,
     queues: HashMap<Arc<str>, BTreeMap<u32, Waiting>, Hasher>,
     connections: BTreeMap<ConnId, BTreeSet<HoldId>>,
+    /// Bytes of the expressions that parked pulls brought along.
+    filter_bytes: usize,
     /// Queues with news.
     touched: Vec<(Arc<str>, u32)>,
 }
@@ -40,11 +42,16 @@ impl Holds {
         self.parked.len()
     }
 
+    pub(crate) fn filter_bytes(&self) -> usize {
+        self.filter_bytes
+    }
+
     /// Parks until [`PullRequest::hold_until_ms`].
     pub(crate) fn park(&mut self, pull: PullRequest) {
         let id = HoldId(self.next);
         self.next += 1;
         self.deadlines.insert((pull.hold_until_ms, id));
+        self.filter_bytes += pull.filter_bytes;
         let queue = self.queues.entry(Arc::clone(&pull.topic)).or_default().entry(pull.queue_id).or_default();
         queue.ids.insert(id);
         self.connections.entry(pull.conn).or_default().insert(id);
@@ -97,6 +104,7 @@ impl Holds {
     pub(crate) fn take(&mut self, id: HoldId) -> Option<PullRequest> {
         let pull = self.parked.remove(&id)?;
         self.deadlines.remove(&(pull.hold_until_ms, id));
+        self.filter_bytes -= pull.filter_bytes;
         if let Some(queues) = self.queues.get_mut(&pull.topic) {
             if let Some(waiting) = queues.get_mut(&pull.queue_id) {
                 waiting.ids.remove(&id);

@@ -41,7 +41,7 @@ use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use locks::Locks;
 use pending::Pending;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
 
@@ -80,6 +80,8 @@ pub struct Broker {
     changes: Vec<u8>,
     acks: Acks,
     clients: Clients,
+    /// Consumer groups whose members changed in this batch.
+    changed_groups: BTreeSet<String>,
     locks: Locks,
     holds: Holds,
     /// Parked pulls that found a message and are not answered yet.
@@ -107,6 +109,7 @@ impl Broker {
         Self {
             acks: Acks::default(),
             clients: Clients::new(config.client_expiry_ms),
+            changed_groups: BTreeSet::new(),
             locks: Locks::new(config.lock_expiry_ms, config.limits.locks_max),
             holds: Holds::default(),
             woken: VecDeque::new(),
@@ -136,7 +139,7 @@ impl Broker {
                 self.peers.insert(conn, peer);
             }
             Input::Command { conn, command } => self.command(now_ms, conn, command, out),
-            Input::Disconnected { conn } => self.disconnected(conn, out),
+            Input::Disconnected { conn } => self.disconnected(conn),
             Input::Written { written, flushed } => self.written(now_ms, written, flushed, out),
             Input::WriteFailed { why } => self.fence(&why, out),
             Input::ReadDone { read, result } => self.read_done(now_ms, read, result, out),
@@ -196,12 +199,10 @@ impl Broker {
         }
     }
 
-    fn disconnected(&mut self, conn: ConnId, out: &mut Vec<Effect>) {
+    fn disconnected(&mut self, conn: ConnId) {
         self.peers.remove(&conn);
         self.holds.disconnected(conn);
-        for group in self.clients.disconnected(conn) {
-            self.notify_members(&group, out);
-        }
+        self.changed_groups.extend(self.clients.disconnected(conn));
     }
 
     /// The log got further: answers leave, consumers wake.
@@ -271,9 +272,7 @@ impl Broker {
             self.next_expiry_ms = now_ms + EXPIRY_SCAN_MS;
             self.locks.expire(now_ms);
             for conn in self.clients.silent(now_ms) {
-                for group in self.clients.disconnected(conn) {
-                    self.notify_members(&group, out);
-                }
+                self.changed_groups.extend(self.clients.disconnected(conn));
                 out.push(Effect::Close { conn });
             }
         }
@@ -288,6 +287,7 @@ impl Broker {
     /// Ends a batch of inputs: state changes of the batch go into the log as one record, and everything appended goes to
     /// the writer.
     pub fn finish_batch(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        self.notify_changed_groups(out);
         let lazy_due = self
             .state
             .offsets

@@ -41,6 +41,19 @@ pub(crate) enum Pending {
 }
 
 impl Pending {
+    /// The client that waits, if one does.
+    fn conn(&self) -> Option<ConnId> {
+        match self {
+            Self::Pull(pull) => Some(pull.conn),
+            Self::SendBack(back) => Some(back.conn),
+            Self::View { conn, .. }
+            | Self::Query { conn, .. }
+            | Self::Search { conn, .. }
+            | Self::Earliest { conn, .. } => Some(*conn),
+            Self::Delay { .. } => None,
+        }
+    }
+
     /// What a client is told if its read cannot be done; nothing for the broker's own.
     fn refusal(&self, code: ResponseCode, why: &str) -> Option<(ConnId, Command)> {
         match self {
@@ -59,8 +72,8 @@ impl Pending {
 
 impl Broker {
     pub(crate) fn start_read(&mut self, plan: ReadPlan, pending: Pending, out: &mut Vec<Effect>) {
-        let own = matches!(pending, Pending::Delay { .. });
-        if !own && self.reads.len() >= self.config.limits.reads_max {
+        let conn = pending.conn();
+        if conn.is_some() && self.reads.len() >= self.config.limits.reads_max {
             let why = format!("[READS]broker busy: {} reads are under way", self.reads.len());
             if let Some((conn, command)) = pending.refusal(ResponseCode::SYSTEM_BUSY, &why) {
                 out.push(Effect::Send { conn, command });
@@ -70,7 +83,7 @@ impl Broker {
         let read = ReadId(self.next_read);
         self.next_read += 1;
         self.reads.insert(read, pending);
-        out.push(Effect::Read { read, plan });
+        out.push(Effect::Read { read, conn, plan });
     }
 
     pub(crate) fn read_done(&mut self, now_ms: i64, read: ReadId, result: ReadResult, out: &mut Vec<Effect>) {

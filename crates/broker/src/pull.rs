@@ -44,6 +44,8 @@ pub(crate) struct PullRequest {
     count_max: u32,
     bytes_max: u32,
     filter: Option<Arc<dyn Filter>>,
+    /// Bytes of the expression that `filter` was made from, if it is this pull's own.
+    pub(crate) filter_bytes: usize,
     topic_sys_flag: i32,
     group_sys_flag: i32,
     suggest_broker_id: i64,
@@ -70,6 +72,7 @@ impl PullRequest {
             count_max: 1,
             bytes_max: 1,
             filter,
+            filter_bytes: 0,
             topic_sys_flag: 0,
             group_sys_flag: 0,
             suggest_broker_id: 0,
@@ -151,6 +154,7 @@ impl Broker {
             return Err(Refusal(ResponseCode::INVALID_PARAMETER, remark, None));
         }
         let filter = self.pull_filter(header, group_config.consume_broadcast_enable)?;
+        let own_subscription = header.sys_flag & pull_flag::SUBSCRIPTION != 0;
         let hold_ms = match header.sys_flag & pull_flag::SUSPEND != 0 {
             true if self.config.long_polling => header.suspend_timeout_millis.clamp(0, HOLD_MS_MAX),
             true => self.config.short_polling_ms,
@@ -165,6 +169,7 @@ impl Broker {
             count_max: (header.max_msg_nums.max(1) as u32).min(PULL_COUNT_MAX),
             bytes_max: header.max_msg_bytes.map_or(PULL_BYTES_MAX, |n| (n.max(1) as u32).min(PULL_BYTES_MAX)),
             filter,
+            filter_bytes: header.subscription.filter(|_| own_subscription).map_or(0, str::len),
             topic_sys_flag: topic_config.topic_sys_flag,
             group_sys_flag: group_config.group_sys_flag,
             suggest_broker_id: group_config.broker_id,
@@ -203,23 +208,29 @@ impl Broker {
                 format!("the consumer's {what} not exist{}", crate::FAQ),
             )
         };
-        let group =
-            self.clients.consumer_group(header.consumer_group).ok_or_else(|| missing("group info"))?;
+        // A client whose heartbeat is still to come, for up to 30 s after a restart of the broker, goes on at once:
+        // unfiltered is right too, since clients check tags themselves. (Apache refuses until the heartbeat came.)
+        let known_to_client = header.expression_type == Some("TAG") && header.sub_version > 0;
+        let Some(group) = self.clients.consumer_group(header.consumer_group) else {
+            return if known_to_client { Ok(None) } else { Err(missing("group info")) };
+        };
         if !broadcast_enable && group.is_broadcasting() {
             let remark =
                 format!("the consumer group[{}] can not consume by broadcast way", header.consumer_group);
             return Err(Refusal(ResponseCode::NO_PERMISSION, remark, Some(forbidden::BROADCASTING)));
         }
-        let known = group.subscriptions.get(header.topic).ok_or_else(|| missing("subscription"))?;
-        if !by_tag(Some(&*known.expression_type)) {
-            return Err(unsupported(&known.expression_type));
+        let Some(known) = group.subscriptions.get(header.topic) else {
+            return if known_to_client { Ok(None) } else { Err(missing("subscription")) };
+        };
+        if !by_tag(Some(&*known.data.expression_type)) {
+            return Err(unsupported(&known.data.expression_type));
         }
-        if known.sub_version < header.sub_version {
-            // The heartbeat with the newer subscription is late or lost. Apache refuses (SUBSCRIPTION_NOT_LATEST), which
-            // stalls the consumer until the next heartbeat. Unfiltered is right too: clients check tags themselves.
+        if known.data.sub_version < header.sub_version {
+            // The heartbeat with the newer subscription is late or lost: unfiltered for the same reason, where Apache
+            // refuses (SUBSCRIPTION_NOT_LATEST).
             return Ok(None);
         }
-        Ok(subscription::code_filter(known.code_set.iter().map(|code| i64::from(*code))))
+        Ok(known.filter.clone())
     }
 
     /// Answers a pull from memory, parks it, or has it read from disk.
@@ -272,7 +283,9 @@ impl Broker {
     }
 
     fn hold_pull(&mut self, now_ms: i64, pull: PullRequest, bounds: Bounds, out: &mut Vec<Effect>) {
-        let room = self.holds.len() < self.config.limits.parked_max;
+        let limits = &self.config.limits;
+        let room =
+            self.holds.len() < limits.parked_max && self.holds.filter_bytes() < limits.parked_filter_bytes_max;
         if pull.hold_until_ms > now_ms && room && !self.draining {
             return self.holds.park(pull);
         }

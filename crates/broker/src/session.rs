@@ -32,7 +32,11 @@ impl Broker {
         };
         let producers = data.producer_data_set.iter().map(|producer| &*producer.group_name);
         let consumers = data.consumer_data_set.iter().map(|consumer| &*consumer.group_name);
-        if let Err(why) = self.clients.check_room(conn, &data.client_id, producers.chain(consumers)) {
+        let room = self
+            .clients
+            .check_room(conn, &data.client_id, producers.chain(consumers))
+            .and_then(|()| self.clients.check_subscriptions(&data.consumer_data_set));
+        if let Err(why) = room {
             return self.reply(conn, request, request.refuse(ResponseCode::SYSTEM_ERROR, why), out);
         }
         let client = Client { id: data.client_id.clone(), heartbeat_ms: now_ms };
@@ -46,7 +50,7 @@ impl Broker {
                 let changed =
                     self.clients.register_consumer(conn, consumer, client.clone(), !data.without_sub);
                 if changed {
-                    self.notify_members(&consumer.group_name, out);
+                    self.changed_groups.insert(consumer.group_name.clone());
                 }
             }
         }
@@ -90,8 +94,15 @@ impl Broker {
         true
     }
 
-    /// Tells all consumers of a group that its members changed, so that they share the queues anew.
-    pub(crate) fn notify_members(&self, group: &str, out: &mut Vec<Effect>) {
+    /// Tells the consumers of groups whose members changed in this batch, so that they share the queues anew: once,
+    /// however many came together.
+    pub(crate) fn notify_changed_groups(&mut self, out: &mut Vec<Effect>) {
+        for group in std::mem::take(&mut self.changed_groups) {
+            self.notify_members(&group, out);
+        }
+    }
+
+    fn notify_members(&self, group: &str, out: &mut Vec<Effect>) {
         let wanted =
             self.state.groups.get(group).is_none_or(|config| config.notify_consumer_ids_changed_enable);
         let broadcasting =
@@ -115,7 +126,7 @@ impl Broker {
         if let Some(group) =
             header.consumer_group.filter(|group| self.clients.unregister_consumer(conn, group))
         {
-            self.notify_members(group, out);
+            self.changed_groups.insert(group.to_owned());
         }
         self.reply(conn, request, request.respond(ResponseCode::SUCCESS), out);
     }

@@ -33,12 +33,14 @@ pub enum Closed {
     Idle(u64),
     #[error("its peer does not read: {unsent} bytes unsent exceed the limit of {limit}")]
     SlowReader { unsent: usize, limit: usize },
+    #[error("all connections together hold more than the limit of {limit} bytes, this one most of all: {held}")]
+    Memory { held: usize, limit: usize },
 }
 
 impl Closed {
     /// Whether somebody should look at it: the ends of ordinary connections are not worth a line in a log.
     pub fn is_noteworthy(&self) -> bool {
-        matches!(self, Self::Malformed(_) | Self::SlowFrame(_) | Self::SlowReader { .. })
+        matches!(self, Self::Malformed(_) | Self::SlowFrame(_) | Self::SlowReader { .. } | Self::Memory { .. })
     }
 }
 
@@ -70,6 +72,12 @@ pub(crate) struct Link {
     pub(crate) closing: RefCell<Option<Closed>>,
     /// End it once the outbox is empty.
     pub(crate) close_when_sent: Cell<bool>,
+    /// Bytes that were read and are not handled.
+    pub(crate) inbox_bytes: Cell<usize>,
+    /// Its part of [`Connections::held`].
+    held: Cell<usize>,
+    /// Bytes of answers that are being made.
+    promised: Cell<usize>,
     /// Requests read minus responses queued.
     pub(crate) parked: Cell<usize>,
     /// The sweep at which a byte last went either way.
@@ -86,7 +94,12 @@ impl Link {
 
     /// Whether its peer has so much to take, or to wait for, that nothing more should be read from it.
     pub(crate) fn is_overloaded(&self, limits: &Limits) -> bool {
-        self.parked.get() > limits.parked_max || self.outbox.borrow().len() > limits.outbox_bytes_pause
+        self.parked.get() > limits.parked_max || self.unsent() > limits.outbox_bytes_pause
+    }
+
+    /// Bytes that its peer has to take, now or soon.
+    fn unsent(&self) -> usize {
+        self.outbox.borrow().len() + self.promised.get()
     }
 }
 
@@ -97,6 +110,8 @@ pub struct Connections {
     dirty: RefCell<Vec<Rc<Link>>>,
     spares: RefCell<Vec<BytesMut>>,
     next: Cell<u64>,
+    /// Bytes that all connections hold.
+    held: Cell<usize>,
     pub(crate) now_s: Cell<u64>,
     counters: Cell<Counters>,
 }
@@ -115,6 +130,7 @@ impl Connections {
             dirty: RefCell::default(),
             spares: RefCell::default(),
             next: Cell::new(1),
+            held: Cell::new(0),
             now_s: Cell::new(0),
             counters: Cell::default(),
         })
@@ -143,7 +159,51 @@ impl Connections {
             self.dirty.borrow_mut().push(Rc::clone(link));
         }
         self.count(|c| c.commands_out += 1);
+        drop(outbox);
+        let over = self.account(link);
+        drop(links);
+        if over {
+            self.shed();
+        }
         true
+    }
+
+    /// Notes what a connection holds now. True if that brought all together above their limit: then [`Self::shed`].
+    fn account(&self, link: &Link) -> bool {
+        if link.closing.borrow().is_some() {
+            return false;
+        }
+        let now = link.inbox_bytes.get() + link.outbox.borrow().len();
+        let before = link.held.replace(now);
+        self.held.set(self.held.get() - before + now);
+        now > before && self.held.get() > self.limits.memory_bytes_max
+    }
+
+    /// Notes how many bytes a connection's reader holds; at the limit of all together the largest one goes.
+    pub(crate) fn note_inbox(&self, link: &Link, bytes: usize) {
+        link.inbox_bytes.set(bytes);
+        if self.account(link) {
+            self.shed();
+        }
+    }
+
+    /// Ends those that hold most until the rest is within the limit.
+    fn shed(&self) {
+        let limit = self.limits.memory_bytes_max;
+        let links = self.links.borrow();
+        while self.held.get() > limit
+            && let Some(largest) = links.values().max_by_key(|link| link.held.get())
+        {
+            let held = self.disown(largest);
+            largest.end(Closed::Memory { held, limit });
+        }
+    }
+
+    /// What a connection holds does not count any more, since it goes.
+    fn disown(&self, link: &Link) -> usize {
+        let held = link.held.replace(0);
+        self.held.set(self.held.get() - held);
+        held
     }
 
     /// Writes what was queued since the last call, one vectored write for each connection; what a socket does not
@@ -163,7 +223,25 @@ impl Connections {
     pub fn is_overloaded(&self, conn: ConnId) -> bool {
         let links = self.links.borrow();
         let Some(link) = links.get(&conn) else { return false };
-        link.closing.borrow().is_some() || link.outbox.borrow().len() > self.limits.outbox_bytes_pause
+        link.closing.borrow().is_some() || link.unsent() > self.limits.outbox_bytes_pause
+    }
+
+    /// An answer of about so many bytes is being made for a connection: they count as if they were there, so that no more
+    /// is asked for than the peer takes. To be given back with [`Self::delivered`] when the answer was sent.
+    pub fn promise(&self, conn: ConnId, bytes: usize) {
+        if let Some(link) = self.links.borrow().get(&conn) {
+            link.promised.set(link.promised.get() + bytes);
+        }
+    }
+
+    /// The answer of a [`Self::promise`] was sent, or there is none.
+    pub fn delivered(&self, conn: ConnId, bytes: usize) {
+        if let Some(link) = self.links.borrow().get(&conn) {
+            link.promised.set(link.promised.get().saturating_sub(bytes));
+            if link.paused.get() && !link.is_overloaded(&self.limits) {
+                link.wake.notify_one();
+            }
+        }
     }
 
     /// Closes a connection after what was queued for it is written.
@@ -221,6 +299,9 @@ impl Connections {
             dirty: Cell::new(false),
             closing: RefCell::new(None),
             close_when_sent: Cell::new(false),
+            inbox_bytes: Cell::new(0),
+            promised: Cell::new(0),
+            held: Cell::new(0),
             parked: Cell::new(0),
             active_s: Cell::new(self.now_s.get()),
             partial_s: Cell::new(None),
@@ -230,8 +311,9 @@ impl Connections {
         link
     }
 
-    pub(crate) fn remove(&self, conn: ConnId) {
-        self.links.borrow_mut().remove(&conn);
+    pub(crate) fn remove(&self, link: &Link) {
+        self.links.borrow_mut().remove(&link.id);
+        self.disown(link);
     }
 
     /// The peer's address of every connection, for lists.
@@ -267,6 +349,7 @@ impl Connections {
             Err(e) => link.end(closed_by(&e)),
         }
         drop(outbox);
+        self.account(link);
         if link.paused.get() && !link.is_overloaded(&self.limits) {
             link.wake.notify_one();
         }

@@ -18,6 +18,9 @@ pub struct Limits {
     pub outbox_bytes_pause: usize,
     /// Unsent bytes of one connection above which it is closed: its peer does not read.
     pub outbox_bytes_max: usize,
+    /// Bytes of all connections together: frames that are not complete or not looked at, and unsent answers. Above it the
+    /// connection that holds most is closed.
+    pub memory_bytes_max: usize,
     /// Requests of one connection that wait for their answer above which nothing more is read from it.
     pub parked_max: usize,
     /// Largest read from a socket at a time, and so the largest batch.
@@ -33,6 +36,7 @@ impl Default for Limits {
             idle_s_max: 120,
             outbox_bytes_pause: 8 << 20,
             outbox_bytes_max: 64 << 20,
+            memory_bytes_max: 1 << 30,
             parked_max: 65_536,
             read_bytes: 256 << 10,
         }

@@ -29,6 +29,8 @@ pub trait Handler: 'static {
 
 /// Reads from one connection before others get their turn.
 const READS_PER_TURN: usize = 4;
+/// A partial frame up to this size is copied out of the buffer that it was read into.
+const SMALL_BYTES_MAX: usize = 4 << 10;
 /// Wait after a failed accept (file descriptors ran out): the connection stays in the kernel's queue.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -81,7 +83,7 @@ async fn serve<H: Handler>(
         commands: Vec::new(),
     };
     let why = reader.exchange().await;
-    connections.remove(link.id);
+    connections.remove(&link);
     handler.closed(link.id, link.peer, why);
 }
 
@@ -110,6 +112,7 @@ impl<H: Handler> Reader<'_, H> {
             link.paused.set(link.is_overloaded(&self.connections.limits));
             if !link.paused.get() && !self.commands.is_empty() {
                 self.handler.batch(link.id, &mut self.commands);
+                self.release();
                 // Others get their turn, however fast this peer takes its answers.
                 tokio::task::yield_now().await;
                 continue;
@@ -147,8 +150,9 @@ impl<H: Handler> Reader<'_, H> {
     /// One read and all that follows from it; true if the socket may have more. Never waits.
     async fn read(&mut self) -> Result<bool, Closed> {
         let limits = &self.connections.limits;
-        if self.inbox.capacity() == 0 {
-            self.inbox = self.connections.spare();
+        if self.inbox.len() <= SMALL_BYTES_MAX && self.inbox.capacity() <= SMALL_BYTES_MAX {
+            let small = std::mem::replace(&mut self.inbox, self.connections.spare());
+            self.inbox.extend_from_slice(&small);
         }
         if self.inbox.capacity() - self.inbox.len() < limits.read_bytes / 4 {
             self.inbox.reserve(limits.read_bytes);
@@ -201,11 +205,16 @@ impl<H: Handler> Reader<'_, H> {
         link.parked.set(link.parked.get() + waiting);
     }
 
-    /// A connection without a partial frame holds no buffer.
+    /// A connection that waits holds no more memory than its partial frame needs: many may send a byte now and then.
     fn release(&mut self) {
-        if self.inbox.is_empty() {
-            self.connections.keep_spare(std::mem::take(&mut self.inbox));
+        if self.inbox.len() <= SMALL_BYTES_MAX {
+            let small = BytesMut::from(&*self.inbox);
+            let mut large = std::mem::replace(&mut self.inbox, small);
+            large.clear();
+            self.connections.keep_spare(large);
         }
+        let unhandled: usize = self.commands.iter().map(|command| command.body.len()).sum();
+        self.connections.note_inbox(self.link, self.inbox.len() + unhandled);
     }
 }
 

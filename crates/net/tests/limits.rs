@@ -267,6 +267,37 @@ fn short_requests_with_long_answers_wait_for_the_peer() {
     });
 }
 
+/// Each connection was within its own limits, and many of them together took all memory.
+#[test]
+fn of_many_that_hold_memory_the_largest_goes() {
+    run(Limits { memory_bytes_max: 8 << 20, ..Limits::default() }, |mut world| async move {
+        let good = dial(world.address).await;
+        let whole = frame::to_bytes(&Command::request(1).with_body(vec![0; 4 << 20]));
+        let mut halves = Vec::new();
+        for bytes in [3 << 20, 2 << 20, 2 << 20] {
+            let mut half = TcpStream::connect(world.address).await.unwrap();
+            half.write_all(&whole[..bytes]).await.unwrap();
+            halves.push(half);
+        }
+        // They are within the limit until the last one grows.
+        halves[2].write_all(&whole[2 << 20..7 << 19]).await.unwrap();
+        let why = world.closed.recv().await.unwrap();
+        assert!(
+            matches!(why, Closed::Memory { held, limit } if held > 2 << 20 && limit == 8 << 20),
+            "{why}"
+        );
+        echo(&good, vec![6; 1 << 20]).await;
+        // A peer that does not take its answers is found in the same way.
+        let mut slow = TcpStream::connect(world.address).await.unwrap();
+        let ask = frame::to_bytes(&Command::request(3).with_body(vec![0; 1 << 20]));
+        slow.write_all(&[&ask[..], &ask[..]].concat()).await.unwrap();
+        let why = world.closed.recv().await.unwrap();
+        assert!(matches!(why, Closed::Memory { held, .. } if held > 3 << 20), "{why}");
+        echo(&good, vec![7; 1 << 20]).await;
+        assert!(world.closed.try_recv().is_err());
+    });
+}
+
 #[test]
 fn too_many_unanswered_requests_stop_reading() {
     run(Limits { parked_max: 100, ..Limits::default() }, |world| async move {

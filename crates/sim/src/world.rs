@@ -343,7 +343,7 @@ impl World {
                     self.at(0, Event::Written { life, written: end, flushed: end });
                 }
             }
-            Effect::Read { read, plan } => {
+            Effect::Read { read, plan, .. } => {
                 let delay = self.delay();
                 self.at(delay, Event::Read { life, read, plan: Box::new(plan) });
             }
@@ -651,7 +651,7 @@ impl World {
             for effect in effects {
                 match effect {
                     Effect::Send { conn: to, command } if to == conn => return Some(command),
-                    Effect::Read { read, plan } => {
+                    Effect::Read { read, plan, .. } => {
                         inputs.push(Input::ReadDone { read, result: process.reader.execute(&plan) });
                     }
                     _ => {}

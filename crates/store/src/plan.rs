@@ -14,6 +14,23 @@ pub struct ReadPlan {
     pub(crate) confirmed: Position,
 }
 
+impl ReadPlan {
+    /// Bytes of messages that its result will bring, roughly: for those who count what is under way.
+    pub fn answer_bytes(&self) -> usize {
+        match &self.work {
+            Work::Queue { read, .. } => read.bytes_max as usize,
+            Work::Records(positions) => positions.len() * RECORD_BYTES_GUESS,
+            Work::SearchTime { .. } => 0,
+            Work::QueryKey { count_max, .. } => (count_max * RECORD_BYTES_GUESS).min(KEY_ANSWER_BYTES_MAX),
+        }
+    }
+}
+
+/// A message whose size is not known before it is read.
+const RECORD_BYTES_GUESS: usize = 64 << 10;
+/// Bytes of the messages found by a key, from which on no further ones are added: clients refuse frames above 16 MiB.
+pub(crate) const KEY_ANSWER_BYTES_MAX: usize = 8 << 20;
+
 pub(crate) enum Work {
     Queue {
         read: QueueRead,

@@ -3,7 +3,7 @@
 use crate::disk::Disk;
 use crate::index::{OpenRuns, RunFacts};
 use crate::log::{Found, Scanner, Shared};
-use crate::plan::{PlanEntries, PlanPiece, ReadPlan, Work};
+use crate::plan::{KEY_ANSWER_BYTES_MAX, PlanEntries, PlanPiece, ReadPlan, Work};
 use crate::queue::Entry;
 use crate::store::{Gather, Next, is_queued};
 use crate::{Boundary, Position, QueueRead, QueueSlice, ReadResult, STATE_TOPIC};
@@ -304,10 +304,11 @@ impl<D: Disk> Reader<D> {
             return Vec::new();
         };
         let mut found = Vec::new();
-        let (mut last, mut looked) = (Position::MAX, 0);
+        let (mut last, mut looked, mut bytes_found) = (Position::MAX, 0, 0);
         let mut consider = |position: Position| {
+            let room = found.len() < *count_max && bytes_found < KEY_ANSWER_BYTES_MAX;
             // A key may stand twice in one message.
-            if found.len() < *count_max && position < last && looked < KEY_RECORDS_MAX {
+            if room && position < last && looked < KEY_RECORDS_MAX {
                 last = position;
                 looked += 1;
                 let bytes = self.record(position, plan.confirmed);
@@ -318,10 +319,11 @@ impl<D: Disk> Reader<D> {
                         && has_key(v.properties(), key)
                 });
                 if wanted {
+                    bytes_found += bytes.as_ref().map_or(0, Vec::len);
                     found.push(bytes.as_deref().and_then(for_client));
                 }
             }
-            found.len() < *count_max && looked < KEY_RECORDS_MAX
+            room && looked < KEY_RECORDS_MAX
         };
         for chunk in chunks.iter().rev() {
             let matching = chunk.iter().rev().filter(|(h, _)| h == hash);

@@ -169,7 +169,7 @@ impl World {
                     Effect::Send { conn, command } => told.push_str(&show(conn, &command)),
                     Effect::Close { conn } => writeln!(told, "-> {} closed", conn.0).unwrap(),
                     Effect::Write(batch) => parts.writes.push(batch),
-                    Effect::Read { read, plan } => {
+                    Effect::Read { read, plan, .. } => {
                         inputs.push(Input::ReadDone { read, result: parts.reader.execute(&plan) });
                     }
                     Effect::Seal(job) => {

@@ -8,12 +8,13 @@ use super::damage::DamageLines;
 use super::threads::{KeeperThread, ReaderThreads, Report, WriterThread};
 use crate::clock::Clock;
 use crate::report;
-use kerolox_broker::{Broker, ConnId, Counters, Effect, Input};
+use kerolox_broker::{Broker, ConnId, Counters, Effect, Input, ReadId};
 use kerolox_net as net;
 use kerolox_net::{Closed, Connections};
 use kerolox_store::{Position, ReadResult, SealJob};
 use kerolox_wire::Command;
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub(crate) struct Shell {
     /// When the keeper was last told that the log grows.
     grew_ms: Cell<i64>,
     damage: DamageLines,
+    /// Reads under way that clients wait for, and the bytes that their answers may have.
+    promises: RefCell<HashMap<ReadId, (net::ConnId, usize)>>,
 }
 
 /// While the log grows, the keeper is told so this often.
@@ -96,6 +99,7 @@ impl Shell {
             progress: Cell::new(progress),
             grew_ms: Cell::new(0),
             damage,
+            promises: RefCell::default(),
         })
     }
 
@@ -170,8 +174,13 @@ impl Shell {
                 self.note(|p| p.handed_to_writer = batch.end());
                 self.with_threads(|t| t.writer.push(batch));
             }
-            Effect::Read { read, plan } => {
+            Effect::Read { read, conn, plan } => {
                 self.note(|p| p.reads_running += 1);
+                if let Some(conn) = conn.map(|conn| net::ConnId(conn.0)) {
+                    let bytes = plan.answer_bytes();
+                    self.connections.promise(conn, bytes);
+                    self.promises.borrow_mut().insert(read, (conn, bytes));
+                }
                 self.with_threads(|t| t.readers.read(read, plan));
             }
             Effect::Seal(job) => self.core.borrow_mut().seals.push(job),
@@ -219,6 +228,9 @@ impl Shell {
             Report::WriteFailed { why } => Input::WriteFailed { why },
             Report::ReadDone { read, result } => {
                 self.note(|p| p.reads_running -= 1);
+                if let Some((conn, bytes)) = self.promises.borrow_mut().remove(&read) {
+                    self.connections.delivered(conn, bytes);
+                }
                 if let ReadResult::Queue(slice) = &result {
                     slice.damaged.iter().for_each(|found| self.damage.say(found));
                 }
