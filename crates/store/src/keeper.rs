@@ -2,7 +2,7 @@
 
 use crate::disk::{Disk, DiskFile, write_all_at};
 use crate::index::{RunDraft, RunFile, run_path};
-use crate::log::{Room, Shared, WriteError, segment_path};
+use crate::log::{Aligned, BLOCK_BYTES, Room, Shared, WriteError, is_direct, segment_path};
 use crate::retention::{self, Candidate, Limits};
 use crate::snapshot::Snapshot;
 use crate::store::{SealJob, Sealed};
@@ -35,6 +35,10 @@ pub struct Keeper<D: Disk> {
     config: StoreConfig,
     /// Everything from here to the segment's end is still to be pre-written.
     prewritten: Position,
+    /// The segment that is pre-written, by where it begins, and an open file of its own: a failed sync is reported once to
+    /// each, and this one must not swallow the writer's.
+    ahead: Option<(Position, D::File)>,
+    zeros: Aligned,
     /// Index runs on disk, by where they begin.
     runs: BTreeMap<Position, RunAge>,
     dump_begin: Position,
@@ -69,6 +73,8 @@ impl<D: Disk> Keeper<D> {
             shared,
             config,
             prewritten,
+            ahead: None,
+            zeros: Aligned::zeroed(CHUNK_BYTES as usize),
             runs,
             dump_begin,
             room,
@@ -133,11 +139,13 @@ impl<D: Disk> Keeper<D> {
     fn prewrite(&mut self) -> io::Result<bool> {
         let stretch = self.config.ahead_bytes / 2;
         let limit = self.shared.frontier.limit();
-        let target = (limit + stretch).min(self.shared.segments.end().unwrap_or(0));
+        let target = (limit + stretch).next_multiple_of(BLOCK_BYTES as u64);
+        let target = target.min(self.shared.segments.end().unwrap_or(0));
         if limit >= self.shared.written() + stretch || target <= limit {
             return Ok(false);
         }
         let (shared, prewritten, fast) = (&self.shared, self.prewritten, self.fast);
+        let (ahead, zeros, direct) = (&mut self.ahead, &self.zeros, is_direct(&self.config));
         // The limit cannot move meanwhile, so the writer is below what is zeroed here.
         self.prewritten = shared.frontier.above_limit(|limit| {
             let from = prewritten.max(limit);
@@ -148,10 +156,14 @@ impl<D: Disk> Keeper<D> {
                 return Ok(target.min(segment.end));
             }
             let chunk = CHUNK_BYTES.min(target - from).min(segment.end - from);
-            // An open file of its own: a failed sync is reported once to each, and this one must not swallow the writer's.
-            let file = shared.disk.open(&segment_path(segment.base))?;
-            write_all_at(&file, &vec![0; chunk as usize], from - segment.base)?;
+            let file = match ahead.take() {
+                Some((base, file)) if base == segment.base => file,
+                _ if direct => shared.disk.open_direct(&segment_path(segment.base))?,
+                _ => shared.disk.open(&segment_path(segment.base))?,
+            };
+            write_all_at(&file, zeros.get(chunk as usize), from - segment.base)?;
             file.sync_data()?;
+            *ahead = Some((segment.base, file));
             Ok(from + chunk)
         })?;
         if self.prewritten < target {

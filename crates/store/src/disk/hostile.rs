@@ -6,6 +6,7 @@
 //! each open file of the same inode is told once.
 
 use super::{Counts, Disk, DiskFile, OpKind, Space};
+use crate::log::BLOCK_BYTES;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -495,6 +496,8 @@ pub struct HostileFile {
     path: String,
     /// Failed syncs of the inode that this open file knows of.
     told: AtomicU64,
+    /// Only whole blocks may be written.
+    direct: bool,
 }
 
 /// Released when dropped.
@@ -517,7 +520,17 @@ impl Disk for HostileDisk {
             let number = world.names.get(path).copied().ok_or(io::ErrorKind::NotFound)?;
             Ok((number, world.inodes.get(&number).map_or(0, |i| i.failures)))
         })?;
-        Ok(HostileFile { disk: self.clone(), inode, path: path.to_owned(), told: failures.into() })
+        Ok(HostileFile {
+            disk: self.clone(),
+            inode,
+            path: path.to_owned(),
+            told: failures.into(),
+            direct: false,
+        })
+    }
+
+    fn open_direct(&self, path: &str) -> io::Result<HostileFile> {
+        Ok(HostileFile { direct: true, ..self.open(path)? })
     }
 
     fn create(&self, path: &str) -> io::Result<HostileFile> {
@@ -535,7 +548,7 @@ impl Disk for HostileDisk {
             world.dir_change(DirChange::Create { path: path.to_owned(), inode });
             Ok(inode)
         })?;
-        Ok(HostileFile { disk: self.clone(), inode, path: path.to_owned(), told: 0.into() })
+        Ok(HostileFile { disk: self.clone(), inode, path: path.to_owned(), told: 0.into(), direct: false })
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
@@ -669,6 +682,9 @@ impl DiskFile for HostileFile {
     }
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let whole = |n: usize| n.is_multiple_of(BLOCK_BYTES);
+        let blocks = bufs.iter().all(|b| whole(b.len()) && whole(b.as_ptr() as usize));
+        assert!(!self.direct || (blocks && whole(offset as usize)), "a direct write that is not of whole blocks");
         self.disk.call(OpKind::Write, &self.path, |world, fault| {
             let mut data: Vec<u8> = bufs.iter().flat_map(|b| b.iter().copied()).collect();
             let skipped = matches!(world.sabotage, Some(Sabotage::Zeroing(of)) if self.path.starts_with(of));

@@ -23,6 +23,9 @@ pub trait Disk: Clone + Send + Sync + 'static {
 
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &str) -> io::Result<Self::File>;
+    /// Opens an existing file for reading and writing past the operating system's cache, where that is possible: the
+    /// caller must read and write whole blocks of 4 KiB, in memory that begins at such a border.
+    fn open_direct(&self, path: &str) -> io::Result<Self::File>;
     /// Creates a new, empty file; `AlreadyExists` if there is one. Durable only after [`Disk::sync_dir`].
     fn create(&self, path: &str) -> io::Result<Self::File>;
     fn remove(&self, path: &str) -> io::Result<()>;

@@ -1,10 +1,11 @@
 //! The operating system's files.
 
 use super::{Counts, Disk, DiskFile, OpKind, Space};
-use rustix::fs::{FallocateFlags, FlockOperation};
+use crate::log::{Aligned, BLOCK_BYTES};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,6 +56,25 @@ impl Disk for RealDisk {
     fn open(&self, path: &str) -> io::Result<RealFile> {
         self.counts.add(OpKind::Open);
         Ok(self.file(OpenOptions::new().read(true).write(true).open(self.path(path))?))
+    }
+
+    fn open_direct(&self, path: &str) -> io::Result<RealFile> {
+        self.counts.add(OpKind::Open);
+        let open = |flags: OFlags| {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).custom_flags(flags.bits() as i32).open(self.path(path))
+        };
+        // Some file systems say no when it is opened, others when it is used.
+        let usable = |file: &File| {
+            let mut block = Aligned::zeroed(BLOCK_BYTES);
+            file.read_at(block.get_mut(), 0).is_ok()
+        };
+        match open(OFlags::DIRECT) {
+            Ok(file) if usable(&file) => Ok(self.file(file)),
+            Ok(_) => Ok(self.file(open(OFlags::empty())?)),
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(self.file(open(OFlags::empty())?)),
+            Err(e) => Err(e),
+        }
     }
 
     fn create(&self, path: &str) -> io::Result<RealFile> {

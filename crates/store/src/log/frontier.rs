@@ -8,6 +8,7 @@
 
 use crate::Position;
 use crate::disk::{Disk, DiskFile, read_all, replace, write_all_at};
+use crate::log::BLOCK_BYTES;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,6 @@ const PATH: &str = "kerolox/frontier";
 /// Version of the whole data directory's format.
 const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"KERLXFRO";
-const BLOCK_BYTES: usize = 4096;
 const FACTS_BYTES: usize = 8 + 4 + 8 + 8;
 const SLOT_BYTES: usize = 8 + 4 + 8 + 8;
 const FLAG_CLEAN: u32 = 1;
@@ -142,8 +142,9 @@ impl<F: DiskFile> Frontier<F> {
         Ok(())
     }
 
-    /// Allows writing up to `limit`, durably.
+    /// Allows writing up to the end of the block that holds `limit`, durably: no block is written on both sides of it.
     pub(crate) fn raise_limit(&self, limit: Position) -> io::Result<()> {
+        let limit = limit.next_multiple_of(BLOCK_BYTES as u64);
         let mut durable = self.durable();
         if limit <= self.limit() {
             return Ok(());
@@ -258,17 +259,17 @@ mod tests {
         assert_eq!(Frontier::read(&disk).unwrap(), Some(FACTS));
         frontier.note_flushed(300).unwrap();
         assert_eq!(Frontier::read(&disk).unwrap(), Some(FrontierFacts { flushed: 300, ..FACTS }));
-        frontier.raise_limit(900).unwrap();
+        frontier.raise_limit(4_000).unwrap();
         frontier.note_flushed(400).unwrap();
         let lost = disk.crash(CrashMode::Lost, 0);
-        assert_eq!(Frontier::read(&lost).unwrap(), Some(FrontierFacts { flushed: 300, limit: 900, ..FACTS }));
+        assert_eq!(Frontier::read(&lost).unwrap(), Some(FrontierFacts { flushed: 300, limit: 4_096, ..FACTS }));
         let killed = disk.crash(CrashMode::Kill, 0);
         assert_eq!(
             Frontier::read(&killed).unwrap(),
-            Some(FrontierFacts { flushed: 400, limit: 900, ..FACTS })
+            Some(FrontierFacts { flushed: 400, limit: 4_096, ..FACTS })
         );
         frontier.close().unwrap();
-        let closed = FrontierFacts { flushed: 400, limit: 900, clean: true, ..FACTS };
+        let closed = FrontierFacts { flushed: 400, limit: 4_096, clean: true, ..FACTS };
         assert_eq!(Frontier::read(&disk.crash(CrashMode::Lost, 0)).unwrap(), Some(closed));
     }
 
@@ -276,7 +277,7 @@ mod tests {
     fn any_flipped_byte_leaves_an_older_truth_or_none() {
         let disk = disk();
         let frontier = Frontier::begin(&disk, FACTS).unwrap();
-        frontier.raise_limit(900).unwrap();
+        frontier.raise_limit(4_000).unwrap();
         frontier.note_flushed(800).unwrap();
         frontier.persist().unwrap();
         let len = disk.content(PATH).unwrap().len();
@@ -284,7 +285,7 @@ mod tests {
             let hurt = disk.crash(CrashMode::Kill, 0);
             hurt.tamper(PATH, |bytes| bytes[at] ^= 0x10);
             let facts = Frontier::read(&hurt).unwrap();
-            let honest = |f: FrontierFacts| f.flushed == 800 && f.limit == 900 && f.segment_bytes == 1 << 20;
+            let honest = |f: FrontierFacts| f.flushed == 800 && f.limit == 4_096 && f.segment_bytes == 1 << 20;
             assert!(facts.is_none_or(honest), "byte {at}: {facts:?}");
         }
         for cut in [0, 7, 20, 4096, 5000, 9000] {
@@ -314,14 +315,14 @@ mod tests {
         disk.record();
         for step in 1..20 {
             frontier.note_flushed(100 + step).unwrap();
-            frontier.raise_limit(500 + step).unwrap();
+            frontier.raise_limit(4_096 * step).unwrap();
         }
         for (i, moment) in disk.take_history().iter().enumerate() {
             for seed in 0..8 {
                 let facts = Frontier::read(&moment.crash(CrashMode::Torn { sector: 8 }, seed)).unwrap();
                 let facts = facts.expect("one slot is always whole");
                 // Three calls a step: slot 0, slot 1 or 2, sync.
-                assert!(facts.limit >= 500 + (i as u64 + 1) / 3, "{i} {facts:?}");
+                assert!(facts.limit >= 4_096 * ((i as u64 + 1) / 3), "{i} {facts:?}");
             }
         }
     }

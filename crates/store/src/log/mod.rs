@@ -2,6 +2,7 @@
 //! ([`frontier`]), the thread that writes ([`writer`]), and the walk over what was written ([`scan`]).
 
 mod blank;
+mod blocks;
 mod frontier;
 mod room;
 mod scan;
@@ -11,12 +12,14 @@ mod tail;
 mod writer;
 
 pub(crate) use blank::{BLANK_MARK_BYTES, encode_blank};
+pub(crate) use blocks::{Aligned, BLOCK_BYTES};
 pub(crate) use frontier::{FRONTIER_DIR, Frontier, FrontierError, FrontierFacts};
 pub(crate) use room::Room;
 pub(crate) use scan::{Found, Scanner, said_position};
 pub(crate) use segments::{LOG_DIR, Segment, Segments, clear_last_bytes, segment_name, segment_path};
 pub(crate) use shared::Shared;
 pub(crate) use tail::Tail;
+pub(crate) use writer::is_direct;
 pub use writer::{WriteError, Writer};
 
 use crate::Position;

@@ -2,8 +2,10 @@
 
 use crate::Position;
 use crate::disk::{Disk, DiskFile};
-use crate::log::{Segment, Shared, WriteBatch};
-use std::io::IoSlice;
+use crate::log::blocks::{BLOCK_BYTES, Blocks};
+use crate::log::{Segment, Shared, WriteBatch, segment_path};
+use crate::{FlushPolicy, StoreConfig};
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 /// The log's writer: owned by one thread.
@@ -13,8 +15,19 @@ pub struct Writer<D: Disk> {
     flushed: Position,
     /// Where the writer moves the limit when the keeper did not.
     ahead_bytes: u64,
-    /// Segments written since the last sync.
-    dirty: Vec<Arc<Segment<D::File>>>,
+    /// Segments written since the last sync, the last one being written to.
+    open: Vec<Open<D::File>>,
+    /// Past the operating system's cache: a failed write is then known at once, nothing is copied once more, and no
+    /// memory is taken. (Under asynchronous flush the cache is what makes an answer fast.)
+    direct: Option<Blocks>,
+}
+
+/// A segment as the writer opened it.
+struct Open<F> {
+    segment: Arc<Segment<F>>,
+    /// Its own: a failed sync is reported once to each open file.
+    file: F,
+    dirty: bool,
 }
 
 /// Why nothing more will be written.
@@ -23,9 +36,10 @@ pub struct Writer<D: Disk> {
 pub struct WriteError(pub String);
 
 impl<D: Disk> Writer<D> {
-    pub(crate) fn new(shared: Arc<Shared<D>>, ahead_bytes: u64) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<D>>, config: &StoreConfig) -> Self {
         let at = shared.frontier.flushed();
-        Self { shared, written: at, flushed: at, ahead_bytes, dirty: Vec::new() }
+        let direct = is_direct(config).then(Blocks::new);
+        Self { shared, written: at, flushed: at, ahead_bytes: config.ahead_bytes, open: Vec::new(), direct }
     }
 
     /// Writes and, with `sync`, makes durable all batches (in order, without gaps but for the ends of segments) and all
@@ -71,8 +85,13 @@ impl<D: Disk> Writer<D> {
             }
         }
         let segment = self.shared.segments.find_or_create(position).map_err(|e| e.to_string())?;
-        if self.dirty.last().is_none_or(|last| last.base != segment.base) {
-            self.dirty.push(Arc::clone(&segment));
+        if self.open.last().is_none_or(|last| last.segment.base != segment.base) {
+            let path = segment_path(segment.base);
+            let disk = &self.shared.disk;
+            let file = if self.direct.is_some() { disk.open_direct(&path) } else { disk.open(&path) };
+            let file = file.map_err(|e| format!("opening {path} for writing: {e}"))?;
+            self.open.push(Open { segment: Arc::clone(&segment), file, dirty: false });
+            self.direct.iter_mut().for_each(Blocks::forget);
         }
         Ok(segment)
     }
@@ -84,33 +103,60 @@ impl<D: Disk> Writer<D> {
         if end > segment.end {
             return Err(format!("write of {start}..{end} crosses the end of its segment at {}", segment.end));
         }
-        if end > self.shared.frontier.limit() {
-            let limit = end + self.ahead_bytes;
+        // Whole blocks are written.
+        let touched = end.next_multiple_of(BLOCK_BYTES as u64).min(segment.end);
+        if touched > self.shared.frontier.limit() {
+            let limit = touched + self.ahead_bytes;
             let raised = self.shared.frontier.raise_limit(limit);
             raised.map_err(|e| format!("moving the frontier's limit to {limit}: {e}"))?;
         }
-        let slices: Vec<IoSlice<'_>> = run.iter().map(|b| IoSlice::new(&b.bytes)).collect();
-        let wrote = segment.file.write_at(&slices, start - segment.base);
-        let wrote = wrote.map_err(|e| format!("writing {start}..{end}: {e}"))?;
-        if wrote as u64 != end - start {
-            return Err(format!("writing {start}..{end}: short write of {wrote} bytes"));
-        }
+        let Some(open) = self.open.last_mut() else { return Err("no segment is open".to_owned()) };
+        open.dirty = true;
+        let offset = start - segment.base;
+        let pieces = run.iter().map(|batch| &*batch.bytes);
+        let wrote = match &mut self.direct {
+            Some(blocks) => blocks.append(&open.file, pieces, offset),
+            None => write_all(&open.file, pieces, offset),
+        };
+        wrote.map_err(|e| format!("writing {start}..{end}: {e}"))?;
         self.written = end;
         self.shared.set_written(end);
         Ok(())
     }
 
     fn sync(&mut self) -> Result<(), String> {
-        for segment in &self.dirty {
-            let synced = segment.file.sync_data();
-            synced.map_err(|e| format!("syncing segment {:020}: {e}", segment.base))?;
+        for open in self.open.iter_mut().filter(|open| open.dirty) {
+            let synced = open.file.sync_data();
+            synced.map_err(|e| format!("syncing segment {:020}: {e}", open.segment.base))?;
+            open.dirty = false;
         }
-        self.dirty.clear();
+        self.open.drain(..self.open.len().saturating_sub(1));
         if self.written > self.flushed {
             let noted = self.shared.frontier.note_flushed(self.written);
             noted.map_err(|e| format!("noting the frontier {}: {e}", self.written))?;
             self.flushed = self.written;
         }
         Ok(())
+    }
+}
+
+/// Whether the log is written in whole blocks, past the operating system's cache.
+pub(crate) fn is_direct(config: &StoreConfig) -> bool {
+    config.flush == FlushPolicy::Sync && config.segment_bytes.is_multiple_of(BLOCK_BYTES as u64)
+}
+
+fn write_all<'a>(
+    file: &impl DiskFile,
+    pieces: impl Iterator<Item = &'a [u8]>,
+    offset: u64,
+) -> io::Result<()> {
+    let slices: Vec<IoSlice<'_>> = pieces.map(IoSlice::new).collect();
+    let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
+    match file.write_at(&slices, offset)? {
+        all if all == wanted => Ok(()),
+        short => {
+            let what = format!("short write: {short} of {wanted} bytes at {offset}");
+            Err(io::Error::new(io::ErrorKind::WriteZero, what))
+        }
     }
 }

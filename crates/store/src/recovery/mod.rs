@@ -13,7 +13,7 @@ mod walk;
 use crate::disk::Disk;
 use crate::index::{RUN_DIR, run_path};
 use crate::keeper::{ABORT, Keeper};
-use crate::log::{FRONTIER_DIR, Frontier, FrontierError, FrontierFacts, Room, Segments, Shared, Writer};
+use crate::log::{BLOCK_BYTES, FRONTIER_DIR, Frontier, FrontierError, FrontierFacts, Room, Segments, Shared, Writer};
 use crate::snapshot;
 use crate::store::{Recovered, Store};
 use crate::{Damage, Opened, Position, Reader, StoreConfig};
@@ -132,7 +132,7 @@ pub fn open<D: Disk>(
     let recovered = Recovered { index, end, segment_end, state_next, dump, drafts };
     let room = Arc::new(Room::default());
     Ok(Opened {
-        writer: Writer::new(Arc::clone(&shared), config.ahead_bytes),
+        writer: Writer::new(Arc::clone(&shared), &config),
         keeper: Keeper::new(Arc::clone(&shared), config.clone(), Arc::clone(&room), run_ages, dump.begin),
         reader: Reader::new(shared),
         store: Store::new(config, room, recovered),
@@ -150,7 +150,7 @@ fn facts_from_now_on<D: Disk>(config: &StoreConfig, layout: &Layout<D>, walked: 
         crc_from,
         segment_bytes: config.segment_bytes,
         flushed: walked.end,
-        limit: room.max(old.map_or(0, |f| f.limit)),
+        limit: room.max(old.map_or(0, |f| f.limit)).next_multiple_of(BLOCK_BYTES as u64),
         clean: false,
     }
 }
