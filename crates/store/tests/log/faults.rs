@@ -83,11 +83,11 @@ fn a_short_write_fences() {
     let mut w = World::open(HostileDisk::default());
     w.send("T", 0, "safe");
     w.flush();
-    w.send("T", 0, &"half of this".repeat(500));
+    w.send("T", 0, &"half of this".repeat(250));
     let mut result = Ok(());
     let hit = failing(&w.disk.clone(), FaultAction::Short, || result = w.try_write(true));
     let why = result.unwrap_err().0;
-    assert!(why.contains("short write: 4096 of 8192 bytes"), "{why}");
+    assert!(why.contains("short write: 2048 of 4096 bytes"), "{why}");
     assert_eq!(hit, ["commitlog/00000000000000000000"], "one write, not continued");
     let after = World::open(w.disk.crash(CrashMode::Kill, 0));
     assert_eq!(after.bodies("T", 0), ["safe"]);
