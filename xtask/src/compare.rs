@@ -24,7 +24,7 @@ struct Options {
 
 fn options(args: &[String]) -> Result<Options> {
     let mut options =
-        Options { rounds: 3, only: Vec::new(), seconds: 10, warm_up: 15, offset: 27_000, json: None };
+        Options { rounds: 3, only: Vec::new(), seconds: 10, warm_up: 15, offset: 17_000, json: None };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let value = args.next().with_context(|| format!("{arg} needs a value"))?;

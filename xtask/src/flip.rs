@@ -26,7 +26,7 @@ struct Options {
 }
 
 fn options(args: &[String]) -> Result<Options> {
-    let mut options = Options { places: 100, apache_places: 10, seed: 1, offset: 28_000 };
+    let mut options = Options { places: 100, apache_places: 10, seed: 1, offset: 18_000 };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let value = args.next().with_context(|| format!("{arg} needs a value"))?;

@@ -47,7 +47,7 @@ struct Options {
 }
 
 fn options(args: &[String]) -> Result<Options> {
-    let mut options = Options { cycles: 300, seed: 1, port_offset: 23_000, flags: Vec::new(), keep: false };
+    let mut options = Options { cycles: 300, seed: 1, port_offset: 16_000, flags: Vec::new(), keep: false };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().with_context(|| format!("{arg} needs a value"));

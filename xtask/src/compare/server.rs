@@ -30,6 +30,7 @@ impl Kind {
 
 pub(crate) struct Server {
     dir: PathBuf,
+    /// Below 21,000: from 32,768 on, Linux gives ports to whoever connects somewhere.
     offset: u16,
     apache: PathBuf,
 }
