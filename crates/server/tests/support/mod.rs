@@ -46,12 +46,12 @@ impl Drop for Folder {
     }
 }
 
-/// A port offset at which both ports are free.
+/// A port offset at which both ports are free, and not among those (from 32,768 on) that outgoing connections take.
 pub(crate) fn free_offset() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let offset = 11_000 + ((std::process::id() as u16).wrapping_mul(61) % 20_000) + step;
+        let offset = 11_000 + ((std::process::id() as u16).wrapping_mul(61) % 9_000) + step;
         let free = |port: u16| TcpListener::bind(("127.0.0.1", port + offset)).is_ok();
         if free(NAMESRV_PORT) && free(BROKER_PORT) {
             return offset;
