@@ -18,6 +18,7 @@ use crate::snapshot;
 use crate::store::{Recovered, Store};
 use crate::{Damage, Opened, Position, Reader, StoreConfig};
 use layout::Layout;
+use kerolox_wire::record::RecordView;
 use std::io;
 use std::sync::Arc;
 use walk::{Walk, Walked};
@@ -29,6 +30,8 @@ pub trait StateFold {
     /// One entry. `kind` is 16 or above (lower ones are the store's own). An error goes into the report; the entry is
     /// passed over.
     fn apply(&mut self, kind: u8, payload: &[u8]) -> Result<(), String>;
+    /// A message, in the order of the log between the state records: for what is said by messages themselves.
+    fn message(&mut self, _record: &RecordView<'_>) {}
 }
 
 /// Steps of recovery, for a progress line: bytes of the log.

@@ -217,6 +217,14 @@ impl Store {
         ReadPlan { work: Work::Records(positions), confirmed: self.marks.confirmed }
     }
 
+    /// What the index knows of the messages of a queue from an offset on, `count` of them at most.
+    pub fn plan_entries(&self, topic: &str, queue_id: u32, from: u64, count: u32) -> ReadPlan {
+        let queue = self.index.queues.find(topic, queue_id);
+        let pieces = queue.map(|q| self.plan_pieces(q, from, q.bounds().max, count).0).unwrap_or_default();
+        let work = Work::Entries { topic: Arc::from(topic), queue_id, pieces };
+        ReadPlan { work, confirmed: self.marks.confirmed }
+    }
+
     /// Offset of the first message stored at or after `time_ms` (`Lower`), or of the last one at or before it (`Upper`);
     /// clamped to the queue's bounds as Apache does.
     pub fn plan_search_time(&self, topic: &str, queue_id: u32, time_ms: i64, boundary: Boundary) -> ReadPlan {
