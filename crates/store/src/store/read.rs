@@ -66,6 +66,11 @@ impl<'a> Gather<'a> {
         wanted
     }
 
+    /// The last one wanted could not be looked at after all.
+    fn not_looked_at(&mut self) {
+        self.scanned -= 1;
+    }
+
     /// Whether a record of that size has no room any more (a first one always has).
     pub(crate) fn is_full(&self, entry: &Entry) -> bool {
         self.slice.count >= self.read.count_max.max(1)
@@ -153,7 +158,10 @@ impl Store {
                 if gather.is_full(entry) {
                     return true;
                 }
-                let Some(bytes) = self.tail.get(entry.position, entry.size) else { return false };
+                let Some(bytes) = self.tail.get(entry.position, entry.size) else {
+                    gather.not_looked_at();
+                    return false;
+                };
                 let view = RecordView::parse(bytes);
                 debug_assert!(view.as_ref().is_ok_and(|v| v.queue_offset == offset), "{view:?}");
                 let Ok(view) = view else { return false };
