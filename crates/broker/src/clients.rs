@@ -149,7 +149,8 @@ impl Clients {
         let mut new = 0;
         for consumer in consumers {
             let group = self.consumers.get(&consumer.group_name);
-            let unknown = consumer.subscription_data_set.iter().filter(|s| !group.is_some_and(|g| g.knows(s)));
+            let unknown =
+                consumer.subscription_data_set.iter().filter(|s| !group.is_some_and(|g| g.knows(s)));
             new += unknown.map(weight).sum::<usize>();
         }
         if new > 0 && self.subscription_bytes + new > SUBSCRIPTION_BYTES_MAX {
@@ -201,7 +202,8 @@ impl Clients {
         }
         let before = group.weight();
         let mut topics_changed = false;
-        for subscription in data.subscription_data_set.iter().filter(|s| !group.knows(s)).collect::<Vec<_>>() {
+        for subscription in data.subscription_data_set.iter().filter(|s| !group.knows(s)).collect::<Vec<_>>()
+        {
             let subscribed = Subscription::new(subscription, self.sql92);
             topics_changed |= group.subscriptions.insert(subscription.topic.clone(), subscribed).is_none();
         }

@@ -269,9 +269,10 @@ impl Broker {
         let loading = (!self.timers.is_loaded()).then_some(0);
         let timers = self.timers.oldest();
         let halves = self.state.halves.iter().next().map(|(position, _)| position);
-        let delayed = self.state.delay_offsets.iter().enumerate().filter_map(|(index, offset)| {
-            self.store.lies_from(names::SCHEDULE_TOPIC, index as u32, *offset)
-        });
+        let delayed =
+            self.state.delay_offsets.iter().enumerate().filter_map(|(index, offset)| {
+                self.store.lies_from(names::SCHEDULE_TOPIC, index as u32, *offset)
+            });
         let first = [loading, timers, halves].into_iter().flatten().chain(delayed).min();
         self.store.need_from(first.unwrap_or(Position::MAX));
     }
@@ -393,7 +394,10 @@ impl Broker {
         let woken = (!self.woken.is_empty()).then_some(0);
         let checks = self.checks.wake_ms().filter(|_| !self.draining);
         let timers = self.timers.wake_ms().filter(|_| !self.draining);
-        [woken, self.holds.next_deadline_ms(), delay, checks, timers, lazy, expiry].into_iter().flatten().min()
+        [woken, self.holds.next_deadline_ms(), delay, checks, timers, lazy, expiry]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether a shutdown has nothing left to wait for: all is answered and sealed.

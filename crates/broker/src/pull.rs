@@ -178,11 +178,7 @@ impl Broker {
     }
 
     /// The filter of the subscription that the pull carries, or of the one that the group's heartbeats announced.
-    fn pull_filter(
-        &self,
-        header: &PullMessage<'_>,
-        broadcast_enable: bool,
-    ) -> Result<Wanted, Refusal> {
+    fn pull_filter(&self, header: &PullMessage<'_>, broadcast_enable: bool) -> Result<Wanted, Refusal> {
         let refuse = |code, remark: String| Refusal(code, remark, None);
         let unfit = |unfit: &Unfit| refuse(unfit.code(), unfit.remark());
         if header.sys_flag & pull_flag::SUBSCRIPTION != 0 {
@@ -280,8 +276,8 @@ impl Broker {
 
     fn hold_pull(&mut self, now_ms: i64, pull: PullRequest, bounds: Bounds, out: &mut Vec<Effect>) {
         let limits = &self.config.limits;
-        let room =
-            self.holds.len() < limits.parked_max && self.holds.filter_bytes() < limits.parked_filter_bytes_max;
+        let room = self.holds.len() < limits.parked_max
+            && self.holds.filter_bytes() < limits.parked_filter_bytes_max;
         if pull.hold_until_ms > now_ms && room && !self.draining {
             return self.holds.park(pull);
         }

@@ -178,7 +178,12 @@ impl Broker {
         self.ensure_topic(now_ms, kerolox_wire::names::dlq_topic(group), DLQ_QUEUES)
     }
 
-    pub(crate) fn ensure_topic(&mut self, now_ms: i64, name: String, queues: i32) -> Result<Arc<str>, AppendError> {
+    pub(crate) fn ensure_topic(
+        &mut self,
+        now_ms: i64,
+        name: String,
+        queues: i32,
+    ) -> Result<Arc<str>, AppendError> {
         if self.state.topics.get(&name).is_none() {
             self.put_topic(now_ms, topics::new(&name, queues, perm::READ | perm::WRITE))?;
         }

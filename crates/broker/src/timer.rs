@@ -231,7 +231,8 @@ impl Broker {
         let visible = self.bounds(names::WHEEL_TIMER_TOPIC, 0).max;
         let mut done = None;
         for _ in 0..DELIVER_MAX {
-            let Some(&due) = self.timers.by_due.first().filter(|due| due.0 <= now_ms && due.1 < visible) else {
+            let Some(&due) = self.timers.by_due.first().filter(|due| due.0 <= now_ms && due.1 < visible)
+            else {
                 break;
             };
             let Some(found) = self.timers.ready.get(&due.1).cloned() else { break };
@@ -287,7 +288,9 @@ impl Broker {
                 filter: None,
             };
             match self.store.read_queue(read) {
-                QueueReadOutcome::Done(slice) if slice.count == 1 => self.timer_read(offset, Some(slice.records)),
+                QueueReadOutcome::Done(slice) if slice.count == 1 => {
+                    self.timer_read(offset, Some(slice.records))
+                }
                 _ => cold.push(offset),
             }
         }
@@ -394,7 +397,8 @@ impl Broker {
             return Err(Refused(ResponseCode::TOPIC_NOT_EXIST, remark));
         }
         let illegal = |remark: &str| Refused(ResponseCode::ILLEGAL_OPERATION, remark.to_owned());
-        let handle = RecallHandle::parse(header.recall_handle).ok_or_else(|| illegal("recall handle is invalid"))?;
+        let handle =
+            RecallHandle::parse(header.recall_handle).ok_or_else(|| illegal("recall handle is invalid"))?;
         if handle.topic != header.topic {
             return Err(illegal("recall failed, topic not match"));
         }

@@ -129,7 +129,9 @@ impl Broker {
     fn admit_end(&self, request: &Command) -> Result<Option<(u64, Half)>, Refused> {
         let error = |remark: &str| Refused(ResponseCode::SYSTEM_ERROR, remark.to_owned());
         let header: EndTransaction<'_> = request.header().map_err(|e| error(&e.to_string()))?;
-        if ![sys_flag::TRANSACTION_COMMIT, sys_flag::TRANSACTION_ROLLBACK].contains(&header.commit_or_rollback) {
+        if ![sys_flag::TRANSACTION_COMMIT, sys_flag::TRANSACTION_ROLLBACK]
+            .contains(&header.commit_or_rollback)
+        {
             return Ok(None);
         }
         self.refuse_if_draining()?;
@@ -144,14 +146,7 @@ impl Broker {
         Ok(Some((position, half)))
     }
 
-    fn read_half(
-        &mut self,
-        now_ms: i64,
-        position: u64,
-        offset: u64,
-        why: HalfRead,
-        out: &mut Vec<Effect>,
-    ) {
+    fn read_half(&mut self, now_ms: i64, position: u64, offset: u64, why: HalfRead, out: &mut Vec<Effect>) {
         let read = QueueRead {
             topic: Arc::from(names::TRANS_HALF_TOPIC),
             queue_id: 0,
@@ -320,7 +315,9 @@ impl Broker {
             // Nobody was asked: it does not count.
             return self.check_later(now_ms, position);
         };
-        let Some(command) = self.check_request(&half, &view) else { return self.check_later(now_ms, position) };
+        let Some(command) = self.check_request(&half, &view) else {
+            return self.check_later(now_ms, position);
+        };
         out.push(Effect::Send { conn, command });
         let half = Half { since_ms: now_ms, checks: half.checks + 1, ..half };
         self.state.halves.put(position, half);

@@ -22,9 +22,11 @@ impl fmt::Display for RecallHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = format!("v1 {} {} {} {}", self.topic, self.broker, self.deliver_ms, self.id);
         for chunk in plain.as_bytes().chunks(3) {
-            let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+            let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+                << (8 * (3 - chunk.len()));
             for place in 0..4 {
-                let letter = LETTERS.get((bits >> (18 - 6 * place) & 63) as usize).copied().unwrap_or_default();
+                let letter =
+                    LETTERS.get((bits >> (18 - 6 * place) & 63) as usize).copied().unwrap_or_default();
                 let letter = if place > chunk.len() { b'=' } else { letter };
                 write!(f, "{}", char::from(letter))?;
             }
@@ -89,7 +91,9 @@ mod tests {
     #[test]
     fn other_texts_are_none() {
         let long = "A".repeat(5_000);
-        for bad in ["", "=", "A", "djE", "!!!!", "djIgYSBiIDEgYw==", "djEgYSBiIHggYw==", "djEgYSBiIDEg", "é", &long] {
+        for bad in
+            ["", "=", "A", "djE", "!!!!", "djIgYSBiIDEgYw==", "djEgYSBiIHggYw==", "djEgYSBiIDEg", "é", &long]
+        {
             assert_eq!(RecallHandle::parse(bad), None, "{bad}");
         }
     }

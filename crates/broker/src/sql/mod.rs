@@ -70,8 +70,17 @@ enum Expr {
     Equal(Box<Self>, Box<Self>),
     IsNull(Box<Self>),
     Compare(Order, Box<Self>, Box<Self>),
-    Text { part: Part, of: Box<Self>, search: String, not: bool },
-    In { property: usize, list: Vec<String>, not: bool },
+    Text {
+        part: Part,
+        of: Box<Self>,
+        search: String,
+        not: bool,
+    },
+    In {
+        property: usize,
+        list: Vec<String>,
+        not: bool,
+    },
 }
 
 impl Sql {

@@ -13,12 +13,14 @@ mod walk;
 use crate::disk::Disk;
 use crate::index::{RUN_DIR, run_path};
 use crate::keeper::{ABORT, Keeper};
-use crate::log::{BLOCK_BYTES, FRONTIER_DIR, Frontier, FrontierError, FrontierFacts, Room, Segments, Shared, Writer};
+use crate::log::{
+    BLOCK_BYTES, FRONTIER_DIR, Frontier, FrontierError, FrontierFacts, Room, Segments, Shared, Writer,
+};
 use crate::snapshot;
 use crate::store::{Recovered, Store};
 use crate::{Damage, Opened, Position, Reader, StoreConfig};
-use layout::Layout;
 use kerolox_wire::record::RecordView;
+use layout::Layout;
 use std::io;
 use std::sync::Arc;
 use walk::{Walk, Walked};
