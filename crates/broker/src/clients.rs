@@ -1,11 +1,9 @@
 //! Who is connected: producers and consumers by group, kept alive by heartbeats. Memory only.
 
 use crate::input::ConnId;
-use crate::subscription::code_filter;
-use kerolox_store::Filter;
+use crate::subscription::{self, Unfit, Wanted, code_filter};
 use kerolox_wire::body::{ConsumerData, MessageModel, SubscriptionData};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// A connected client as its last heartbeat described it.
 #[derive(Debug, Clone)]
@@ -27,12 +25,15 @@ pub(crate) struct ConsumerGroup {
 pub(crate) struct Subscription {
     pub(crate) data: SubscriptionData,
     /// Made once, for all pulls.
-    pub(crate) filter: Option<Arc<dyn Filter>>,
+    pub(crate) filter: Result<Wanted, Unfit>,
 }
 
 impl Subscription {
-    fn new(data: &SubscriptionData) -> Self {
-        let filter = code_filter(data.code_set.iter().map(|code| i64::from(*code)));
+    fn new(data: &SubscriptionData, sql92: bool) -> Self {
+        let filter = match subscription::is_tag(Some(&data.expression_type)) {
+            true => Ok(code_filter(data.code_set.iter().map(|code| i64::from(*code)))),
+            false => subscription::filter(sql92, Some(&data.expression_type), Some(&data.sub_string)),
+        };
         Self { data: data.clone(), filter }
     }
 }
@@ -76,6 +77,8 @@ const GROUP_BYTES_MAX: usize = 255;
 /// All connected clients.
 pub(crate) struct Clients {
     expiry_ms: i64,
+    /// Whether consumers may filter by SQL92.
+    sql92: bool,
     consumers: BTreeMap<String, ConsumerGroup>,
     producers: BTreeMap<String, BTreeMap<ConnId, Client>>,
     /// Groups of each connection, so that a lost connection is cheap to clean up.
@@ -89,9 +92,10 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(crate) fn new(expiry_ms: i64) -> Self {
+    pub(crate) fn new(expiry_ms: i64, sql92: bool) -> Self {
         Self {
             expiry_ms,
+            sql92,
             consumers: BTreeMap::new(),
             producers: BTreeMap::new(),
             groups_of: BTreeMap::new(),
@@ -145,7 +149,8 @@ impl Clients {
         let mut new = 0;
         for consumer in consumers {
             let group = self.consumers.get(&consumer.group_name);
-            let unknown = consumer.subscription_data_set.iter().filter(|s| !group.is_some_and(|g| g.knows(s)));
+            let unknown =
+                consumer.subscription_data_set.iter().filter(|s| !group.is_some_and(|g| g.knows(s)));
             new += unknown.map(weight).sum::<usize>();
         }
         if new > 0 && self.subscription_bytes + new > SUBSCRIPTION_BYTES_MAX {
@@ -197,8 +202,9 @@ impl Clients {
         }
         let before = group.weight();
         let mut topics_changed = false;
-        for subscription in data.subscription_data_set.iter().filter(|s| !group.knows(s)).collect::<Vec<_>>() {
-            let subscribed = Subscription::new(subscription);
+        for subscription in data.subscription_data_set.iter().filter(|s| !group.knows(s)).collect::<Vec<_>>()
+        {
+            let subscribed = Subscription::new(subscription, self.sql92);
             topics_changed |= group.subscriptions.insert(subscription.topic.clone(), subscribed).is_none();
         }
         let subscribed: BTreeSet<&str> = data.subscription_data_set.iter().map(|s| &*s.topic).collect();
@@ -217,6 +223,13 @@ impl Clients {
     /// Where to send word that a group's members changed.
     pub(crate) fn members(&self, group: &str) -> impl Iterator<Item = ConnId> {
         self.consumers.get(group).into_iter().flat_map(|group| group.members.keys().copied())
+    }
+
+    /// One of a group's producers; which, `turn` decides.
+    pub(crate) fn any_producer(&self, group: &str, turn: u64) -> Option<ConnId> {
+        let members = self.producers.get(group)?;
+        let number = turn.checked_rem(members.len() as u64)?;
+        members.keys().nth(number as usize).copied()
     }
 
     pub(crate) fn unregister_producer(&mut self, conn: ConnId, group: &str) {
@@ -284,7 +297,7 @@ mod tests {
     /// A connection could enter any number of groups, and those it left were remembered until its end.
     #[test]
     fn places_in_groups_are_bounded_and_given_back() {
-        let mut clients = Clients::new(1_000);
+        let mut clients = Clients::new(1_000, true);
         let names: Vec<String> = (0..=GROUPS_OF_CLIENT_MAX).map(|i| format!("g{i}")).collect();
         let all = || names.iter().map(String::as_str);
         assert_eq!(clients.check_room(A, "c", all()).unwrap_err(), "a client can be in 4096 groups");
@@ -308,7 +321,7 @@ mod tests {
     /// Heartbeats could make the broker keep as many subscriptions, of as many bytes, as they liked.
     #[test]
     fn subscriptions_are_bounded_and_given_back() {
-        let mut clients = Clients::new(1_000);
+        let mut clients = Clients::new(1_000, true);
         let consumer = |group: &str, version: i64| {
             let sub_string = "x".repeat(SUBSCRIPTION_BYTES_MAX / 2);
             let one = SubscriptionData { sub_string, sub_version: version, ..SubscriptionData::default() };
@@ -332,7 +345,7 @@ mod tests {
 
     #[test]
     fn long_names_have_no_room() {
-        let clients = Clients::new(1_000);
+        let clients = Clients::new(1_000, true);
         assert!(clients.check_room(A, &"c".repeat(1_025), [].into_iter()).unwrap_err().contains("1024"));
         assert!(clients.check_room(A, "c", [&*"g".repeat(256)].into_iter()).unwrap_err().contains("255"));
     }

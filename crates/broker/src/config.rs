@@ -38,10 +38,24 @@ pub struct BrokerConfig {
     pub message_bytes_max: usize,
     /// `messageDelayLevel` in milliseconds; the first is level 1.
     pub delay_levels_ms: Vec<i64>,
+    /// `rejectTransactionMessage`.
+    pub reject_transactions: bool,
+    /// `transactionTimeOut`: age of a half message at which its producer is asked first, unless it set a time itself.
+    pub transaction_timeout_ms: i64,
+    /// `transactionCheckInterval`: from one question to the next.
+    pub transaction_check_interval_ms: i64,
+    /// `transactionCheckMax`: questions after which a half message is given up.
+    pub transaction_check_max: u32,
+    /// `timerMaxDelaySec`: how far ahead a message may be timed. Apache's default is three days.
+    pub timer_max_delay_ms: i64,
+    /// `recallMessageEnable`.
+    pub recall: bool,
     /// `longPollingEnable`; without it a pull is held for `short_polling_ms`.
     pub long_polling: bool,
     /// `shortPollingTimeMills`.
     pub short_polling_ms: i64,
+    /// `enablePropertyFilter`: whether consumers may filter by SQL92.
+    pub sql92: bool,
     /// `litePullMessageEnable`.
     pub lite_pull: bool,
     /// A group without an offset begins at 0 in a queue whose first message lies at most so many bytes of log back, whatever
@@ -76,6 +90,8 @@ pub struct Limits {
     pub queues_max: u32,
     /// Committed offsets of all groups.
     pub offsets_max: usize,
+    /// Timer messages that wait.
+    pub timers_max: usize,
     /// Held queue locks.
     pub locks_max: usize,
 }
@@ -90,6 +106,7 @@ impl Default for Limits {
             reads_max: 4_096,
             queues_max: 8_192,
             offsets_max: 2_000_000,
+            timers_max: 20_000_000,
             locks_max: 500_000,
         }
     }
@@ -119,8 +136,15 @@ impl BrokerConfig {
             trace_topic: None,
             message_bytes_max: 4 * 1024 * 1024,
             delay_levels_ms: parse_delay_levels(DELAY_LEVELS_DEFAULT).unwrap_or_default(),
+            reject_transactions: false,
+            transaction_timeout_ms: 6_000,
+            transaction_check_interval_ms: 30_000,
+            transaction_check_max: 15,
+            timer_max_delay_ms: 40 * 86_400_000,
+            recall: true,
             long_polling: true,
             short_polling_ms: 1_000,
+            sql92: true,
             lite_pull: true,
             young_bytes: 8 << 30,
             client_expiry_ms: 120_000,

@@ -169,6 +169,6 @@ impl Broker {
         for gone in [property::DELAY_TIME_LEVEL, property::TIMER_DELIVER_MS, property::TIMER_DELAY_SEC] {
             draft.properties.remove(gone);
         }
-        self.append_again(now_ms, message, &draft, message.reconsume_times).map(drop)
+        self.append_again(now_ms, message, &draft, |_| {}).map(drop)
     }
 }

@@ -11,6 +11,7 @@ pub mod config;
 mod delay;
 mod effect;
 mod groups;
+mod halves;
 mod hold;
 mod input;
 mod locks;
@@ -22,9 +23,13 @@ mod query;
 mod retry;
 mod sent;
 mod session;
+mod sql;
 mod state;
 mod subscription;
+mod timer;
+mod timers_done;
 mod topics;
+mod transaction;
 
 pub use config::BrokerConfig;
 pub use effect::Effect;
@@ -35,7 +40,7 @@ use acks::Acks;
 use clients::Clients;
 use delay::Delay;
 use hold::{HoldId, Holds};
-use kerolox_store::{AppendError, Bounds, Store, Watermarks};
+use kerolox_store::{AppendError, Bounds, DiskState, Position, Store, Watermarks};
 use kerolox_wire::names;
 use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
@@ -44,6 +49,8 @@ use pending::Pending;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
+use timer::Timers;
+use transaction::Checks;
 
 /// Where Apache's refusals point to.
 const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
@@ -87,6 +94,8 @@ pub struct Broker {
     /// Parked pulls that found a message and are not answered yet.
     woken: VecDeque<HoldId>,
     delay: Delay,
+    checks: Checks,
+    timers: Timers,
     reads: HashMap<ReadId, Pending, BuildHasherDefault<DefaultHasher>>,
     next_read: u64,
     peers: BTreeMap<ConnId, SocketAddr>,
@@ -106,14 +115,16 @@ impl Broker {
     pub fn new(config: BrokerConfig, now_ms: i64, store: Store, mut state: State) -> Self {
         state.topics.add_system(now_ms, &config);
         state.groups.add_system();
-        Self {
+        let mut broker = Self {
             acks: Acks::default(),
-            clients: Clients::new(config.client_expiry_ms),
+            clients: Clients::new(config.client_expiry_ms, config.sql92),
             changed_groups: BTreeSet::new(),
             locks: Locks::new(config.lock_expiry_ms, config.limits.locks_max),
             holds: Holds::default(),
             woken: VecDeque::new(),
             delay: Delay::new(config.delay_levels_ms.len(), now_ms),
+            checks: Checks::default(),
+            timers: Timers::new(),
             reads: HashMap::default(),
             next_read: 0,
             peers: BTreeMap::new(),
@@ -129,7 +140,10 @@ impl Broker {
             config,
             store,
             state,
-        }
+        };
+        broker.schedule_checks();
+        broker.note_needed();
+        broker
     }
 
     /// One thing happened. Effects are appended to `out` in the order in which they are to be done.
@@ -144,7 +158,7 @@ impl Broker {
             Input::WriteFailed { why } => self.fence(&why, out),
             Input::ReadDone { read, result } => self.read_done(now_ms, read, result, out),
             Input::Sealed(run) => self.store.sealed(run),
-            Input::Trimmed { min, disk } => self.store.trimmed(min, disk),
+            Input::Trimmed { min, disk } => self.trimmed(now_ms, min, disk, out),
             Input::Tick => self.tick(now_ms, out),
             Input::Shutdown => self.shutdown(now_ms, out),
         }
@@ -162,6 +176,9 @@ impl Broker {
                 self.pull(now_ms, conn, &request, out)
             }
             RequestCode::CONSUMER_SEND_MSG_BACK => self.send_back(now_ms, conn, request, out),
+            RequestCode::END_TRANSACTION => self.end_transaction(now_ms, conn, request, out),
+            RequestCode::RECALL_MESSAGE => self.recall(conn, request, out),
+            RequestCode::RESUME_CHECK_HALF_MESSAGE => self.resume_half(conn, request, out),
             RequestCode::QUERY_CONSUMER_OFFSET => self.query_offset(conn, &request, out),
             RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(conn, &request, out),
             RequestCode::GET_MAX_OFFSET => self.max_offset(conn, &request, out),
@@ -236,6 +253,30 @@ impl Broker {
         }
     }
 
+    /// Retention ran; what is in its way moves to the end of the log.
+    fn trimmed(&mut self, now_ms: i64, min: Position, disk: DiskState, out: &mut Vec<Effect>) {
+        let wanted = disk.wanted;
+        self.store.trimmed(min, disk);
+        if let Some(below) = wanted {
+            self.roll_timers(below, out);
+            self.give_up_halves(now_ms, below, out);
+        }
+        self.note_needed();
+    }
+
+    /// What waits for its time or its end must not go with its segment. (What is added later lies behind all that.)
+    fn note_needed(&self) {
+        let loading = (!self.timers.is_loaded()).then_some(0);
+        let timers = self.timers.oldest();
+        let halves = self.state.halves.iter().next().map(|(position, _)| position);
+        let delayed =
+            self.state.delay_offsets.iter().enumerate().filter_map(|(index, offset)| {
+                self.store.lies_from(names::SCHEDULE_TOPIC, index as u32, *offset)
+            });
+        let first = [loading, timers, halves].into_iter().flatten().chain(delayed).min();
+        self.store.need_from(first.unwrap_or(Position::MAX));
+    }
+
     fn fence(&mut self, why: &str, out: &mut Vec<Effect>) {
         if self.stopped {
             return;
@@ -268,6 +309,8 @@ impl Broker {
             }
         }
         self.tick_delay(now_ms, out);
+        self.tick_transactions(now_ms, out);
+        self.tick_timers(now_ms, out);
         if now_ms >= self.next_expiry_ms {
             self.next_expiry_ms = now_ms + EXPIRY_SCAN_MS;
             self.locks.expire(now_ms);
@@ -349,7 +392,12 @@ impl Broker {
         let expiry = (!self.clients.is_empty() || !self.locks.is_empty()).then_some(self.next_expiry_ms);
         let delay = self.delay.wake_ms().filter(|_| !self.draining);
         let woken = (!self.woken.is_empty()).then_some(0);
-        [woken, self.holds.next_deadline_ms(), delay, lazy, expiry].into_iter().flatten().min()
+        let checks = self.checks.wake_ms().filter(|_| !self.draining);
+        let timers = self.timers.wake_ms().filter(|_| !self.draining);
+        [woken, self.holds.next_deadline_ms(), delay, checks, timers, lazy, expiry]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether a shutdown has nothing left to wait for: all is answered and sealed.

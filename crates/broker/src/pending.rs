@@ -5,7 +5,9 @@ use crate::effect::Effect;
 use crate::input::{ConnId, ReadId};
 use crate::pull::PullRequest;
 use crate::retry::SendBack;
+use crate::transaction::HalfRead;
 use kerolox_store::{ReadPlan, ReadResult};
+use kerolox_wire::recall::RecallHandle;
 use kerolox_wire::{Command, ResponseCode};
 
 /// Who waits for a read.
@@ -16,6 +18,31 @@ pub(crate) enum Pending {
     /// The next delayed messages of a level.
     Delay {
         index: usize,
+    },
+    /// A half message that is to be ended or asked about.
+    Half {
+        position: u64,
+        why: HalfRead,
+    },
+    /// What timer messages there are.
+    TimerIndex,
+    /// Timer messages that are due soon, or to be moved.
+    Timers {
+        offsets: Vec<u64>,
+    },
+    RollTimers {
+        offsets: Vec<u64>,
+    },
+    /// Code 370.
+    Recall {
+        conn: ConnId,
+        request: Command,
+        handle: RecallHandle,
+    },
+    /// Code 323.
+    Resume {
+        conn: ConnId,
+        request: Command,
     },
     /// Code 33: `answer` is made a success or a refusal.
     View {
@@ -46,11 +73,18 @@ impl Pending {
         match self {
             Self::Pull(pull) => Some(pull.conn),
             Self::SendBack(back) => Some(back.conn),
-            Self::View { conn, .. }
+            Self::Half { why: HalfRead::End { conn, .. }, .. }
+            | Self::Resume { conn, .. }
+            | Self::Recall { conn, .. }
+            | Self::View { conn, .. }
             | Self::Query { conn, .. }
             | Self::Search { conn, .. }
             | Self::Earliest { conn, .. } => Some(*conn),
-            Self::Delay { .. } => None,
+            Self::Delay { .. }
+            | Self::Half { why: HalfRead::Check | HalfRead::GiveUp, .. }
+            | Self::TimerIndex
+            | Self::Timers { .. }
+            | Self::RollTimers { .. } => None,
         }
     }
 
@@ -61,11 +95,18 @@ impl Pending {
                 Some((pull.conn, Command { code: code.into(), ..pull.response.clone() }.with_remark(why)))
             }
             Self::SendBack(back) => Some((back.conn, back.request.refuse(code, why))),
-            Self::View { conn, request, .. }
+            Self::Half { why: HalfRead::End { conn, request }, .. }
+            | Self::Resume { conn, request }
+            | Self::Recall { conn, request, .. }
+            | Self::View { conn, request, .. }
             | Self::Query { conn, request }
             | Self::Search { conn, request }
             | Self::Earliest { conn, request } => Some((*conn, request.refuse(code, why))),
-            Self::Delay { .. } => None,
+            Self::Delay { .. }
+            | Self::Half { why: HalfRead::Check | HalfRead::GiveUp, .. }
+            | Self::TimerIndex
+            | Self::Timers { .. }
+            | Self::RollTimers { .. } => None,
         }
     }
 }
@@ -95,6 +136,30 @@ impl Broker {
             }
             (Pending::Delay { index }, ReadResult::Queue(slice)) => {
                 self.delay_read(now_ms, index, slice, out)
+            }
+            (Pending::Half { position, why }, ReadResult::Queue(slice)) => {
+                self.half_read(now_ms, position, why, &slice, out);
+            }
+            (Pending::Half { position, why: HalfRead::Check | HalfRead::GiveUp }, _) => {
+                self.check_later(now_ms, position);
+            }
+            (Pending::TimerIndex, ReadResult::Entries(entries)) => {
+                self.timers_loaded(now_ms, Some(entries), out);
+            }
+            (Pending::TimerIndex, _) => self.timers_loaded(now_ms, None, out),
+            (Pending::Timers { offsets }, result) => {
+                let found = if let ReadResult::Records(found) = result { Some(found) } else { None };
+                self.timers_read(now_ms, &offsets, found, out);
+            }
+            (Pending::RollTimers { offsets }, result) => {
+                let found = if let ReadResult::Records(found) = result { Some(found) } else { None };
+                self.timers_rolled(now_ms, &offsets, found);
+            }
+            (Pending::Recall { conn, request, handle }, ReadResult::Records(found)) => {
+                self.recall_found(conn, &request, &handle, &found, out);
+            }
+            (Pending::Resume { conn, request }, ReadResult::Records(records)) => {
+                self.resume_read(now_ms, conn, &request, records.first().and_then(Option::as_ref), out);
             }
             (Pending::View { conn, request, position }, ReadResult::Records(records)) => {
                 self.view_read(conn, &request, position, records.into_iter().next().flatten(), out);

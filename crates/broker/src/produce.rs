@@ -84,14 +84,23 @@ impl Broker {
             queue_id,
             properties: sent.stored(&self.own_properties, unique_key.as_deref()),
         };
-        refuse_unsupported(header.sys_flag, sent.timed, sent.prepared)?;
         self.redirect_exhausted_retry(now_ms, header, &mut draft)?;
-        if sent.delayed {
-            self.redirect_delayed(&mut draft)?;
+        // One that is sent back by its consumer is none any more.
+        let half = sent.prepared && !(sent.delayed && header.reconsume_times.unwrap_or(0) > 0);
+        let sys_flag = header.sys_flag & !sys_flag::TRANSACTION_MASK;
+        if half {
+            self.prepare(&mut draft)?;
+        } else {
+            refuse_unseen(header.sys_flag)?;
+            if sent.delayed || sent.timed {
+                self.redirect_waiting(now_ms, &mut draft)?;
+            }
         }
+        let header = &SendMessage { sys_flag, ..header.clone() };
         let appended = self.append(now_ms, conn, header, &draft, &request.body)?;
         let id = unique_key.as_deref().or(sent.unique_key);
-        let answer = self.sent_answer(request, &[appended], queue_id, id);
+        let handle = id.and_then(|id| self.recall_handle(&draft, id));
+        let answer = self.sent_answer(request, &[appended], queue_id, id, handle.as_deref());
         Ok((appended.end, answer))
     }
 
@@ -115,7 +124,7 @@ impl Broker {
         if request.body.len() > self.config.message_bytes_max {
             return Err(self.too_large());
         }
-        refuse_unsupported(header.sys_flag, false, false)?;
+        refuse_unseen(header.sys_flag)?;
         // All are checked before the first is appended, so that a batch is taken whole or not at all.
         let messages = batch::messages(&request.body)
             .take(BATCH_COUNT_MAX + 1)
@@ -147,7 +156,7 @@ impl Broker {
         let ids: Vec<&str> = sent.iter().filter_map(|sent| sent.unique_key).collect();
         let id = (!ids.is_empty()).then(|| ids.join(","));
         let end = appended.last().map_or(0, |last| last.end);
-        Ok((end, self.sent_answer(request, &appended, queue_id, id.as_deref())))
+        Ok((end, self.sent_answer(request, &appended, queue_id, id.as_deref(), None)))
     }
 
     /// Checks that hold for every send; the topic, created if that is allowed.
@@ -261,6 +270,13 @@ impl Broker {
         Ok(())
     }
 
+    /// A message with a delay level, or else a time of its own, waits for it.
+    pub(crate) fn redirect_waiting(&mut self, now_ms: i64, draft: &mut Draft) -> Result<(), Refused> {
+        let before = Arc::clone(&draft.topic);
+        self.redirect_delayed(draft)?;
+        if draft.topic == before { self.redirect_timed(now_ms, draft) } else { Ok(()) }
+    }
+
     /// A message with a delay level waits in the schedule topic.
     pub(crate) fn redirect_delayed(&mut self, draft: &mut Draft) -> Result<(), Refused> {
         let Some(text) = draft.properties.as_properties().get(property::DELAY_TIME_LEVEL) else {
@@ -302,7 +318,9 @@ impl Broker {
             body,
             properties: draft.properties.as_bytes(),
         };
-        self.store.append(now_ms, &message).map_err(|e| self.refused(&e))
+        let appended = self.store.append(now_ms, &message).map_err(|e| self.refused(&e))?;
+        self.note_appended(&message, &appended);
+        Ok(appended)
     }
 
     /// How a failed append is told to the client.
@@ -338,6 +356,7 @@ impl Broker {
         appended: &[Appended],
         queue_id: u32,
         unique_id: Option<&str>,
+        recall_handle: Option<&str>,
     ) -> Command {
         let ids = appended
             .iter()
@@ -349,6 +368,7 @@ impl Broker {
             queue_id: queue_id as i32,
             queue_offset: appended.first().map_or(0, |first| first.queue_offset as i64),
             transaction_id: unique_id,
+            recall_handle,
             ..Default::default()
         };
         self.with_region(request.respond(ResponseCode::SUCCESS).with_header(&header))
@@ -366,15 +386,11 @@ fn not_exist(name: &str) -> Refused {
     Refused(ResponseCode::TOPIC_NOT_EXIST, remark)
 }
 
-/// Kinds of messages that this version cannot keep its promise for are refused, not stored as something else.
-fn refuse_unsupported(sys_flag: i32, timed: bool, prepared: bool) -> Result<(), Refused> {
-    if timed {
-        let remark = "accurate timer message is not enabled, timerWheelEnable is false";
-        return Err(Refused(ResponseCode::SYSTEM_ERROR, remark.into()));
-    }
-    // The flag without the property would be stored, acknowledged, and never be seen by a consumer.
+/// The flag of a half message without the property that makes it one would be stored, acknowledged, and never be seen by a
+/// consumer.
+fn refuse_unseen(flag: i32) -> Result<(), Refused> {
     let unseen = [sys_flag::TRANSACTION_PREPARED, sys_flag::TRANSACTION_ROLLBACK];
-    if prepared || unseen.contains(&sys_flag::transaction(sys_flag)) {
+    if unseen.contains(&sys_flag::transaction(flag)) {
         let remark = "the broker sending transaction message is forbidden";
         return Err(Refused(ResponseCode::NO_PERMISSION, remark.into()));
     }

@@ -6,8 +6,8 @@ use crate::effect::Effect;
 use crate::input::ConnId;
 use crate::pending::Pending;
 use crate::query::header_or_refuse;
-use crate::subscription;
-use kerolox_store::{Bounds, Filter, QueueRead, QueueReadOutcome, QueueSlice};
+use crate::subscription::{self, Unfit, Wanted};
+use kerolox_store::{Bounds, QueueRead, QueueReadOutcome, QueueSlice};
 use kerolox_wire::header::{PullMessage, PullMessageResponse};
 use kerolox_wire::sys_flag::pull as pull_flag;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
@@ -43,7 +43,7 @@ pub(crate) struct PullRequest {
     offset: i64,
     count_max: u32,
     bytes_max: u32,
-    filter: Option<Arc<dyn Filter>>,
+    filter: Wanted,
     /// Bytes of the expression that `filter` was made from, if it is this pull's own.
     pub(crate) filter_bytes: usize,
     topic_sys_flag: i32,
@@ -62,7 +62,7 @@ impl PullRequest {
 #[cfg(test)]
 impl PullRequest {
     /// One that waits for the next message of a queue.
-    pub(crate) fn waiting(conn: ConnId, topic: &Arc<str>, filter: Option<Arc<dyn Filter>>) -> Self {
+    pub(crate) fn waiting(conn: ConnId, topic: &Arc<str>, filter: Wanted) -> Self {
         Self {
             conn,
             response: Command::request(0),
@@ -178,29 +178,13 @@ impl Broker {
     }
 
     /// The filter of the subscription that the pull carries, or of the one that the group's heartbeats announced.
-    fn pull_filter(
-        &self,
-        header: &PullMessage<'_>,
-        broadcast_enable: bool,
-    ) -> Result<Option<Arc<dyn Filter>>, Refusal> {
+    fn pull_filter(&self, header: &PullMessage<'_>, broadcast_enable: bool) -> Result<Wanted, Refusal> {
         let refuse = |code, remark: String| Refusal(code, remark, None);
-        let by_tag = |kind: Option<&str>| kind.is_none_or(|kind| kind.is_empty() || kind == "TAG");
-        let unsupported = |kind: &str| {
-            refuse(
-                ResponseCode::SYSTEM_ERROR,
-                format!("The broker does not support consumer to filter message by {kind}"),
-            )
-        };
+        let unfit = |unfit: &Unfit| refuse(unfit.code(), unfit.remark());
         if header.sys_flag & pull_flag::SUBSCRIPTION != 0 {
-            if !by_tag(header.expression_type) {
-                return Err(unsupported(header.expression_type.unwrap_or_default()));
-            }
-            return subscription::tag_filter(header.subscription).map_err(|_| {
-                refuse(
-                    ResponseCode::SUBSCRIPTION_PARSE_FAILED,
-                    "parse the consumer's subscription failed".into(),
-                )
-            });
+            let sql92 = self.config.sql92;
+            let filter = subscription::filter(sql92, header.expression_type, header.subscription);
+            return filter.map_err(|e| unfit(&e));
         }
         let missing = |what: &str| {
             refuse(
@@ -222,15 +206,23 @@ impl Broker {
         let Some(known) = group.subscriptions.get(header.topic) else {
             return if known_to_client { Ok(None) } else { Err(missing("subscription")) };
         };
-        if !by_tag(Some(&*known.data.expression_type)) {
-            return Err(unsupported(&known.data.expression_type));
-        }
+        let by_tag = subscription::is_tag(Some(&known.data.expression_type));
         if known.data.sub_version < header.sub_version {
             // The heartbeat with the newer subscription is late or lost: unfiltered for the same reason, where Apache
             // refuses (SUBSCRIPTION_NOT_LATEST).
-            return Ok(None);
+            if by_tag {
+                return Ok(None);
+            }
+            let remark = "the consumer's consumer filter data not latest";
+            return Err(refuse(ResponseCode::FILTER_DATA_NOT_LATEST, remark.to_owned()));
         }
-        Ok(known.filter.clone())
+        known.filter.clone().map_err(|e| match e {
+            Unfit::Malformed(why) => {
+                let remark = "The broker's consumer filter data is not exist!Your expression may be wrong!";
+                refuse(ResponseCode::FILTER_DATA_NOT_EXIST, format!("{remark} {why}"))
+            }
+            e => unfit(&e),
+        })
     }
 
     /// Answers a pull from memory, parks it, or has it read from disk.
@@ -284,8 +276,8 @@ impl Broker {
 
     fn hold_pull(&mut self, now_ms: i64, pull: PullRequest, bounds: Bounds, out: &mut Vec<Effect>) {
         let limits = &self.config.limits;
-        let room =
-            self.holds.len() < limits.parked_max && self.holds.filter_bytes() < limits.parked_filter_bytes_max;
+        let room = self.holds.len() < limits.parked_max
+            && self.holds.filter_bytes() < limits.parked_filter_bytes_max;
         if pull.hold_until_ms > now_ms && room && !self.draining {
             return self.holds.park(pull);
         }

@@ -137,31 +137,34 @@ impl Broker {
             draft.properties.set(property::DELAY_TIME_LEVEL, &level.to_string());
             self.redirect_delayed(&mut draft)?;
         }
-        self.append_again(now_ms, &original, &draft, original.reconsume_times + 1)
+        self.append_again(now_ms, &original, &draft, |message| message.reconsume_times += 1)
             .map_err(|e| self.refused(&e))
     }
 
-    /// Appends a message that is in the log already to another topic; where the copy ends.
+    /// Appends a message that is in the log already to another topic, with changes; where the copy ends.
     pub(crate) fn append_again(
         &mut self,
         now_ms: i64,
         original: &RecordView<'_>,
         draft: &Draft,
-        reconsume_times: i32,
+        change: impl FnOnce(&mut NewMessage<'_>),
     ) -> Result<u64, AppendError> {
-        let message = NewMessage {
+        let mut message = NewMessage {
             topic: &draft.topic,
             queue_id: draft.queue_id,
             flag: original.flag,
             sys_flag: original.sys_flag,
             born_ms: original.born_ms,
             born_host: original.born_host,
-            reconsume_times,
+            reconsume_times: original.reconsume_times,
             prepared_transaction_offset: 0,
             body: original.body,
             properties: draft.properties.as_bytes(),
         };
-        self.store.append_again(now_ms, &message).map(|appended| appended.end)
+        change(&mut message);
+        let appended = self.store.append_again(now_ms, &message)?;
+        self.note_appended(&message, &appended);
+        Ok(appended.end)
     }
 
     /// The group's retry topic, created if need be.
@@ -175,7 +178,12 @@ impl Broker {
         self.ensure_topic(now_ms, kerolox_wire::names::dlq_topic(group), DLQ_QUEUES)
     }
 
-    fn ensure_topic(&mut self, now_ms: i64, name: String, queues: i32) -> Result<Arc<str>, AppendError> {
+    pub(crate) fn ensure_topic(
+        &mut self,
+        now_ms: i64,
+        name: String,
+        queues: i32,
+    ) -> Result<Arc<str>, AppendError> {
         if self.state.topics.get(&name).is_none() {
             self.put_topic(now_ms, topics::new(&name, queues, perm::READ | perm::WRITE))?;
         }

@@ -10,6 +10,7 @@ use crate::input::ConnId;
 use crate::locks::LockedQueue;
 use crate::query::{header_or_refuse, queue};
 use crate::state;
+use crate::subscription;
 use crate::topics;
 use kerolox_wire::body::{
     CheckClientRequestBody, ConsumerData, GetConsumerListByGroupResponseBody, HeartbeatData,
@@ -151,12 +152,15 @@ impl Broker {
 
     pub(crate) fn check_client_config(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
         let body: Result<CheckClientRequestBody, _> = from_json(&request.body);
-        let kind = body.ok().and_then(|b| b.subscription_data).map(|s| s.expression_type).unwrap_or_default();
-        let answer = match kind.is_empty() || kind == "TAG" {
+        let wanted = body.ok().and_then(|body| body.subscription_data).unwrap_or_default();
+        let answer = match subscription::is_tag(Some(&wanted.expression_type)) {
             true => request.respond(ResponseCode::SUCCESS),
             false => {
-                let remark = format!("The broker does not support consumer to filter message by {kind}");
-                request.refuse(ResponseCode::SYSTEM_ERROR, remark)
+                let (kind, text) = (Some(&*wanted.expression_type), Some(&*wanted.sub_string));
+                match subscription::filter(self.config.sql92, kind, text) {
+                    Ok(_) => request.respond(ResponseCode::SUCCESS),
+                    Err(e) => request.refuse(e.code(), e.remark()),
+                }
             }
         };
         self.reply(conn, request, answer, out);

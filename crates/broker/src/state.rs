@@ -4,11 +4,15 @@
 //! `docs/formats/state.md`.
 
 use crate::groups::Groups;
+use crate::halves::{Half, Halves, Stored};
 use crate::offsets::{Commit, Offsets};
+use crate::timer::Due;
+use crate::timers_done::TimersDone;
 use crate::topics::Topics;
 use bytes::Buf;
 use kerolox_store::{StateFold, state};
 use kerolox_wire::body;
+use kerolox_wire::record::RecordView;
 
 /// Entry kinds of the broker; those below 16 are the store's.
 mod kind {
@@ -20,6 +24,14 @@ mod kind {
     pub(super) const OFFSET: u8 = 20;
     /// `level u8 | offset u64`: how far delayed messages of a level were delivered.
     pub(super) const DELAY_OFFSET: u8 = 21;
+    /// `position u64 | offset u64 | since ms i64 | immunity s i32 | checks u32`: a half message that waits for its end.
+    pub(super) const HALF_PUT: u8 = 22;
+    /// `position u64`: it was rolled back or given up.
+    pub(super) const HALF_END: u8 = 23;
+    /// `due ms i64 | offset u64 | floor u64`: timer messages up to this one were delivered.
+    pub(super) const TIMER_DONE: u8 = 24;
+    /// `due ms i64 | offset u64`: this one is not to be delivered.
+    pub(super) const TIMER_RECALLED: u8 = 25;
 }
 
 /// Topics, groups, consumer offsets and delay progress, as a fold of the log.
@@ -30,6 +42,8 @@ pub struct State {
     pub(crate) offsets: Offsets,
     /// Next offset to deliver in each delay level's queue, by level − 1.
     pub(crate) delay_offsets: Vec<u64>,
+    pub(crate) halves: Halves,
+    pub(crate) timers: TimersDone,
 }
 
 impl State {
@@ -56,6 +70,15 @@ impl State {
         }
         for (index, offset) in self.delay_offsets.iter().enumerate().filter(|(_, offset)| **offset > 0) {
             put_delay_offset(&mut out, index, *offset);
+        }
+        for (position, half) in self.halves.iter() {
+            put_half(&mut out, position, &half);
+        }
+        if self.timers.done != TimersDone::default().done {
+            put_timer_done(&mut out, &self.timers);
+        }
+        for due in &self.timers.recalled {
+            put_timer_recalled(&mut out, *due);
         }
         out
     }
@@ -108,6 +131,38 @@ pub(crate) fn put_delay_offset(out: &mut Vec<u8>, index: usize, offset: u64) {
     state::put(out, kind::DELAY_OFFSET, &payload);
 }
 
+pub(crate) fn put_half(out: &mut Vec<u8>, position: u64, half: &Half) {
+    let mut payload = Vec::with_capacity(32);
+    payload.extend_from_slice(&position.to_be_bytes());
+    payload.extend_from_slice(&half.offset.to_be_bytes());
+    payload.extend_from_slice(&half.since_ms.to_be_bytes());
+    payload.extend_from_slice(&half.immunity_s.to_be_bytes());
+    payload.extend_from_slice(&half.checks.to_be_bytes());
+    state::put(out, kind::HALF_PUT, &payload);
+}
+
+pub(crate) fn put_half_end(out: &mut Vec<u8>, position: u64) {
+    state::put(out, kind::HALF_END, &position.to_be_bytes());
+}
+
+fn due_bytes(due: Due) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let (ms, offset) = bytes.split_at_mut(8);
+    ms.copy_from_slice(&due.0.to_be_bytes());
+    offset.copy_from_slice(&due.1.to_be_bytes());
+    bytes
+}
+
+pub(crate) fn put_timer_done(out: &mut Vec<u8>, timers: &TimersDone) {
+    let mut payload = due_bytes(timers.done).to_vec();
+    payload.extend_from_slice(&timers.floor.to_be_bytes());
+    state::put(out, kind::TIMER_DONE, &payload);
+}
+
+pub(crate) fn put_timer_recalled(out: &mut Vec<u8>, due: Due) {
+    state::put(out, kind::TIMER_RECALLED, &due_bytes(due));
+}
+
 impl StateFold for State {
     fn reset(&mut self) {
         *self = Self::default();
@@ -121,13 +176,47 @@ impl StateFold for State {
             kind::DELAY_OFFSET => {
                 self.apply_delay_offset(payload).ok_or("delay offset entry is malformed")?
             }
+            kind::HALF_PUT => self.apply_half(payload).ok_or("half message entry is malformed")?,
+            kind::HALF_END => {
+                let position = payload.try_into().map_err(|_| "half message's end is malformed")?;
+                self.halves.remove(u64::from_be_bytes(position));
+            }
+            kind::TIMER_DONE => self.apply_timer_done(payload).ok_or("timer entry is malformed")?,
+            kind::TIMER_RECALLED => {
+                let due = take_due(&mut &*payload).filter(|_| payload.len() == 16);
+                self.timers.recalled.insert(due.ok_or("timer entry is malformed")?);
+            }
             other => return Err(format!("entry kind {other} is not known to this version")),
         }
         Ok(())
     }
+
+    fn message(&mut self, record: &RecordView<'_>) {
+        if Stored::matters(record.topic, record.sys_flag) {
+            self.halves.stored(&Stored::from(record));
+        }
+    }
 }
 
 impl State {
+    fn apply_timer_done(&mut self, mut payload: &[u8]) -> Option<()> {
+        let done = take_due(&mut payload)?;
+        self.timers.advance(done, payload.try_get_u64().ok()?);
+        payload.is_empty().then_some(())
+    }
+
+    fn apply_half(&mut self, mut payload: &[u8]) -> Option<()> {
+        let position = payload.try_get_u64().ok()?;
+        let half = Half {
+            offset: payload.try_get_u64().ok()?,
+            since_ms: payload.try_get_i64().ok()?,
+            immunity_s: payload.try_get_i32().ok()?,
+            checks: payload.try_get_u32().ok()?,
+        };
+        self.halves.put(position, half);
+        payload.is_empty().then_some(())
+    }
+
     fn apply_offset(&mut self, mut payload: &[u8]) -> Option<()> {
         let group = text(&mut payload)?;
         let topic = text(&mut payload)?;
@@ -143,6 +232,10 @@ impl State {
         self.set_delay_offset(usize::from(level).checked_sub(1)?, offset);
         Some(())
     }
+}
+
+fn take_due(payload: &mut &[u8]) -> Option<Due> {
+    Some((payload.try_get_i64().ok()?, payload.try_get_u64().ok()?))
 }
 
 fn json<'a, T: serde::Deserialize<'a>>(payload: &'a [u8]) -> Result<T, String> {
@@ -179,12 +272,19 @@ mod tests {
         state.offsets.set("g", "orders", 7, u64::MAX);
         state.offsets.set("g", "%RETRY%g", 0, 3);
         state.set_delay_offset(17, 42);
+        let half = Half { offset: 3, since_ms: -5, immunity_s: -1, checks: 15 };
+        state.halves.put(700, half);
+        state.timers.advance((5_000, 9), 4);
+        state.timers.recalled.insert((6_000, 11));
         let dump = state.dump();
         let folded = fold(&dump);
         assert_eq!(folded.dump(), dump);
         assert_eq!(folded.offsets.get("g", "orders", 7), Some(u64::MAX));
         assert_eq!(folded.topics.get("orders").unwrap().write_queue_nums, 8);
         assert_eq!(folded.delay_offsets.get(17), Some(&42));
+        assert_eq!(folded.halves.get(700), Some(half));
+        assert_eq!((folded.timers.done, folded.timers.floor), ((5_000, 9), 4));
+        assert!(folded.timers.recalled.contains(&(6_000, 11)));
     }
 
     #[test]
@@ -193,6 +293,10 @@ mod tests {
         assert!(state.apply(200, b"").unwrap_err().contains("200"));
         assert!(state.apply(kind::OFFSET, b"\0\x01").is_err());
         assert!(state.apply(kind::TOPIC_PUT, b"{").is_err());
+        assert!(state.apply(kind::HALF_PUT, &[0; 31]).is_err());
+        assert!(state.apply(kind::HALF_END, &[0; 9]).is_err());
+        assert!(state.apply(kind::TIMER_DONE, &[0; 16]).is_err());
+        assert!(state.apply(kind::TIMER_RECALLED, &[0; 17]).is_err());
         assert!(state.apply(kind::DELAY_OFFSET, b"\0\0\0\0\0\0\0\0\x01").is_err());
     }
 }

@@ -111,6 +111,7 @@ impl Topics {
             new(&config.name, 1, named(config.broker_topic)),
             new(names::OFFSET_MOVED_TOPIC, 1, rw),
             new(names::SCHEDULE_TOPIC, config.delay_levels_ms.len().max(18) as i32, rw),
+            new(names::WHEEL_TIMER_TOPIC, 1, rw),
             new(names::TRANS_HALF_TOPIC, 1, rw),
             new(names::TRANS_OP_HALF_TOPIC, 1, rw),
         ];

@@ -33,14 +33,19 @@ pub enum Closed {
     Idle(u64),
     #[error("its peer does not read: {unsent} bytes unsent exceed the limit of {limit}")]
     SlowReader { unsent: usize, limit: usize },
-    #[error("all connections together hold more than the limit of {limit} bytes, this one most of all: {held}")]
+    #[error(
+        "all connections together hold more than the limit of {limit} bytes, this one most of all: {held}"
+    )]
     Memory { held: usize, limit: usize },
 }
 
 impl Closed {
     /// Whether somebody should look at it: the ends of ordinary connections are not worth a line in a log.
     pub fn is_noteworthy(&self) -> bool {
-        matches!(self, Self::Malformed(_) | Self::SlowFrame(_) | Self::SlowReader { .. } | Self::Memory { .. })
+        matches!(
+            self,
+            Self::Malformed(_) | Self::SlowFrame(_) | Self::SlowReader { .. } | Self::Memory { .. }
+        )
     }
 }
 

@@ -282,10 +282,7 @@ fn of_many_that_hold_memory_the_largest_goes() {
         // They are within the limit until the last one grows.
         halves[2].write_all(&whole[2 << 20..7 << 19]).await.unwrap();
         let why = world.closed.recv().await.unwrap();
-        assert!(
-            matches!(why, Closed::Memory { held, limit } if held > 2 << 20 && limit == 8 << 20),
-            "{why}"
-        );
+        assert!(matches!(why, Closed::Memory { held, limit } if held > 2 << 20 && limit == 8 << 20), "{why}");
         echo(&good, vec![6; 1 << 20]).await;
         // A peer that does not take its answers is found in the same way.
         let mut slow = TcpStream::connect(world.address).await.unwrap();

@@ -124,8 +124,21 @@ fn broker_config(values: &Values, address: String, host: SocketAddr) -> Result<B
         trace_topic,
         message_bytes_max: values.number("maxMessageSize").map_or(default.message_bytes_max, |v| v as usize),
         delay_levels_ms: delays.map_err(anyhow::Error::msg)?.unwrap_or(default.delay_levels_ms),
+        reject_transactions: flag("rejectTransactionMessage", default.reject_transactions),
+        transaction_timeout_ms: values.number("transactionTimeOut").unwrap_or(default.transaction_timeout_ms),
+        transaction_check_interval_ms: values
+            .number("transactionCheckInterval")
+            .unwrap_or(default.transaction_check_interval_ms),
+        transaction_check_max: values
+            .number("transactionCheckMax")
+            .map_or(default.transaction_check_max, |v| v as u32),
+        timer_max_delay_ms: values
+            .number("timerMaxDelaySec")
+            .map_or(default.timer_max_delay_ms, |seconds| seconds * 1_000),
+        recall: flag("recallMessageEnable", default.recall),
         long_polling: flag("longPollingEnable", default.long_polling),
         short_polling_ms: values.number("shortPollingTimeMills").unwrap_or(default.short_polling_ms),
+        sql92: flag("enablePropertyFilter", default.sql92),
         lite_pull: flag("litePullMessageEnable", default.lite_pull),
         young_bytes: memory_bytes().map_or(default.young_bytes, |bytes| {
             bytes / 100 * values.number("accessMessageInMemoryMaxRatio").map_or(40, |v| v as u64)

@@ -236,8 +236,14 @@ impl<D: Disk> Keeper<D> {
             disk_full_ratio: self.config.disk_full_ratio,
             keep_from: active.min(self.dump_begin),
         };
-        let (go, mut state) =
-            retention::decide(&candidates, now_ms, space.used_ratio(), space.total(), &limits);
+        let decide = |limits: &Limits| {
+            retention::decide(&candidates, now_ms, space.used_ratio(), space.total(), limits)
+        };
+        let needed_from = self.room.needed_from();
+        let (go, mut state) = decide(&Limits { keep_from: limits.keep_from.min(needed_from), ..limits });
+        // What would go as well if nobody needed it.
+        let wanted = decide(&limits).0.checked_sub(1).and_then(|last| candidates.get(last));
+        state.wanted = wanted.map(|last| last.end).filter(|end| *end > needed_from);
         if let Err(e) = self.retire(go.min(RETIRE_MAX)) {
             state.full.get_or_insert(format!("old segments cannot be removed: {e}"));
         }

@@ -164,12 +164,23 @@ pub struct QueueSlice {
     pub damaged: Vec<Damage>,
 }
 
+/// What the index knows of a message of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueEntry {
+    pub offset: u64,
+    pub position: Position,
+    /// The code of its tags; of a timer message, when it is due.
+    pub tag_code: i64,
+}
+
 #[derive(Debug, Clone)]
 pub enum ReadResult {
     Queue(QueueSlice),
     /// Whole records as clients decode them, in the order asked for; `None` where there is none (any more) or it is
     /// damaged.
     Records(Vec<Option<Bytes>>),
+    /// Answer of [`Store::plan_entries`].
+    Entries(Vec<QueueEntry>),
     /// Answer of [`Store::plan_search_time`].
     Offset(u64),
     Failed(String),
@@ -194,6 +205,8 @@ pub struct DiskState {
     pub used_ratio: f64,
     /// Why messages are refused, if they are.
     pub full: Option<String>,
+    /// Retention would take the log up to here, were it not for [`Store::need_from`].
+    pub wanted: Option<Position>,
 }
 
 /// What [`open`] gives.

@@ -20,7 +20,7 @@ impl ReadPlan {
         match &self.work {
             Work::Queue { read, .. } => read.bytes_max as usize,
             Work::Records(positions) => positions.len() * RECORD_BYTES_GUESS,
-            Work::SearchTime { .. } => 0,
+            Work::Entries { .. } | Work::SearchTime { .. } => 0,
             Work::QueryKey { count_max, .. } => (count_max * RECORD_BYTES_GUESS).min(KEY_ANSWER_BYTES_MAX),
         }
     }
@@ -39,6 +39,11 @@ pub(crate) enum Work {
         pieces: Vec<PlanPiece>,
     },
     Records(Vec<Position>),
+    Entries {
+        topic: Arc<str>,
+        queue_id: u32,
+        pieces: Vec<PlanPiece>,
+    },
     SearchTime {
         topic: Arc<str>,
         queue_id: u32,

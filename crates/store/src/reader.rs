@@ -6,8 +6,9 @@ use crate::log::{Found, Scanner, Shared};
 use crate::plan::{KEY_ANSWER_BYTES_MAX, PlanEntries, PlanPiece, ReadPlan, Work};
 use crate::queue::Entry;
 use crate::store::{Gather, Next, is_queued};
-use crate::{Boundary, Position, QueueRead, QueueSlice, ReadResult, STATE_TOPIC};
+use crate::{Boundary, Position, QueueEntry, QueueRead, QueueSlice, ReadResult, STATE_TOPIC};
 use bytes::{Bytes, BytesMut};
+use kerolox_wire::names;
 use kerolox_wire::properties::{Properties, name};
 use kerolox_wire::record::{RECORD_BYTES_MIN, RecordHead, RecordView};
 use std::collections::VecDeque;
@@ -87,6 +88,16 @@ impl<D: Disk> Reader<D> {
             Work::Records(positions) => {
                 let record = |p: &Position| self.record(*p, plan.confirmed).as_deref().and_then(for_client);
                 ReadResult::Records(positions.iter().map(record).collect())
+            }
+            Work::Entries { topic, queue_id, pieces } => {
+                let all = pieces.iter().flat_map(|piece| {
+                    let entries = self.entries(piece, 0, piece.count, topic, *queue_id);
+                    (piece.first..).zip(entries).filter_map(|(offset, entry)| {
+                        let Entry { position, tag_code, .. } = entry?;
+                        Some(QueueEntry { offset, position, tag_code })
+                    })
+                });
+                ReadResult::Entries(all.collect())
             }
             Work::SearchTime { topic, queue_id, time_ms, boundary, min, max, pieces } => {
                 let times = Times { reader: self, topic, queue_id: *queue_id, pieces };
@@ -368,10 +379,12 @@ const KEY_POSITIONS_MAX: usize = 10_000;
 
 fn entry_of(view: &RecordView<'_>) -> Entry {
     let tags = view.properties().get(name::TAGS);
+    let tags = tags.map_or(0, kerolox_wire::properties::tag_code);
+    let due = view.properties().get(name::TIMER_OUT_MS).filter(|_| view.topic == names::WHEEL_TIMER_TOPIC);
     Entry {
         position: view.position,
         size: view.len() as u32, // holds because a record's length is a u32
-        tag_code: tags.map_or(0, kerolox_wire::properties::tag_code),
+        tag_code: due.and_then(|due| due.parse().ok()).unwrap_or(tags),
     }
 }
 

@@ -178,9 +178,9 @@ request_codes! {
         34 HEART_BEAT A [Broker Proxy] Done;
         35 UNREGISTER_CLIENT A [Broker Proxy] Done;
         36 CONSUMER_SEND_MSG_BACK A [Broker Proxy] Done;
-        37 END_TRANSACTION A [Broker Proxy] Planned;
+        37 END_TRANSACTION A [Broker Proxy] Done;
         38 GET_CONSUMER_LIST_BY_GROUP A [Broker Proxy] Done;
-        39 CHECK_TRANSACTION_STATE A [Client] Planned;
+        39 CHECK_TRANSACTION_STATE A [Client] Done;
         40 NOTIFY_CONSUMER_IDS_CHANGED A [Client] Done;
         41 LOCK_BATCH_MQ A [Broker Proxy] Done;
         42 UNLOCK_BATCH_MQ A [Broker Proxy] Done;
@@ -250,7 +250,7 @@ request_codes! {
        320 SEND_BATCH_MESSAGE A [Broker Proxy] Done;
        321 QUERY_CONSUME_QUEUE B [Broker] Planned;
        322 QUERY_DATA_VERSION C [Namesrv] Done;
-       323 RESUME_CHECK_HALF_MESSAGE B [Broker] Planned;
+       323 RESUME_CHECK_HALF_MESSAGE B [Broker] Done;
        324 SEND_REPLY_MESSAGE A [Broker] Planned;
        325 SEND_REPLY_MESSAGE_V2 A [Broker] Planned;
        326 PUSH_REPLY_MESSAGE_TO_CLIENT A [Client] Planned;
@@ -265,7 +265,7 @@ request_codes! {
        354 CHECK_ROCKSDB_CQ_WRITE_PROGRESS B [Broker] Planned;
        355 EXPORT_ROCKSDB_CONFIG_TO_JSON B [Broker] Planned;
        361 LITE_PULL_MESSAGE A [Broker Proxy] Done;
-       370 RECALL_MESSAGE A [Broker Proxy] Planned;
+       370 RECALL_MESSAGE A [Broker Proxy] Done;
        400 QUERY_ASSIGNMENT A [Broker] Planned;
        401 SET_MESSAGE_REQUEST_MODE B [Broker] Planned;
        402 GET_ALL_MESSAGE_REQUEST_MODE C [Broker] Planned;

@@ -18,6 +18,7 @@ pub mod language;
 pub mod message_id;
 pub mod names;
 pub mod properties;
+pub mod recall;
 pub mod record;
 pub mod sys_flag;
 

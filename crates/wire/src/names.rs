@@ -27,6 +27,8 @@ pub const OFFSET_MOVED_TOPIC: &str = "OFFSET_MOVED_EVENT";
 pub const TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
 pub const TRANS_HALF_TOPIC: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 pub const TRANS_OP_HALF_TOPIC: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+/// Where messages with a delivery time wait.
+pub const WHEEL_TIMER_TOPIC: &str = "rmq_sys_wheel_timer";
 pub const TRANS_CHECK_MAX_TIME_TOPIC: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 
 /// Topics that are the system's and, in the second column, may not be sent to by clients. All others that begin with

@@ -33,8 +33,8 @@ const LITE: &str = "light message queues are not served yet";
 const THREADS: &str =
     "one thread decides and answers: there are no thread pools, queues between them or lock modes";
 const QUEUED: &str = "requests do not wait in a queue: overload is answered at once";
-const TIMER: &str = "messages with a delivery time are not served yet (delay levels are)";
-const TRANSACTION: &str = "transactions are not served yet";
+const TIMER: &str = "timer messages are kept in order of their due times, to the millisecond: there is no wheel, log or window to tune";
+const TRANSACTION: &str = "how transactions ended is in the log, not in batches of operation messages";
 const ROCKS: &str = "there is no RocksDB";
 const METRICS: &str = "statistics and metrics are not exported yet";
 const CLUSTER: &str = "controllers, replicas and acting masters are not served yet";
@@ -51,7 +51,7 @@ const RETENTION: &str = "expired segments go as soon as they expire, one at a ti
 const CLIENT: &str = "the broker's own connections have fixed time limits";
 const AUTH: &str = "access control is not served yet";
 const STATE: &str = "offsets and settings are records of the log, not files written at intervals";
-const FILTER: &str = "filtering by SQL92 expressions is not served yet";
+const FILTER: &str = "SQL92 expressions are evaluated on each message itself: there are no bit maps to tune";
 const REGISTRATION: &str = "every registration carries all topics and goes out as soon as something changes";
 const NETTY: &str = "there is no Netty to tune; limits of connections are fixed";
 const PATHS: &str = "there are no such files: all state is in the data directory";
@@ -93,7 +93,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "endTransactionThreadPoolNums", INT, "12", "", "", Ignored(THREADS)),
     key(Broker, "flushConsumerOffsetInterval", INT, "5000", "", "ms", Ignored(STATE)),
     key(Broker, "flushConsumerOffsetHistoryInterval", INT, "60000", "", "ms", Ignored(STATE)),
-    key(Broker, "rejectTransactionMessage", Bool, "false", "", "", Ignored(TRANSACTION)),
+    key(Broker, "rejectTransactionMessage", Bool, "false", "", "", Honoured("refuses half messages")),
     key(Broker, "fetchNameSrvAddrByDnsLookup", Bool, "false", "", "", Ignored(REGISTRATION)),
     key(Broker, "fetchNamesrvAddrByAddressServer", Bool, "false", "", "", Ignored(REGISTRATION)),
     key(Broker, "sendThreadPoolQueueCapacity", INT, "10000", "", "", Ignored(THREADS)),
@@ -141,7 +141,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "maxErrorRateOfBloomFilter", INT, "20", "", "", Ignored(FILTER)),
     key(Broker, "filterDataCleanTimeSpan", INT, "86400000", "", "ms", Ignored(FILTER)),
     key(Broker, "filterSupportRetry", Bool, "false", "", "", Ignored(FILTER)),
-    key(Broker, "enablePropertyFilter", Bool, "false", "", "", Ignored(FILTER)),
+    key(Broker, "enablePropertyFilter", Bool, "false", "true", "", Honoured("whether consumers may filter by SQL92 expressions")),
     key(Broker, "compressedRegister", Bool, "false", "", "", Ignored(REGISTRATION)),
     key(Broker, "forceRegister", Bool, "true", "", "", Ignored(REGISTRATION)),
     key(Broker, "registerNameServerPeriod", Int(1_000, 60_000), "30000", "", "ms", Honoured("how often the broker registers with its name servers")),
@@ -197,9 +197,9 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "serverLoadBalancerEnable", Bool, "true", "", "", Ignored(FIXED)),
     key(Broker, "defaultMessageRequestMode", Text, "PULL", "", "", Ignored(POP)),
     key(Broker, "defaultPopShareQueueNum", INT, "-1", "", "", Ignored(POP)),
-    key(Broker, "transactionTimeOut", INT, "6000", "", "ms", Ignored(TRANSACTION)),
-    key(Broker, "transactionCheckMax", INT, "15", "", "", Ignored(TRANSACTION)),
-    key(Broker, "transactionCheckInterval", INT, "30000", "", "ms", Ignored(TRANSACTION)),
+    key(Broker, "transactionTimeOut", Int(1, 86_400_000), "6000", "", "ms", Honoured("age of a half message at which its producer is asked first")),
+    key(Broker, "transactionCheckMax", Int(0, 1_000_000), "15", "", "", Honoured("questions after which a half message is set apart")),
+    key(Broker, "transactionCheckInterval", Int(1, 86_400_000), "30000", "", "ms", Honoured("from one question to the next")),
     key(Broker, "transactionMetricFlushInterval", INT, "10000", "", "ms", Ignored(TRANSACTION)),
     key(Broker, "transactionCheckRocksdbCoreThreads", INT, "2", "", "", Ignored(THREADS)),
     key(Broker, "transactionCheckRocksdbMaxThreads", INT, "5", "", "", Ignored(THREADS)),
@@ -280,7 +280,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "configManagerVersion", Text, "v1", "", "", Ignored(STATE)),
     key(Broker, "useSingleRocksDBForAllConfigs", Bool, "false", "", "", Ignored(ROCKS)),
     key(Broker, "allowRecallWhenBrokerNotWriteable", Bool, "true", "", "", Ignored(TIMER)),
-    key(Broker, "recallMessageEnable", Bool, "false", "", "", Ignored(TIMER)),
+    key(Broker, "recallMessageEnable", Bool, "false", "true", "", Honoured("whether producers may recall timer messages")),
     key(Broker, "enableRegisterProducer", Bool, "true", "", "", Ignored(REGISTRATION)),
     key(Broker, "enableCreateSysGroup", Bool, "true", "", "", Ignored(FIXED)),
     key(Broker, "enableLiteEventMode", Bool, "true", "", "", Ignored(LITE)),
@@ -326,7 +326,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Store, "timerEnableDisruptor", Bool, "false", "", "", Ignored(TIMER)),
     key(Store, "timerEnableCheckMetrics", Bool, "true", "", "", Ignored(TIMER)),
     key(Store, "timerInterceptDelayLevel", Bool, "false", "", "", Ignored(TIMER)),
-    key(Store, "timerMaxDelaySec", INT, "259200", "", "s", Ignored(TIMER)),
+    key(Store, "timerMaxDelaySec", Int(1, 31_536_000_000), "259200", "3456000", "s", Honoured("how far ahead a message may be timed")),
     key(Store, "timerWheelSnapshotFlush", Bool, "false", "", "", Ignored(TIMER)),
     key(Store, "timerWheelEnable", Bool, "true", "", "", Ignored(TIMER)),
     key(Store, "disappearTimeAfterStart", INT, "-1", "", "", Ignored(FIXED)),

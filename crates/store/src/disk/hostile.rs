@@ -684,7 +684,10 @@ impl DiskFile for HostileFile {
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let whole = |n: usize| n.is_multiple_of(BLOCK_BYTES);
         let blocks = bufs.iter().all(|b| whole(b.len()) && whole(b.as_ptr() as usize));
-        assert!(!self.direct || (blocks && whole(offset as usize)), "a direct write that is not of whole blocks");
+        assert!(
+            !self.direct || (blocks && whole(offset as usize)),
+            "a direct write that is not of whole blocks"
+        );
         self.disk.call(OpKind::Write, &self.path, |world, fault| {
             let mut data: Vec<u8> = bufs.iter().flat_map(|b| b.iter().copied()).collect();
             let skipped = matches!(world.sabotage, Some(Sabotage::Zeroing(of)) if self.path.starts_with(of));

@@ -11,6 +11,7 @@ pub(crate) use run_read::{OpenRuns, RUN_DIR, RunFile, run_name, run_path};
 
 use crate::Position;
 use crate::queue::{Entry, Piece, QueueIndex, Queues};
+use kerolox_wire::names;
 use kerolox_wire::properties::{self, Properties, name};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -67,6 +68,8 @@ impl Index {
     pub(crate) fn add(&mut self, record: Indexed<'_>, place: Option<(QueueIndex, u64)>) -> i64 {
         self.see_time(record.store_ms);
         let mut tag_code = 0;
+        // A timer message's entry says when it is due instead: it has no consumers who filter.
+        let mut due = None;
         for (key, value) in record.properties.pairs() {
             if key == name::TAGS.as_bytes() {
                 tag_code = std::str::from_utf8(value).map_or(0, properties::tag_code);
@@ -77,8 +80,11 @@ impl Index {
                 }
             } else if key == name::UNIQ_CLIENT_MESSAGE_ID_KEYIDX.as_bytes() {
                 self.keys.add(keys::hash(record.topic, value), record.position);
+            } else if key == name::TIMER_OUT_MS.as_bytes() && record.topic == names::WHEEL_TIMER_TOPIC {
+                due = std::str::from_utf8(value).ok().and_then(|due| due.parse().ok());
             }
         }
+        let tag_code = due.unwrap_or(tag_code);
         if let Some((queue, offset)) = place {
             let entry = Entry { position: record.position, size: record.size, tag_code };
             self.queues.add(queue, offset, entry, self.open_at);

@@ -262,7 +262,10 @@ mod tests {
         frontier.raise_limit(4_000).unwrap();
         frontier.note_flushed(400).unwrap();
         let lost = disk.crash(CrashMode::Lost, 0);
-        assert_eq!(Frontier::read(&lost).unwrap(), Some(FrontierFacts { flushed: 300, limit: 4_096, ..FACTS }));
+        assert_eq!(
+            Frontier::read(&lost).unwrap(),
+            Some(FrontierFacts { flushed: 300, limit: 4_096, ..FACTS })
+        );
         let killed = disk.crash(CrashMode::Kill, 0);
         assert_eq!(
             Frontier::read(&killed).unwrap(),
@@ -285,7 +288,8 @@ mod tests {
             let hurt = disk.crash(CrashMode::Kill, 0);
             hurt.tamper(PATH, |bytes| bytes[at] ^= 0x10);
             let facts = Frontier::read(&hurt).unwrap();
-            let honest = |f: FrontierFacts| f.flushed == 800 && f.limit == 4_096 && f.segment_bytes == 1 << 20;
+            let honest =
+                |f: FrontierFacts| f.flushed == 800 && f.limit == 4_096 && f.segment_bytes == 1 << 20;
             assert!(facts.is_none_or(honest), "byte {at}: {facts:?}");
         }
         for cut in [0, 7, 20, 4096, 5000, 9000] {

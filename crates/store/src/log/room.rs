@@ -1,4 +1,4 @@
-//! How far the log can go: told by the keeper, asked by the store.
+//! How far the log can go, told by the keeper and asked by the store; and from where on it is needed, the other way round.
 
 use crate::Position;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +10,13 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct Room {
     end: AtomicU64,
     why: Mutex<String>,
+    needed_from: AtomicU64,
 }
 
 impl Default for Room {
     fn default() -> Self {
-        Self { end: AtomicU64::new(Position::MAX), why: Mutex::default() }
+        let most = || AtomicU64::new(Position::MAX);
+        Self { end: most(), why: Mutex::default(), needed_from: most() }
     }
 }
 
@@ -31,6 +33,15 @@ impl Room {
     pub(crate) fn limit(&self, end: Position, why: String) {
         *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
         self.end.store(end, Ordering::Release);
+    }
+
+    /// Retention keeps what lies at or above this, however old.
+    pub(crate) fn needed_from(&self) -> Position {
+        self.needed_from.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn need_from(&self, position: Position) {
+        self.needed_from.store(position, Ordering::Release);
     }
 
     pub(crate) fn lift(&self) {

@@ -4,6 +4,7 @@ use super::StateFold;
 use crate::state::{KIND_APPLICATION_MIN, Own, entries};
 use crate::store::Dump;
 use crate::{Position, STATE_TOPIC};
+use kerolox_wire::record::RecordView;
 
 /// What a state record means to the store's own part of the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,11 @@ impl<'a> Fold<'a> {
                 self.apply(position, stream)
             }
         }
+    }
+
+    /// The next message of the log.
+    pub(super) fn message(&mut self, record: &RecordView<'_>) {
+        self.application.message(record);
     }
 
     fn dump_part(&mut self, number: u32, stream: &[u8]) {

@@ -13,10 +13,13 @@ mod walk;
 use crate::disk::Disk;
 use crate::index::{RUN_DIR, run_path};
 use crate::keeper::{ABORT, Keeper};
-use crate::log::{BLOCK_BYTES, FRONTIER_DIR, Frontier, FrontierError, FrontierFacts, Room, Segments, Shared, Writer};
+use crate::log::{
+    BLOCK_BYTES, FRONTIER_DIR, Frontier, FrontierError, FrontierFacts, Room, Segments, Shared, Writer,
+};
 use crate::snapshot;
 use crate::store::{Recovered, Store};
 use crate::{Damage, Opened, Position, Reader, StoreConfig};
+use kerolox_wire::record::RecordView;
 use layout::Layout;
 use std::io;
 use std::sync::Arc;
@@ -29,6 +32,8 @@ pub trait StateFold {
     /// One entry. `kind` is 16 or above (lower ones are the store's own). An error goes into the report; the entry is
     /// passed over.
     fn apply(&mut self, kind: u8, payload: &[u8]) -> Result<(), String>;
+    /// A message, in the order of the log between the state records: for what is said by messages themselves.
+    fn message(&mut self, _record: &RecordView<'_>) {}
 }
 
 /// Steps of recovery, for a progress line: bytes of the log.

@@ -280,6 +280,8 @@ impl<'a, D: Disk> Walk<'a, D> {
                     if view.topic == STATE_TOPIC {
                         let changes = Self::fold_record(&mut self.fold, &view);
                         self.change(changes, false);
+                    } else {
+                        self.fold.message(&view);
                     }
                     at + view.len() as u64
                 }
@@ -417,6 +419,9 @@ impl<'a, D: Disk> Walk<'a, D> {
             };
             self.change(changes, true);
             return;
+        }
+        if folded {
+            self.fold.message(view);
         }
         if !is_queued(view.sys_flag) {
             index.add(indexed, None);

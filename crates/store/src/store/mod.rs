@@ -166,6 +166,18 @@ impl Store {
         self.index.queues.iter().map(|q| (&q.topic, q.queue_id, q.bounds()))
     }
 
+    /// A position at or before that of a queue's message `offset` and all that follow; `None` if there is none (yet).
+    pub fn lies_from(&self, topic: &str, queue_id: u32, offset: u64) -> Option<Position> {
+        let queue = self.index.queues.find(topic, queue_id).filter(|queue| offset < queue.next)?;
+        let piece = queue.piece_at(offset).and_then(|at| queue.pieces.get(at));
+        Some(piece.map_or(self.index.open_at, |piece| piece.run))
+    }
+
+    /// Retention keeps the log from here on, however old it is; [`DiskState::wanted`] says when that is in its way.
+    pub fn need_from(&self, position: Position) {
+        self.room.need_from(position);
+    }
+
     /// The keeper measured the disk and decided: the log now begins at `min`.
     pub fn trimmed(&mut self, min: Position, disk: DiskState) {
         debug_assert!(min <= self.marks.flushed);

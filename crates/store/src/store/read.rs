@@ -66,6 +66,11 @@ impl<'a> Gather<'a> {
         wanted
     }
 
+    /// The last one wanted could not be looked at after all.
+    fn not_looked_at(&mut self) {
+        self.scanned -= 1;
+    }
+
     /// Whether a record of that size has no room any more (a first one always has).
     pub(crate) fn is_full(&self, entry: &Entry) -> bool {
         self.slice.count >= self.read.count_max.max(1)
@@ -153,7 +158,10 @@ impl Store {
                 if gather.is_full(entry) {
                     return true;
                 }
-                let Some(bytes) = self.tail.get(entry.position, entry.size) else { return false };
+                let Some(bytes) = self.tail.get(entry.position, entry.size) else {
+                    gather.not_looked_at();
+                    return false;
+                };
                 let view = RecordView::parse(bytes);
                 debug_assert!(view.as_ref().is_ok_and(|v| v.queue_offset == offset), "{view:?}");
                 let Ok(view) = view else { return false };
@@ -215,6 +223,14 @@ impl Store {
     /// Whole records by position (any position may be asked for: what is not the start of a record gives `None`).
     pub fn plan_records(&self, positions: Vec<Position>) -> ReadPlan {
         ReadPlan { work: Work::Records(positions), confirmed: self.marks.confirmed }
+    }
+
+    /// What the index knows of the messages of a queue from an offset on, `count` of them at most.
+    pub fn plan_entries(&self, topic: &str, queue_id: u32, from: u64, count: u32) -> ReadPlan {
+        let queue = self.index.queues.find(topic, queue_id);
+        let pieces = queue.map(|q| self.plan_pieces(q, from, q.bounds().max, count).0).unwrap_or_default();
+        let work = Work::Entries { topic: Arc::from(topic), queue_id, pieces };
+        ReadPlan { work, confirmed: self.marks.confirmed }
     }
 
     /// Offset of the first message stored at or after `time_ms` (`Lower`), or of the last one at or before it (`Upper`);

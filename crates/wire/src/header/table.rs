@@ -139,6 +139,53 @@ headers! {
         timestamp: i64 = "timestamp",
     }
 
+    /// `END_TRANSACTION` 37.
+    EndTransaction {
+        topic: Option<&'a str> = "topic",
+        producer_group: &'a str = "producerGroup",
+        /// Offset of the half message in the half topic's queue.
+        tran_state_table_offset: i64 = "tranStateTableOffset",
+        /// Position of the half message in the log.
+        commit_log_offset: i64 = "commitLogOffset",
+        /// One of the transaction values of [`crate::sys_flag`]; 0: not decided.
+        commit_or_rollback: i32 = "commitOrRollback",
+        from_transaction_check: Option<bool> = "fromTransactionCheck",
+        msg_id: &'a str = "msgId",
+        transaction_id: Option<&'a str> = "transactionId",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    /// `CHECK_TRANSACTION_STATE` 39.
+    CheckTransactionState {
+        topic: Option<&'a str> = "topic",
+        tran_state_table_offset: i64 = "tranStateTableOffset",
+        commit_log_offset: i64 = "commitLogOffset",
+        msg_id: Option<&'a str> = "msgId",
+        transaction_id: Option<&'a str> = "transactionId",
+        offset_msg_id: Option<&'a str> = "offsetMsgId",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    /// `RESUME_CHECK_HALF_MESSAGE` 323.
+    ResumeCheckHalfMessage {
+        /// The offset message id of the half message that was given up.
+        msg_id: &'a str = "msgId",
+        topic: Option<&'a str> = "topic",
+    }
+
+    /// `RECALL_MESSAGE` 370.
+    RecallMessage {
+        producer_group: Option<&'a str> = "producerGroup",
+        topic: &'a str = "topic",
+        /// See [`crate::recall`].
+        recall_handle: &'a str = "recallHandle",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    RecallMessageResponse {
+        msg_id: &'a str = "msgId",
+    }
+
     /// `UNREGISTER_CLIENT` 35.
     UnregisterClient {
         client_id: &'a str = "clientID",
