@@ -77,6 +77,10 @@ impl Broker {
             order: header.order,
             attributes: attributes(known, header.attributes).map_err(invalid)?,
         };
+        let bytes_max = self.config.limits.registration_bytes_max;
+        if self.state.topics.check_room(&config, bytes_max).is_err() {
+            return Err(Refused(ResponseCode::SYSTEM_ERROR, crate::produce::unregistrable(bytes_max)));
+        }
         if known != Some(&config) {
             self.put_topic(now_ms, config).map_err(|e| self.refused(&e))?;
         }

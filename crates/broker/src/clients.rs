@@ -41,7 +41,11 @@ impl Subscription {
 /// About how much memory a subscription takes, in bytes.
 fn weight(data: &SubscriptionData) -> usize {
     let tags: usize = data.tags_set.iter().map(|tag| 32 + tag.len()).sum();
-    256 + 2 * data.topic.len() + data.sub_string.len() + tags + 24 * data.code_set.len()
+    256 + 2 * data.topic.len()
+        + data.expression_type.len()
+        + data.sub_string.len()
+        + tags
+        + 24 * data.code_set.len()
 }
 
 impl ConsumerGroup {

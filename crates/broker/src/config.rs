@@ -78,16 +78,22 @@ pub struct BrokerConfig {
 pub struct Limits {
     /// Parked pulls in all.
     pub parked_max: usize,
+    /// Parked pulls of one connection.
+    pub parked_of_connection_max: usize,
     /// Bytes of the tag expressions that parked pulls brought along.
     pub parked_filter_bytes_max: usize,
     /// Topics, system topics included.
     pub topics_max: usize,
+    /// Bytes of a registration with a name server, which names all topics: a little less than a frame.
+    pub registration_bytes_max: usize,
     /// Consumer groups.
     pub groups_max: usize,
     /// Reads under way on reader threads.
     pub reads_max: usize,
     /// Queues of one topic, and ids of queues that offsets are kept for.
     pub queues_max: u32,
+    /// Bytes of state changes that wait for the log to take them, above which commits of offsets are refused.
+    pub changes_bytes_max: usize,
     /// Committed offsets of all groups.
     pub offsets_max: usize,
     /// Timer messages that wait.
@@ -100,11 +106,14 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             parked_max: 200_000,
+            parked_of_connection_max: 40_000,
             parked_filter_bytes_max: 64 << 20,
             topics_max: 100_000,
+            registration_bytes_max: 14 << 20,
             groups_max: 100_000,
             reads_max: 4_096,
             queues_max: 8_192,
+            changes_bytes_max: 4 << 20,
             offsets_max: 2_000_000,
             timers_max: 20_000_000,
             locks_max: 500_000,

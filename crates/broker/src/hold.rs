@@ -1,5 +1,6 @@
 //! Parked pulls: consumers that wait for the next message of a queue.
 
+use crate::config::Limits;
 use crate::input::ConnId;
 use crate::pull::PullRequest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -38,12 +39,14 @@ pub(crate) struct Holds {
 }
 
 impl Holds {
-    pub(crate) fn len(&self) -> usize {
-        self.parked.len()
-    }
-
-    pub(crate) fn filter_bytes(&self) -> usize {
-        self.filter_bytes
+    /// Whether one more may be parked: within the limits of all together, of its connection, and of the expressions that
+    /// pulls bring along (those that bring none are not held up by others that do).
+    pub(crate) fn has_room(&self, pull: &PullRequest, limits: &Limits) -> bool {
+        let own = self.connections.get(&pull.conn).map_or(0, BTreeSet::len);
+        let filters = self.filter_bytes + pull.filter_bytes;
+        self.parked.len() < limits.parked_max
+            && own < limits.parked_of_connection_max
+            && (pull.filter_bytes == 0 || filters <= limits.parked_filter_bytes_max)
     }
 
     /// Parks until [`PullRequest::hold_until_ms`].
@@ -163,7 +166,35 @@ mod tests {
         for conn in 0..20_000 {
             holds.disconnected(ConnId(conn));
         }
-        assert_eq!((holds.len(), holds.queues.len(), holds.connections.len()), (0, 0, 0));
+        assert_eq!((holds.parked.len(), holds.queues.len(), holds.connections.len()), (0, 0, 0));
+    }
+
+    /// Expressions of one client, up to their limit, ended long polling for all others too.
+    #[test]
+    fn one_client_does_not_take_the_room_of_all() {
+        let topic: Arc<str> = Arc::from("T");
+        let limits = Limits {
+            parked_max: 4,
+            parked_of_connection_max: 2,
+            parked_filter_bytes_max: 100,
+            ..Limits::default()
+        };
+        let pull = |conn, filter_bytes| {
+            let mut pull = PullRequest::waiting(ConnId(conn), &topic, None);
+            pull.filter_bytes = filter_bytes;
+            pull
+        };
+        let mut holds = Holds::default();
+        holds.park(pull(1, 90));
+        assert!(!holds.has_room(&pull(2, 11), &limits));
+        assert!(holds.has_room(&pull(2, 10), &limits) && holds.has_room(&pull(2, 0), &limits));
+        holds.park(pull(1, 0));
+        assert!(!holds.has_room(&pull(1, 0), &limits) && holds.has_room(&pull(2, 0), &limits));
+        holds.park(pull(2, 0));
+        holds.park(pull(2, 0));
+        assert!(!holds.has_room(&pull(3, 0), &limits));
+        holds.disconnected(ConnId(1));
+        assert!(holds.has_room(&pull(3, 100), &limits));
     }
 
     #[test]

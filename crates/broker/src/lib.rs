@@ -46,7 +46,7 @@ use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use locks::Locks;
 use pending::Pending;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
 use timer::Timers;
@@ -54,6 +54,17 @@ use transaction::Checks;
 
 /// Where Apache's refusals point to.
 const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
+
+/// Requests whose bodies are read.
+const HAVE_BODIES: [RequestCode; 7] = [
+    RequestCode::SEND_MESSAGE,
+    RequestCode::SEND_MESSAGE_V2,
+    RequestCode::SEND_BATCH_MESSAGE,
+    RequestCode::HEART_BEAT,
+    RequestCode::CHECK_CLIENT_CONFIG,
+    RequestCode::LOCK_BATCH_MQ,
+    RequestCode::UNLOCK_BATCH_MQ,
+];
 
 /// How often clients and locks are looked through for those that went silent: Apache's 10 s.
 const EXPIRY_SCAN_MS: i64 = 10_000;
@@ -92,7 +103,7 @@ pub struct Broker {
     locks: Locks,
     holds: Holds,
     /// Parked pulls that found a message and are not answered yet.
-    woken: VecDeque<HoldId>,
+    woken: BTreeSet<HoldId>,
     delay: Delay,
     checks: Checks,
     timers: Timers,
@@ -121,7 +132,7 @@ impl Broker {
             changed_groups: BTreeSet::new(),
             locks: Locks::new(config.lock_expiry_ms, config.limits.locks_max),
             holds: Holds::default(),
-            woken: VecDeque::new(),
+            woken: BTreeSet::new(),
             delay: Delay::new(config.delay_levels_ms.len(), now_ms),
             checks: Checks::default(),
             timers: Timers::new(),
@@ -164,11 +175,16 @@ impl Broker {
         }
     }
 
-    fn command(&mut self, now_ms: i64, conn: ConnId, request: Command, out: &mut Vec<Effect>) {
+    fn command(&mut self, now_ms: i64, conn: ConnId, mut request: Command, out: &mut Vec<Effect>) {
         if request.is_response() {
             return;
         }
-        match RequestCode::from_wire(request.code) {
+        let code = RequestCode::from_wire(request.code);
+        if !HAVE_BODIES.contains(&code) {
+            // One that nobody asks for is not kept while the request waits for a read.
+            request.body = bytes::Bytes::new();
+        }
+        match code {
             RequestCode::SEND_MESSAGE | RequestCode::SEND_MESSAGE_V2 | RequestCode::SEND_BATCH_MESSAGE => {
                 self.send(now_ms, conn, &request, out);
             }
@@ -242,7 +258,7 @@ impl Broker {
     fn serve_woken(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
         let mut bytes = 0;
         while bytes < WOKEN_BYTES_MAX
-            && let Some(id) = self.woken.pop_front()
+            && let Some(id) = self.woken.pop_first()
         {
             let served = out.len();
             // One that is gone, or whose time was up meanwhile, is not there any more.

@@ -147,7 +147,8 @@ impl Broker {
         let lens = messages.iter().zip(&drafts).map(|(message, draft)| {
             message.body.len() + draft.properties.as_bytes().len() + draft.topic.len() + RECORD_OVERHEAD_BYTES
         });
-        self.store.admit_batch(lens.sum()).map_err(|e| self.refused(&e))?;
+        let longest = lens.clone().max().unwrap_or(0);
+        self.store.admit_batch(lens.sum(), longest).map_err(|e| self.refused(&e))?;
         let mut appended = Vec::with_capacity(messages.len());
         for (message, draft) in messages.iter().zip(&drafts) {
             let header = SendMessage { flag: message.flag, ..header.clone() };
@@ -207,9 +208,10 @@ impl Broker {
         name: &str,
         header: &SendMessage<'_>,
     ) -> Result<(), Refused> {
-        let max = self.config.limits.topics_max;
+        let limits = &self.config.limits;
+        let max = limits.topics_max;
         let queues = header.default_topic_queue_nums;
-        let config = match self.state.topics.derive(name, header.default_topic, queues, max) {
+        let config = match self.state.topics.derive(name, header.default_topic, queues, limits) {
             // It would have no queue to send to: nothing is created.
             Ok(config) if config.write_queue_nums == 0 => {
                 return Err(self.illegal_queue(conn, header.queue_id, &config));
@@ -217,6 +219,10 @@ impl Broker {
             Ok(config) => config,
             Err(CreateError::TooMany(max)) => {
                 let remark = format!("topic[{name}] was not created: the broker has {max} topics, its limit");
+                return Err(Refused(ResponseCode::SYSTEM_ERROR, remark));
+            }
+            Err(CreateError::Registration(max)) => {
+                let remark = format!("topic[{name}] was not created: {}", unregistrable(max));
                 return Err(Refused(ResponseCode::SYSTEM_ERROR, remark));
             }
             Err(_) if name.starts_with(names::RETRY_PREFIX) && self.state.topics.len() < max => {
@@ -379,6 +385,11 @@ impl Broker {
         answer.fields.push(property::TRACE_SWITCH, if self.config.trace_on { "true" } else { "false" });
         answer
     }
+}
+
+/// Why there is no room for a topic.
+pub(crate) fn unregistrable(bytes_max: usize) -> String {
+    format!("the broker's registration with the name server would exceed {} MiB, its limit", bytes_max >> 20)
 }
 
 fn not_exist(name: &str) -> Refused {

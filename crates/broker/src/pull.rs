@@ -275,9 +275,7 @@ impl Broker {
     }
 
     fn hold_pull(&mut self, now_ms: i64, pull: PullRequest, bounds: Bounds, out: &mut Vec<Effect>) {
-        let limits = &self.config.limits;
-        let room = self.holds.len() < limits.parked_max
-            && self.holds.filter_bytes() < limits.parked_filter_bytes_max;
+        let room = self.holds.has_room(&pull, &self.config.limits);
         if pull.hold_until_ms > now_ms && room && !self.draining {
             return self.holds.park(pull);
         }

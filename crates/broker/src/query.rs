@@ -131,10 +131,7 @@ impl Broker {
         found: Option<Bytes>,
         out: &mut Vec<Effect>,
     ) {
-        let hidden = |bytes: &Bytes| {
-            record::RecordView::parse(bytes).is_ok_and(|r| r.topic == kerolox_store::STATE_TOPIC)
-        };
-        let answer = match found.filter(|bytes| !hidden(bytes)) {
+        let answer = match found {
             Some(record) => request.respond(ResponseCode::SUCCESS).with_body(record),
             None => {
                 let remark = format!("can not find message by the offset, {position}");

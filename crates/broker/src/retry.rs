@@ -131,14 +131,16 @@ impl Broker {
         let mut draft = Draft { queue_id: self.any_queue(queues), topic, properties };
         if !exhausted {
             let level = match back.delay_level {
-                0 => 3 + original.reconsume_times,
+                0 => original.reconsume_times.saturating_add(3),
                 level => level,
             };
             draft.properties.set(property::DELAY_TIME_LEVEL, &level.to_string());
             self.redirect_delayed(&mut draft)?;
         }
-        self.append_again(now_ms, &original, &draft, |message| message.reconsume_times += 1)
-            .map_err(|e| self.refused(&e))
+        self.append_again(now_ms, &original, &draft, |message| {
+            message.reconsume_times = message.reconsume_times.saturating_add(1);
+        })
+        .map_err(|e| self.refused(&e))
     }
 
     /// Appends a message that is in the log already to another topic, with changes; where the copy ends.

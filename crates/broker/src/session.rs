@@ -268,6 +268,10 @@ impl Broker {
             return self.reply(conn, request, refused, out);
         }
         let (queue_id, offset) = (queue(header.queue_id), header.commit_offset as u64);
+        if self.changes.len() > self.config.limits.changes_bytes_max {
+            let remark = "[STATE]broker busy: the log does not take changes for the moment";
+            return self.reply(conn, request, request.refuse(ResponseCode::SYSTEM_BUSY, remark), out);
+        }
         if let Err(why) = self.offset_room(group, topic, queue_id) {
             return self.reply(conn, request, request.refuse(ResponseCode::INVALID_PARAMETER, why), out);
         }

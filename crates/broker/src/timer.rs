@@ -75,7 +75,7 @@ impl Timers {
             ready: HashMap::new(),
             ready_bytes: 0,
             reading: BTreeSet::new(),
-            pause_until_ms: i64::MIN,
+            pause_until_ms: 0,
             rolling: false,
         }
     }

@@ -1,6 +1,6 @@
 //! Topics and their settings.
 
-use crate::config::{BrokerConfig, perm};
+use crate::config::{BrokerConfig, Limits, perm};
 use kerolox_wire::body::TopicConfig;
 use kerolox_wire::names;
 use std::collections::HashMap;
@@ -19,6 +19,8 @@ pub(crate) struct DataVersion {
 pub(crate) struct Topics {
     table: HashMap<Arc<str>, Topic, BuildHasherDefault<DefaultHasher>>,
     version: DataVersion,
+    /// About as many bytes as a registration with all of them has.
+    registration_bytes: usize,
 }
 
 /// A topic and whether the broker made it by itself, out of its settings.
@@ -33,6 +35,13 @@ pub(crate) enum CreateError {
     NoDefaultTopic,
     NotInheritable,
     TooMany(usize),
+    /// A registration with it would be longer than this.
+    Registration(usize),
+}
+
+/// Bytes that a topic takes in a registration.
+fn registration_bytes(config: &TopicConfig) -> usize {
+    kerolox_wire::body::to_json(config).len() + config.topic_name.len() + 4
 }
 
 impl Topics {
@@ -56,8 +65,23 @@ impl Topics {
     /// Adds or replaces a topic.
     pub(crate) fn put(&mut self, now_ms: i64, config: TopicConfig) {
         let system = self.table.get(&*config.topic_name).is_some_and(|topic| topic.system);
-        self.table.insert(Arc::from(&*config.topic_name), Topic { config, system });
+        self.insert(Topic { config, system });
         self.changed(now_ms);
+    }
+
+    fn insert(&mut self, topic: Topic) {
+        self.registration_bytes += registration_bytes(&topic.config);
+        let before = self.table.insert(Arc::from(&*topic.config.topic_name), topic);
+        self.registration_bytes -= before.map_or(0, |topic| registration_bytes(&topic.config));
+    }
+
+    /// Whether a registration has room for a topic, or for more of it than there is: name servers take what fits a frame.
+    pub(crate) fn check_room(&self, config: &TopicConfig, bytes_max: usize) -> Result<(), CreateError> {
+        let before = self.get(&config.topic_name).map_or(0, registration_bytes);
+        match self.registration_bytes - before + registration_bytes(config) <= bytes_max {
+            true => Ok(()),
+            false => Err(CreateError::Registration(bytes_max)),
+        }
     }
 
     fn changed(&mut self, now_ms: i64) {
@@ -82,20 +106,22 @@ impl Topics {
         name: &str,
         default_topic: &str,
         client_queues: i32,
-        topics_max: usize,
+        limits: &Limits,
     ) -> Result<TopicConfig, CreateError> {
         let default = self.get(default_topic).ok_or(CreateError::NoDefaultTopic)?;
         if default.perm & perm::INHERIT == 0 {
             return Err(CreateError::NotInheritable);
         }
-        if self.len() >= topics_max {
-            return Err(CreateError::TooMany(topics_max));
+        if self.len() >= limits.topics_max {
+            return Err(CreateError::TooMany(limits.topics_max));
         }
         let queues = client_queues.min(default.write_queue_nums).max(0);
-        Ok(TopicConfig {
+        let config = TopicConfig {
             topic_filter_type: default.topic_filter_type.clone(),
             ..new(name, queues, default.perm & !perm::INHERIT)
-        })
+        };
+        self.check_room(&config, limits.registration_bytes_max)?;
+        Ok(config)
     }
 
     /// Adds the topics that every broker has, with the settings' queue numbers and permissions. Source:
@@ -122,7 +148,7 @@ impl Topics {
             system.push(new(trace, 1, rw));
         }
         for config in system {
-            self.table.insert(Arc::from(&*config.topic_name), Topic { config, system: true });
+            self.insert(Topic { config, system: true });
         }
         self.changed(now_ms);
     }
@@ -156,4 +182,37 @@ pub(crate) fn text(config: &TopicConfig) -> String {
         config.order,
         attributes.join(", "),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A registration beyond a frame was refused by the name server, which then forgot the broker: all its topics were
+    /// gone for clients, until somebody deleted some.
+    #[test]
+    fn no_more_topics_than_a_registration_takes() {
+        let mut topics = Topics::default();
+        let config = |n: usize| new(&format!("topic-{n}"), 8, 6);
+        let one = registration_bytes(&config(1));
+        let limits = Limits { registration_bytes_max: 10 * one, ..Limits::default() };
+        topics.put(0, TopicConfig { perm: 7, ..new("TBW102", 8, 7) });
+        let mut count = 0;
+        while let Ok(config) = topics.derive(&format!("topic-{count}"), "TBW102", 8, &limits) {
+            topics.put(0, config);
+            count += 1;
+        }
+        assert!((8..=9).contains(&count), "{count}");
+        // What is there may be set again, and take less, but not more.
+        topics.put(0, config(1));
+        assert_eq!(topics.check_room(&config(1), limits.registration_bytes_max), Ok(()));
+        let mut long = config(1);
+        long.attributes.insert("+a".into(), "x".repeat(one));
+        assert_eq!(
+            topics.check_room(&long, limits.registration_bytes_max),
+            Err(CreateError::Registration(10 * one))
+        );
+        let all: usize = topics.table.values().map(|topic| registration_bytes(&topic.config)).sum();
+        assert_eq!(topics.registration_bytes, all);
+    }
 }

@@ -31,8 +31,8 @@ pub enum Closed {
     SlowFrame(u64),
     #[error("it was idle for {0} s")]
     Idle(u64),
-    #[error("its peer does not read: {unsent} bytes unsent exceed the limit of {limit}")]
-    SlowReader { unsent: usize, limit: usize },
+    #[error("its peer does not read: {unsent} bytes unsent, none taken for {seconds} s")]
+    SlowReader { unsent: usize, seconds: u64 },
     #[error(
         "all connections together hold more than the limit of {limit} bytes, this one most of all: {held}"
     )]
@@ -87,6 +87,8 @@ pub(crate) struct Link {
     pub(crate) parked: Cell<usize>,
     /// The sweep at which a byte last went either way.
     pub(crate) active_s: Cell<u64>,
+    /// The sweep at which the peer last took a byte, or had nothing to take.
+    pub(crate) taken_s: Cell<u64>,
     /// The sweep at which the first byte of a frame came that is not complete yet.
     pub(crate) partial_s: Cell<Option<u64>>,
 }
@@ -95,11 +97,6 @@ impl Link {
     pub(crate) fn end(&self, why: Closed) {
         self.closing.borrow_mut().get_or_insert(why);
         self.wake.notify_one();
-    }
-
-    /// Whether its peer has so much to take, or to wait for, that nothing more should be read from it.
-    pub(crate) fn is_overloaded(&self, limits: &Limits) -> bool {
-        self.parked.get() > limits.parked_max || self.unsent() > limits.outbox_bytes_pause
     }
 
     /// Bytes that its peer has to take, now or soon.
@@ -142,7 +139,7 @@ impl Connections {
     }
 
     /// Queues a command for a connection; it leaves with the next [`Self::flush`]. False if the connection is gone
-    /// or about to go (the command is then dropped). A connection whose peer does not read is closed at its limit.
+    /// or about to go (the command is then dropped).
     pub fn send(&self, conn: ConnId, command: &Command) -> bool {
         let links = self.links.borrow();
         let Some(link) = links.get(&conn).filter(|link| link.closing.borrow().is_none()) else {
@@ -151,14 +148,11 @@ impl Connections {
         let mut outbox = link.outbox.borrow_mut();
         if outbox.is_empty() {
             outbox.lend(self.spare());
+            link.taken_s.set(self.now_s.get());
         }
         outbox.push(command);
         if command.is_response() {
             link.parked.set(link.parked.get().saturating_sub(1));
-        }
-        let (unsent, limit) = (outbox.len(), self.limits.outbox_bytes_max);
-        if unsent > limit {
-            link.end(Closed::SlowReader { unsent, limit });
         }
         if !link.dirty.replace(true) {
             self.dirty.borrow_mut().push(Rc::clone(link));
@@ -228,7 +222,15 @@ impl Connections {
     pub fn is_overloaded(&self, conn: ConnId) -> bool {
         let links = self.links.borrow();
         let Some(link) = links.get(&conn) else { return false };
-        link.closing.borrow().is_some() || link.unsent() > self.limits.outbox_bytes_pause
+        link.closing.borrow().is_some() || self.has_enough(link)
+    }
+
+    /// Whether a peer has so much to take, or to wait for, that nothing more should be read from it.
+    pub(crate) fn has_enough(&self, link: &Link) -> bool {
+        let limits = &self.limits;
+        let scarce = self.held.get() > limits.memory_bytes_max / 2;
+        let pause = if scarce { limits.outbox_bytes_scarce } else { limits.outbox_bytes_pause };
+        link.parked.get() > limits.parked_max || link.unsent() > pause
     }
 
     /// An answer of about so many bytes is being made for a connection: they count as if they were there, so that no more
@@ -243,7 +245,7 @@ impl Connections {
     pub fn delivered(&self, conn: ConnId, bytes: usize) {
         if let Some(link) = self.links.borrow().get(&conn) {
             link.promised.set(link.promised.get().saturating_sub(bytes));
-            if link.paused.get() && !link.is_overloaded(&self.limits) {
+            if link.paused.get() && !self.has_enough(link) {
                 link.wake.notify_one();
             }
         }
@@ -280,6 +282,11 @@ impl Connections {
         self.links.borrow().values().map(|l| l.outbox.borrow().len()).sum()
     }
 
+    /// Bytes of memory that connections hold: requests that were not looked at, and answers that were not taken.
+    pub fn held(&self) -> usize {
+        self.held.get()
+    }
+
     /// What went through since the start.
     pub fn counters(&self) -> Counters {
         self.counters.get()
@@ -309,6 +316,7 @@ impl Connections {
             held: Cell::new(0),
             parked: Cell::new(0),
             active_s: Cell::new(self.now_s.get()),
+            taken_s: Cell::new(self.now_s.get()),
             partial_s: Cell::new(None),
         });
         self.links.borrow_mut().insert(id, Rc::clone(&link));
@@ -337,6 +345,7 @@ impl Connections {
         let sent = before - outbox.len();
         if sent > 0 {
             link.active_s.set(self.now_s.get());
+            link.taken_s.set(self.now_s.get());
             self.count(|c| c.bytes_out += sent as u64);
         }
         match result {
@@ -355,7 +364,7 @@ impl Connections {
         }
         drop(outbox);
         self.account(link);
-        if link.paused.get() && !link.is_overloaded(&self.limits) {
+        if link.paused.get() && !self.has_enough(link) {
             link.wake.notify_one();
         }
     }
@@ -364,9 +373,16 @@ impl Connections {
     pub(crate) fn sweep(&self) {
         let now_s = self.now_s.get() + 1;
         self.now_s.set(now_s);
-        let (frame_s_max, idle_s_max) = (self.limits.frame_s_max, self.limits.idle_s_max);
+        let limits = &self.limits;
+        let (frame_s_max, idle_s_max) = (limits.frame_s_max, limits.idle_s_max);
         for link in self.links.borrow().values() {
-            if link.partial_s.get().is_some_and(|since| now_s - since > frame_s_max) {
+            let (unsent, seconds) = (link.outbox.borrow().len(), limits.slow_s_max);
+            if unsent > limits.outbox_bytes_max && now_s - link.taken_s.get() > seconds {
+                link.end(Closed::SlowReader { unsent, seconds });
+            } else if link.paused.get() {
+                // We do not read: its frame is not late by its own doing.
+                link.partial_s.set(link.partial_s.get().map(|_| now_s));
+            } else if link.partial_s.get().is_some_and(|since| now_s - since > frame_s_max) {
                 link.end(Closed::SlowFrame(frame_s_max));
             } else if now_s - link.active_s.get() > idle_s_max {
                 link.end(Closed::Idle(idle_s_max));

@@ -16,11 +16,16 @@ pub struct Limits {
     pub idle_s_max: u64,
     /// Unsent bytes of one connection above which nothing more is read from it.
     pub outbox_bytes_pause: usize,
-    /// Unsent bytes of one connection above which it is closed: its peer does not read.
+    /// Unsent bytes of one connection above which it is closed if its peer took none for [`Self::slow_s_max`].
     pub outbox_bytes_max: usize,
-    /// Bytes of all connections together: frames that are not complete or not looked at, and unsent answers. Above it the
-    /// connection that holds most is closed.
+    /// Seconds that such a peer has.
+    pub slow_s_max: u64,
+    /// Bytes of all connections together: frames that are not complete or not looked at, and unsent answers. Above half of it
+    /// nothing more is read from those with [`Self::outbox_bytes_scarce`] unsent; above all of it the connection that holds
+    /// most is closed.
     pub memory_bytes_max: usize,
+    /// Unsent bytes of one connection above which nothing more is read from it when memory is scarce.
+    pub outbox_bytes_scarce: usize,
     /// Requests of one connection that wait for their answer above which nothing more is read from it.
     pub parked_max: usize,
     /// Largest read from a socket at a time, and so the largest batch.
@@ -36,7 +41,9 @@ impl Default for Limits {
             idle_s_max: 120,
             outbox_bytes_pause: 8 << 20,
             outbox_bytes_max: 64 << 20,
+            slow_s_max: 10,
             memory_bytes_max: 1 << 30,
+            outbox_bytes_scarce: 256 << 10,
             parked_max: 65_536,
             read_bytes: 256 << 10,
         }

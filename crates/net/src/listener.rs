@@ -80,6 +80,8 @@ async fn serve<H: Handler>(
         connections: &connections,
         handler: &*handler,
         inbox: BytesMut::new(),
+        split: false,
+        grown: false,
         commands: Vec::new(),
     };
     let why = reader.exchange().await;
@@ -94,6 +96,10 @@ struct Reader<'a, H> {
     connections: &'a Connections,
     handler: &'a H,
     inbox: BytesMut,
+    /// Frames were taken off `inbox`: it is a part of a larger piece of memory.
+    split: bool,
+    /// `inbox` was made larger than one read needs, for a large frame.
+    grown: bool,
     /// Decoded and not handled: empty whenever something is read.
     commands: Vec<Command>,
 }
@@ -109,7 +115,7 @@ impl<H: Handler> Reader<'_, H> {
             if link.close_when_sent.get() && link.outbox.borrow().is_empty() {
                 return Closed::ByServer;
             }
-            link.paused.set(link.is_overloaded(&self.connections.limits));
+            link.paused.set(self.connections.has_enough(link));
             if !link.paused.get() && !self.commands.is_empty() {
                 self.handler.batch(link.id, &mut self.commands);
                 self.release();
@@ -140,7 +146,7 @@ impl<H: Handler> Reader<'_, H> {
     async fn turn(&mut self) -> Result<(), Closed> {
         for _ in 0..READS_PER_TURN {
             let more = self.read().await?;
-            if !more || !self.commands.is_empty() || self.link.is_overloaded(&self.connections.limits) {
+            if !more || !self.commands.is_empty() || self.connections.has_enough(self.link) {
                 break;
             }
         }
@@ -155,6 +161,7 @@ impl<H: Handler> Reader<'_, H> {
             self.inbox.extend_from_slice(&small);
         }
         if self.inbox.capacity() - self.inbox.len() < limits.read_bytes / 4 {
+            self.grown |= self.inbox.len() > SMALL_BYTES_MAX;
             self.inbox.reserve(limits.read_bytes);
         }
         let room = self.inbox.capacity() - self.inbox.len();
@@ -180,7 +187,10 @@ impl<H: Handler> Reader<'_, H> {
     fn decode(&mut self) -> Option<FrameError> {
         loop {
             match frame::decode(&mut self.inbox, self.connections.limits.frame_bytes_max) {
-                Ok(Some(command)) => self.commands.push(command),
+                Ok(Some(command)) => {
+                    self.split = true;
+                    self.commands.push(command);
+                }
                 Ok(None) => return None,
                 Err(e) => return Some(e),
             }
@@ -205,16 +215,19 @@ impl<H: Handler> Reader<'_, H> {
         link.parked.set(link.parked.get() + waiting);
     }
 
-    /// A connection that waits holds no more memory than its partial frame needs: many may send a byte now and then.
+    /// A connection that waits holds no more memory than its partial frame needs: many may send a byte now and then, and
+    /// what is left behind a large frame must not keep the memory of that frame.
     fn release(&mut self) {
-        if self.inbox.len() <= SMALL_BYTES_MAX {
+        if self.inbox.len() <= SMALL_BYTES_MAX || std::mem::take(&mut self.split) {
             let small = BytesMut::from(&*self.inbox);
             let mut large = std::mem::replace(&mut self.inbox, small);
             large.clear();
-            self.connections.keep_spare(large);
+            if !std::mem::take(&mut self.grown) {
+                self.connections.keep_spare(large);
+            }
         }
         let unhandled: usize = self.commands.iter().map(|command| command.body.len()).sum();
-        self.connections.note_inbox(self.link, self.inbox.len() + unhandled);
+        self.connections.note_inbox(self.link, self.inbox.capacity() + unhandled);
     }
 }
 

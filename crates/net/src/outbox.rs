@@ -7,6 +7,8 @@ use std::io::{self, IoSlice};
 
 /// Bodies from this size on are not copied behind their header but written from where they lie.
 const BODY_BYTES_UNCOPIED: usize = 16 << 10;
+/// Smaller ones are put together up to this size: a peer that takes its answers slowly pins no more than that beyond them.
+const TAIL_BYTES_MAX: usize = 64 << 10;
 /// Pieces handed to one vectored write.
 const SLICES_MAX: usize = 64;
 
@@ -20,6 +22,9 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn push(&mut self, command: &Command) {
+        if self.tail.len() > TAIL_BYTES_MAX {
+            self.chunks.push_back(std::mem::take(&mut self.tail).freeze());
+        }
         let before = self.tail.len();
         if command.body.len() < BODY_BYTES_UNCOPIED {
             frame::encode(command, &mut self.tail);

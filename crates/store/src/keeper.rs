@@ -1,8 +1,8 @@
 //! Work in the background: preparing the log ahead of the writer, sealing index runs, retention.
 
-use crate::disk::{Disk, DiskFile, write_all_at};
+use crate::disk::{Aligned, BLOCK_BYTES, Disk, DiskFile, write_all_at};
 use crate::index::{RunDraft, RunFile, run_path};
-use crate::log::{Aligned, BLOCK_BYTES, Room, Shared, WriteError, is_direct, segment_path};
+use crate::log::{Room, Shared, WriteError, is_direct, segment_path};
 use crate::retention::{self, Candidate, Limits};
 use crate::snapshot::Snapshot;
 use crate::store::{SealJob, Sealed};

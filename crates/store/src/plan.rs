@@ -20,7 +20,8 @@ impl ReadPlan {
         match &self.work {
             Work::Queue { read, .. } => read.bytes_max as usize,
             Work::Records(positions) => positions.len() * RECORD_BYTES_GUESS,
-            Work::Entries { .. } | Work::SearchTime { .. } => 0,
+            // No bytes, but work: it counts like a message.
+            Work::Entries { .. } | Work::SearchTime { .. } => RECORD_BYTES_GUESS,
             Work::QueryKey { count_max, .. } => (count_max * RECORD_BYTES_GUESS).min(KEY_ANSWER_BYTES_MAX),
         }
     }

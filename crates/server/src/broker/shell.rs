@@ -251,7 +251,8 @@ impl Shell {
                 self.rearmed.notified().await;
                 continue;
             };
-            let wait = Duration::from_millis(u64::try_from(at - self.clock.now_ms()).unwrap_or(0));
+            let wait =
+                Duration::from_millis(u64::try_from(at.saturating_sub(self.clock.now_ms())).unwrap_or(0));
             tokio::select! {
                 () = self.rearmed.notified() => {}
                 () = tokio::time::sleep(wait) => {

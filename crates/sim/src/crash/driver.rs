@@ -13,15 +13,30 @@ use kerolox_wire::record::RecordView;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub const SEGMENT_BYTES: u64 = 4096;
+/// How large the parts of a store are.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    pub segment: u64,
+    run: u64,
+    tail: usize,
+    ahead: u64,
+}
 
-pub fn config(flush: FlushPolicy) -> StoreConfig {
+/// Segments of one block; of several, so that a write spans blocks and the log is prepared within a segment; and of no
+/// whole number of them, which are written through the page cache.
+pub const SIZES: [Sizes; 3] = [
+    Sizes { segment: 4_096, run: 1_500, tail: 1_000, ahead: 2_048 },
+    Sizes { segment: 32_768, run: 9_000, tail: 3_000, ahead: 16_384 },
+    Sizes { segment: 5_000, run: 1_800, tail: 1_200, ahead: 2_500 },
+];
+
+pub fn config(flush: FlushPolicy, sizes: Sizes) -> StoreConfig {
     StoreConfig {
         flush,
-        segment_bytes: SEGMENT_BYTES,
-        run_bytes: 1500,
-        tail_bytes: 1000,
-        ahead_bytes: 2048,
+        segment_bytes: sizes.segment,
+        run_bytes: sizes.run,
+        tail_bytes: sizes.tail,
+        ahead_bytes: sizes.ahead,
         retention_ms: 150,
         ..StoreConfig::default()
     }
@@ -53,6 +68,7 @@ impl Kinds {
 #[derive(Debug, Clone, Copy)]
 pub struct Setup {
     pub flush: FlushPolicy,
+    pub sizes: Sizes,
     pub bug: Option<Bug>,
 }
 
@@ -81,7 +97,7 @@ impl Driver {
             disk.sabotage(sabotage);
         }
         disk.mark(journal.len() as u64);
-        let opened = open(disk.clone(), &config(setup.flush), &mut state, &mut |_| {})?;
+        let opened = open(disk.clone(), &config(setup.flush, setup.sizes), &mut state, &mut |_| {})?;
         let Opened { store, writer, keeper, reader, report } = opened;
         let now_ms = 1_000 + journal.len() as i64 * 20;
         let next_id = journal.len() as u64 * 1000;
@@ -143,7 +159,8 @@ impl Driver {
         let bytes = match size {
             Size::Body(bytes) => bytes,
             Size::Leaving(left) => {
-                let room = SEGMENT_BYTES - self.store.watermarks().appended % SEGMENT_BYTES;
+                let segment = self.setup.sizes.segment;
+                let room = segment - self.store.watermarks().appended % segment;
                 let body = (room as usize).checked_sub(EMPTY_BYTES + topic.len() + left);
                 body.filter(|body| (8..1200).contains(body)).unwrap_or(50)
             }
@@ -251,7 +268,8 @@ impl Driver {
     fn retain(&mut self) {
         // What may go is said before it goes: the keeper may be cut off in the middle.
         let horizon = self.store.watermarks().flushed;
-        self.happened(Event::Trimmed(horizon - horizon % SEGMENT_BYTES));
+        let segment = self.setup.sizes.segment;
+        self.happened(Event::Trimmed(horizon - horizon % segment));
         let (min, disk) = self.keeper.retain(self.now_ms);
         self.store.trimmed(min, disk);
     }

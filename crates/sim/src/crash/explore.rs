@@ -1,7 +1,7 @@
 //! All states of a script: every crash point, every way to crash there; and every call, failed in every way.
 
 use super::bugs::Bug;
-use super::driver::{Driver, Setup};
+use super::driver::{Driver, SIZES, Setup, Sizes};
 use super::model::{Event, Model};
 use super::script::{Step, script};
 use kerolox_store::FlushPolicy;
@@ -61,6 +61,15 @@ fn name(mode: CrashMode) -> &'static str {
         CrashMode::Torn { .. } => "power cut, torn at 4 KiB",
         CrashMode::Reordered { sector: 512 } => "power cut, any 512 B sectors kept",
         CrashMode::Reordered { .. } => "power cut, any 4 KiB blocks kept",
+    }
+}
+
+fn sizes(seed: u64) -> Sizes {
+    let [one, several, odd] = SIZES;
+    match seed % 8 {
+        2 | 3 => several,
+        6 => odd,
+        _ => one,
     }
 }
 
@@ -200,7 +209,7 @@ fn verify(
 pub fn crashes(seed: u64, steps: usize, seeds: u64, bug: Option<Bug>) -> Summary {
     let mut summary = Summary::default();
     let steps = script(seed, steps);
-    let setup = Setup { flush: policy(seed), bug };
+    let setup = Setup { flush: policy(seed), sizes: sizes(seed), bug };
     let (played, _) = play(&steps, &[], true, setup);
     summary.violations.extend(played.violations.iter().map(|why| format!("script {seed}: {why}")));
     for (kind, path) in &played.trace {
@@ -251,7 +260,7 @@ fn without_derived(disk: HostileDisk) -> HostileDisk {
 pub fn faults(seed: u64, steps: usize, bug: Option<Bug>) -> Summary {
     let mut summary = Summary::default();
     let steps = script(seed, steps);
-    let setup = Setup { flush: policy(seed), bug };
+    let setup = Setup { flush: policy(seed), sizes: sizes(seed), bug };
     let (whole, _) = play(&steps, &[], false, setup);
     for call in 0..whole.calls {
         for action in [FaultAction::Io, FaultAction::NoSpace, FaultAction::Short] {

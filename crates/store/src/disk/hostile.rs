@@ -5,8 +5,8 @@
 //! failed sync the pages count as clean, as on Linux: they read back as written, no later sync brings them to disk, and
 //! each open file of the same inode is told once.
 
+use super::BLOCK_BYTES;
 use super::{Counts, Disk, DiskFile, OpKind, Space};
-use crate::log::BLOCK_BYTES;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -705,6 +705,8 @@ impl DiskFile for HostileFile {
             Self::grow(world, self.inode, offset + data.len())?;
             let inode = world.inode(self.inode)?;
             let written = data.len();
+            // A disk puts another sector in the place of one that is written anew.
+            inode.bad = inode.bad.filter(|(from, to)| *from < offset || offset + written < *to);
             let change = Change::Write { offset, data: data.into() };
             change.apply(Arc::make_mut(&mut inode.view));
             inode.pending.push(change);

@@ -7,10 +7,12 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+mod aligned;
 mod hostile;
 #[cfg(unix)]
 mod real;
 
+pub(crate) use aligned::{Aligned, BLOCK_BYTES};
 pub use hostile::{CrashMode, Fault, FaultAction, History, HostileDisk, HostileFile, Moment, Sabotage};
 #[cfg(unix)]
 pub use real::{RealDisk, RealFile, RealLock};
@@ -177,11 +179,17 @@ pub(crate) fn read_all(file: &impl DiskFile) -> io::Result<Vec<u8>> {
 /// Writes all of `bytes` or fails: a short write counts as a failure and is not continued (house rule: a write
 /// that did not go through as asked is never retried).
 pub(crate) fn write_all_at(file: &impl DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
-    let written = file.write_at(&[IoSlice::new(bytes)], offset)?;
-    if written != bytes.len() {
+    write_slices_at(file, &[IoSlice::new(bytes)], offset)
+}
+
+/// The same for slices one after the other.
+pub(crate) fn write_slices_at(file: &impl DiskFile, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+    let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
+    let written = file.write_at(slices, offset)?;
+    if written != wanted {
         return Err(io::Error::new(
             io::ErrorKind::WriteZero,
-            format!("short write: {written} of {} bytes at {offset}", bytes.len()),
+            format!("short write: {written} of {wanted} bytes at {offset}"),
         ));
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! The operating system's files.
 
+use super::{Aligned, BLOCK_BYTES};
 use super::{Counts, Disk, DiskFile, OpKind, Space};
-use crate::log::{Aligned, BLOCK_BYTES};
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Seek, Write};
@@ -65,16 +65,11 @@ impl Disk for RealDisk {
             options.read(true).write(true).custom_flags(flags.bits() as i32).open(self.path(path))
         };
         // Some file systems say no when it is opened, others when it is used.
-        let usable = |file: &File| {
-            let mut block = Aligned::zeroed(BLOCK_BYTES);
-            file.read_at(block.get_mut(), 0).is_ok()
-        };
-        match open(OFlags::DIRECT) {
-            Ok(file) if usable(&file) => Ok(self.file(file)),
-            Ok(_) => Ok(self.file(open(OFlags::empty())?)),
-            Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(self.file(open(OFlags::empty())?)),
-            Err(e) => Err(e),
-        }
+        let usable = |file: &File| file.read_at(Aligned::zeroed(BLOCK_BYTES).get_mut(BLOCK_BYTES), 0).is_ok();
+        Ok(self.file(match open(OFlags::DIRECT) {
+            Ok(file) if usable(&file) => file,
+            _ => open(OFlags::empty())?,
+        }))
     }
 
     fn create(&self, path: &str) -> io::Result<RealFile> {

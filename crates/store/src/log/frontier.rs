@@ -7,8 +7,7 @@
 //! Positions only grow; recovery believes the greatest of all valid slots.
 
 use crate::Position;
-use crate::disk::{Disk, DiskFile, read_all, replace, write_all_at};
-use crate::log::BLOCK_BYTES;
+use crate::disk::{BLOCK_BYTES, Disk, DiskFile, read_all, replace, write_all_at};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

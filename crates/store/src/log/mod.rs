@@ -12,7 +12,6 @@ mod tail;
 mod writer;
 
 pub(crate) use blank::{BLANK_MARK_BYTES, encode_blank};
-pub(crate) use blocks::{Aligned, BLOCK_BYTES};
 pub(crate) use frontier::{FRONTIER_DIR, Frontier, FrontierError, FrontierFacts};
 pub(crate) use room::Room;
 pub(crate) use scan::{Found, Scanner, said_position};

@@ -9,6 +9,8 @@ use kerolox_wire::record::{
 };
 use std::io;
 
+/// Length and magic number.
+const HEAD_BYTES: usize = 8;
 /// Bytes that are read at once.
 const WINDOW_BYTES: usize = 1 << 20;
 
@@ -44,7 +46,8 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
         Self { segment, crc_from, safe_below, window: Vec::new(), window_at: segment.base }
     }
 
-    fn read(&self, position: Position, len: usize) -> io::Result<Vec<u8>> {
+    /// `len` bytes, of which the first `needed` must be had.
+    fn read(&self, position: Position, len: usize, needed: usize) -> io::Result<Vec<u8>> {
         let (file, base) = (&self.segment.file, self.segment.base);
         let error = match read_up_to(file, len, position - base) {
             Ok(mut bytes) => {
@@ -60,6 +63,8 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
             match read_up_to(file, (next - at) as usize, at - base) {
                 Ok(sector) => bytes.extend_from_slice(&sector),
                 Err(_) if next <= self.safe_below => {}
+                // Nobody asked for it yet, and perhaps nobody will.
+                Err(_) if at >= position + needed as u64 => return Ok(bytes),
                 Err(_) => return Err(error),
             }
             bytes.resize((next - position) as usize, 0);
@@ -77,7 +82,7 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
             && position - self.window_at + wanted as u64 <= self.window.len() as u64;
         if !inside {
             let len = wanted.max(WINDOW_BYTES.min(left));
-            self.window = self.read(position, len)?;
+            self.window = self.read(position, len, wanted)?;
             self.window_at = position;
         }
         let start = usize::try_from(position - self.window_at).map_err(io::Error::other)?;
@@ -87,16 +92,18 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
     /// What lies at `position`.
     pub(crate) fn at(&mut self, position: Position) -> io::Result<Found<'_>> {
         let (left, crc_from) = (self.segment.end - position, self.crc_from);
-        let head_bytes = self.bytes(position, RECORD_BYTES_MIN)?;
-        let Some(head) = RecordHead::peek(head_bytes) else {
-            return Ok(Found::Bad(RecordError::Short(head_bytes.len(), "head")));
+        // No more than is needed to see that nothing is there: what lies behind the end may not be readable.
+        let first = self.bytes(position, HEAD_BYTES)?;
+        let Some(head) = RecordHead::peek(first) else {
+            return Ok(Found::Bad(RecordError::Short(first.len(), "head")));
         };
+        if !head.is_record() && !head.is_blank() {
+            return Ok(Found::Bad(RecordError::Magic(head.magic)));
+        }
+        let head_bytes = self.bytes(position, RECORD_BYTES_MIN)?;
         if head.is_blank() {
             let blank = is_blank(head_bytes, left, position, position >= crc_from);
             return Ok(if blank { Found::Blank } else { Found::Bad(RecordError::Magic(MAGIC_BLANK)) });
-        }
-        if !head.is_record() {
-            return Ok(Found::Bad(RecordError::Magic(head.magic)));
         }
         // Before a length that may be garbage is believed: a record knows its place.
         if let Some(said) = said_position(head_bytes).filter(|said| *said != position) {

@@ -1,11 +1,11 @@
 //! The log's writer.
 
 use crate::Position;
-use crate::disk::{Disk, DiskFile};
-use crate::log::blocks::{BLOCK_BYTES, Blocks};
+use crate::disk::{BLOCK_BYTES, Disk, DiskFile, write_slices_at};
+use crate::log::blocks::{BUFFER_BYTES_MAX, Blocks};
 use crate::log::{Segment, Shared, WriteBatch, segment_path};
 use crate::{FlushPolicy, StoreConfig};
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::sync::Arc;
 
 /// The log's writer: owned by one thread.
@@ -38,7 +38,9 @@ pub struct WriteError(pub String);
 impl<D: Disk> Writer<D> {
     pub(crate) fn new(shared: Arc<Shared<D>>, config: &StoreConfig) -> Self {
         let at = shared.frontier.flushed();
-        let direct = is_direct(config).then(Blocks::new);
+        // No more than is prepared at a time.
+        let bytes = config.ahead_bytes as usize / BLOCK_BYTES * BLOCK_BYTES;
+        let direct = is_direct(config).then(|| Blocks::new(bytes.clamp(BLOCK_BYTES, BUFFER_BYTES_MAX)));
         Self { shared, written: at, flushed: at, ahead_bytes: config.ahead_bytes, open: Vec::new(), direct }
     }
 
@@ -116,7 +118,7 @@ impl<D: Disk> Writer<D> {
         let pieces = run.iter().map(|batch| &*batch.bytes);
         let wrote = match &mut self.direct {
             Some(blocks) => blocks.append(&open.file, pieces, offset),
-            None => write_all(&open.file, pieces, offset),
+            None => write_slices_at(&open.file, &pieces.map(IoSlice::new).collect::<Vec<_>>(), offset),
         };
         wrote.map_err(|e| format!("writing {start}..{end}: {e}"))?;
         self.written = end;
@@ -143,20 +145,4 @@ impl<D: Disk> Writer<D> {
 /// Whether the log is written in whole blocks, past the operating system's cache.
 pub(crate) fn is_direct(config: &StoreConfig) -> bool {
     config.flush == FlushPolicy::Sync && config.segment_bytes.is_multiple_of(BLOCK_BYTES as u64)
-}
-
-fn write_all<'a>(
-    file: &impl DiskFile,
-    pieces: impl Iterator<Item = &'a [u8]>,
-    offset: u64,
-) -> io::Result<()> {
-    let slices: Vec<IoSlice<'_>> = pieces.map(IoSlice::new).collect();
-    let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
-    match file.write_at(&slices, offset)? {
-        all if all == wanted => Ok(()),
-        short => {
-            let what = format!("short write: {short} of {wanted} bytes at {offset}");
-            Err(io::Error::new(io::ErrorKind::WriteZero, what))
-        }
-    }
 }

@@ -73,10 +73,18 @@ fn erase<F: DiskFile>(
     let mut any = false;
     while from < to {
         let len = CHUNK_BYTES.min(to - from);
-        if let Some(bytes) = has_content(&segment.file, from - segment.base, len as usize)? {
-            *truncated = (*truncated).max(last_own_end(&bytes, from).min(segment.end));
-            write_all_at(&segment.file, &vec![0; bytes.len()], from - segment.base)?;
-            any = true;
+        match has_content(&segment.file, from - segment.base, len as usize) {
+            Ok(None) => {}
+            Ok(Some(bytes)) => {
+                *truncated = (*truncated).max(last_own_end(&bytes, from).min(segment.end));
+                write_all_at(&segment.file, &vec![0; bytes.len()], from - segment.base)?;
+                any = true;
+            }
+            // What cannot be read is not wanted either.
+            Err(_) => {
+                write_all_at(&segment.file, &vec![0; len as usize], from - segment.base)?;
+                any = true;
+            }
         }
         from += len;
     }
@@ -120,8 +128,8 @@ pub(super) fn usable<D: Disk>(
         }
         if behind {
             let at = layout.segment_bytes - BLANK_MARK_BYTES as u64;
-            let stale = has_content(&segment.file, at, BLANK_MARK_BYTES).map_err(failed("reading"))?;
-            if stale.is_some() {
+            let blank = has_content(&segment.file, at, BLANK_MARK_BYTES);
+            if !matches!(blank, Ok(None)) {
                 clear_last_bytes(&segment.file, layout.segment_bytes).map_err(failed("clearing"))?;
             }
         }

@@ -10,12 +10,10 @@ mod mend;
 mod suspects;
 mod walk;
 
-use crate::disk::Disk;
+use crate::disk::{BLOCK_BYTES, Disk};
 use crate::index::{RUN_DIR, run_path};
 use crate::keeper::{ABORT, Keeper};
-use crate::log::{
-    BLOCK_BYTES, FRONTIER_DIR, Frontier, FrontierError, FrontierFacts, Room, Segments, Shared, Writer,
-};
+use crate::log::{FRONTIER_DIR, Frontier, FrontierError, FrontierFacts, Room, Segments, Shared, Writer};
 use crate::snapshot;
 use crate::store::{Recovered, Store};
 use crate::{Damage, Opened, Position, Reader, StoreConfig};

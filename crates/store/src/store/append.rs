@@ -209,11 +209,12 @@ impl Store {
         }
     }
 
-    /// Whether all records of a batch, `bytes` of log at most, may be appended now, one after the other.
+    /// Whether all records of a batch, `bytes` of log at most and none longer than `longest`, may be appended now, one after
+    /// the other.
     ///
     /// # Errors
     /// As [`Store::append`] would give for one of them.
-    pub fn admit_batch(&self, bytes: usize) -> Result<(), AppendError> {
+    pub fn admit_batch(&self, bytes: usize, longest: usize) -> Result<(), AppendError> {
         if let Some(why) = &self.fenced {
             return Err(AppendError::Fenced(why.clone()));
         }
@@ -221,8 +222,12 @@ impl Store {
         if appended - written + bytes as u64 >= self.config.backlog_bytes_max {
             return Err(AppendError::Backlog(appended - written));
         }
-        let needed = (bytes + BLANK_BYTES_MIN) as u64;
-        if self.segment_end >= self.room.end() && needed > self.segment_end - appended {
+        if (longest + BLANK_BYTES_MIN) as u64 > self.config.segment_bytes {
+            return Err(AppendError::SegmentTooSmall(longest, self.config.segment_bytes));
+        }
+        // Each roll may leave the room of one record unused.
+        let rolls = bytes as u64 / self.config.segment_bytes + 2;
+        if appended + bytes as u64 + rolls * (longest + BLANK_BYTES_MIN) as u64 > self.room.end() {
             return Err(AppendError::DiskFull(self.room.why()));
         }
         Ok(())

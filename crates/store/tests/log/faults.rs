@@ -217,3 +217,21 @@ fn limits_are_refused_without_a_trace() {
     assert_eq!(w.store.watermarks().appended, 0);
     assert_eq!(w.store.bounds("T", 0), None);
 }
+
+/// One that never held data, or was to be erased anyway, kept the whole broker from starting.
+#[test]
+fn a_bad_sector_behind_the_end_does_not_keep_a_start() {
+    for clean in [true, false] {
+        let mut w = World::open(HostileDisk::default());
+        w.send("T", 0, "before");
+        w.flush();
+        let disk = if clean { w.close() } else { w.disk.crash(CrashMode::Lost, 1) };
+        // The block behind the one in which the log ends.
+        disk.bad_sectors("commitlog/00000000000000000000", 4096..8192);
+        let mut again = World::open(disk);
+        assert_eq!(again.bodies("T", 0), ["before"], "clean: {clean}");
+        again.send("T", 0, &"after ".repeat(2_000));
+        again.flush();
+        assert_eq!(again.bodies("T", 0).len(), 2);
+    }
+}
