@@ -21,6 +21,8 @@ import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.TransactionListener;
+import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
@@ -90,6 +92,14 @@ final class Kit implements AutoCloseable {
     DefaultMQProducer producer() throws Exception {
         DefaultMQProducer producer = newProducer();
         producer.start();
+        return producer;
+    }
+
+    /** Not started yet. */
+    TransactionMQProducer transactionProducer(TransactionListener listener) {
+        TransactionMQProducer producer = apart(new TransactionMQProducer(group()));
+        producer.setTransactionListener(listener);
+        atEnd(producer::shutdown);
         return producer;
     }
 

@@ -45,6 +45,7 @@ public final class Main {
         OffsetCases.add(cases);
         ErrorCases.add(cases);
         LoadCases.add(cases);
+        WaitingCases.add(cases);
         RestartCases.add(cases);
         if (args.length > 0) {
             cases.removeIf(c -> Arrays.stream(args).noneMatch(c.name()::contains));
