@@ -101,7 +101,7 @@ final class WaitingCases {
                 }
             }
         }
-        inbox.awaitBodies(wanted, 90);
+        inbox.awaitBodies(wanted, 200);
         Kit.eventually(60, "all asked", () -> decider.asked.keySet().stream().filter(b -> b.startsWith("asked")).count() == 20);
         Kit.sameSet(wanted, inbox.bodies(), "delivered");
         equal(Map.of(), decider.wrong, "what the listener was told wrongly");
