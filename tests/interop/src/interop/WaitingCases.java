@@ -10,6 +10,7 @@ import java.lang.reflect.Method;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
@@ -32,7 +33,7 @@ import org.apache.rocketmq.common.message.MessageExt;
 
 /**
  * Messages that wait: for the end of their transaction, or for a time of their own; and those that nobody wants. The server
- * runs with transactionTimeOut=1000 and transactionCheckInterval=1000.
+ * runs with short times for questions about transactions.
  */
 final class WaitingCases {
     private static final String DELIVER_MS = "TIMER_DELIVER_MS";
@@ -69,7 +70,7 @@ final class WaitingCases {
         @Override
         public LocalTransactionState checkLocalTransaction(MessageExt message) {
             String body = text(message);
-            if (!message.getTransactionId().equals(message.getUserProperty("UNIQ_KEY"))) {
+            if (!Objects.equals(message.getTransactionId(), message.getProperty("UNIQ_KEY"))) {
                 wrong.put(body, "transaction id " + message.getTransactionId());
             }
             if (asked.computeIfAbsent(body, b -> new AtomicInteger()).incrementAndGet() < 2) {
