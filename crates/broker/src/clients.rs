@@ -2,13 +2,17 @@
 
 use crate::input::ConnId;
 use crate::subscription::{self, Unfit, Wanted, code_filter};
-use kerolox_wire::body::{ConsumerData, MessageModel, SubscriptionData};
+use kerolox_wire::Language;
+use kerolox_wire::body::{ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel, SubscriptionData};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A connected client as its last heartbeat described it.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub(crate) id: String,
+    pub(crate) language: Language,
+    /// Ordinal in Apache's `MQVersion`.
+    pub(crate) version: i32,
     pub(crate) heartbeat_ms: i64,
 }
 
@@ -16,7 +20,9 @@ pub(crate) struct Client {
 /// they do not, the latest heartbeat counts, as on Apache.
 #[derive(Default)]
 pub(crate) struct ConsumerGroup {
-    message_model: Option<MessageModel>,
+    pub(crate) message_model: Option<MessageModel>,
+    pub(crate) consume_type: Option<ConsumeType>,
+    pub(crate) consume_from_where: Option<ConsumeFromWhere>,
     pub(crate) subscriptions: BTreeMap<String, Subscription>,
     pub(crate) members: BTreeMap<ConnId, Client>,
 }
@@ -200,6 +206,8 @@ impl Clients {
         self.note_group(conn, &data.group_name);
         let group = self.consumers.entry(data.group_name.clone()).or_default();
         group.message_model = data.message_model;
+        group.consume_type = data.consume_type;
+        group.consume_from_where = data.consume_from_where;
         let joined = group.members.insert(conn, client).is_none();
         if !with_subscriptions {
             return joined;
@@ -234,6 +242,23 @@ impl Clients {
         let members = self.producers.get(group)?;
         let number = turn.checked_rem(members.len() as u64)?;
         members.keys().nth(number as usize).copied()
+    }
+
+    /// A group's producers.
+    pub(crate) fn producers(&self, group: &str) -> impl Iterator<Item = (ConnId, &Client)> {
+        self.producers.get(group).into_iter().flatten().map(|(conn, client)| (*conn, client))
+    }
+
+    pub(crate) fn producer_groups(&self) -> impl Iterator<Item = &str> {
+        self.producers.keys().map(String::as_str)
+    }
+
+    /// Groups with connected consumers that subscribe to a topic.
+    pub(crate) fn subscribers(&self, topic: &str) -> impl Iterator<Item = &str> {
+        self.consumers
+            .iter()
+            .filter(move |(_, group)| group.subscriptions.contains_key(topic))
+            .map(|(name, _)| name.as_str())
     }
 
     pub(crate) fn unregister_producer(&mut self, conn: ConnId, group: &str) {
@@ -295,7 +320,7 @@ mod tests {
     const B: ConnId = ConnId(2);
 
     fn client() -> Client {
-        Client { id: "c".into(), heartbeat_ms: 0 }
+        Client { id: "c".into(), language: Language::JAVA, version: 0, heartbeat_ms: 0 }
     }
 
     /// A connection could enter any number of groups, and those it left were remembered until its end.

@@ -22,6 +22,7 @@ const SYSTEM: [&str; 10] = [
 #[derive(Default)]
 pub(crate) struct Groups {
     table: BTreeMap<Arc<str>, SubscriptionGroupConfig>,
+    changes: i64,
 }
 
 impl Groups {
@@ -34,7 +35,18 @@ impl Groups {
     }
 
     pub(crate) fn put(&mut self, config: SubscriptionGroupConfig) {
+        self.changes += 1;
         self.table.insert(Arc::from(&*config.group_name), config);
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.changes += 1;
+        self.table.remove(name);
+    }
+
+    /// How often the table changed since the start.
+    pub(crate) fn changes(&self) -> i64 {
+        self.changes
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &SubscriptionGroupConfig> {

@@ -56,7 +56,12 @@ use transaction::Checks;
 const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
 
 /// Requests whose bodies are read.
-const HAVE_BODIES: [RequestCode; 7] = [
+const HAVE_BODIES: [RequestCode; 12] = [
+    RequestCode::UPDATE_AND_CREATE_TOPIC_LIST,
+    RequestCode::DELETE_TOPIC_IN_BROKER_LIST,
+    RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP,
+    RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST,
+    RequestCode::DELETE_SUBSCRIPTION_GROUP_LIST,
     RequestCode::SEND_MESSAGE,
     RequestCode::SEND_MESSAGE_V2,
     RequestCode::SEND_BATCH_MESSAGE,
@@ -209,16 +214,7 @@ impl Broker {
             RequestCode::GET_CONSUMER_LIST_BY_GROUP => self.consumer_list(conn, &request, out),
             RequestCode::LOCK_BATCH_MQ => self.lock_queues(now_ms, conn, &request, out),
             RequestCode::UNLOCK_BATCH_MQ => self.unlock_queues(conn, &request, out),
-            RequestCode::UPDATE_AND_CREATE_TOPIC => self.create_topic(now_ms, conn, &request, out),
-            _ => {
-                let remark = format!(" request type {} not supported", request.code);
-                self.reply(
-                    conn,
-                    &request,
-                    request.refuse(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, remark),
-                    out,
-                );
-            }
+            _ => self.administer(now_ms, conn, code, &request, out),
         }
     }
 

@@ -85,7 +85,12 @@ impl Offsets {
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = Commit> {
-        self.groups.iter().flat_map(|(group, topics)| {
+        self.groups.keys().flat_map(|group| self.of_group(group))
+    }
+
+    /// All offsets of a group.
+    pub(crate) fn of_group(&self, group: &str) -> impl Iterator<Item = Commit> {
+        self.groups.get_key_value(group).into_iter().flat_map(|(group, topics)| {
             topics.iter().flat_map(move |(topic, queues)| {
                 queues.iter().map(move |(queue_id, offset)| Commit {
                     group: Arc::clone(group),
@@ -95,6 +100,31 @@ impl Offsets {
                 })
             })
         })
+    }
+
+    /// Groups that have offsets of a topic.
+    pub(crate) fn groups_of(&self, topic: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.groups.iter().filter(move |(_, topics)| topics.contains_key(topic)).map(|(group, _)| group)
+    }
+
+    /// Topics that a group has offsets of.
+    pub(crate) fn topics_of(&self, group: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.groups.get(group).into_iter().flat_map(BTreeMap::keys)
+    }
+
+    pub(crate) fn forget_topic(&mut self, topic: &str) {
+        self.lazy.retain(|(_, of, _), _| **of != *topic);
+        let len = &mut self.len;
+        self.groups.retain(|_, topics| {
+            *len -= topics.remove(topic).map_or(0, |queues| queues.len());
+            !topics.is_empty()
+        });
+    }
+
+    pub(crate) fn forget_group(&mut self, group: &str) {
+        self.lazy.retain(|(of, ..), _| **of != *group);
+        let topics = self.groups.remove(group).unwrap_or_default();
+        self.len -= topics.values().map(BTreeMap::len).sum::<usize>();
     }
 }
 

@@ -40,7 +40,12 @@ impl Broker {
         if let Err(why) = room {
             return self.reply(conn, request, request.refuse(ResponseCode::SYSTEM_ERROR, why), out);
         }
-        let client = Client { id: data.client_id.clone(), heartbeat_ms: now_ms };
+        let client = Client {
+            id: data.client_id.clone(),
+            language: request.language,
+            version: request.version,
+            heartbeat_ms: now_ms,
+        };
         let mut subscriptions_changed = false;
         for consumer in &data.consumer_data_set {
             if self.admit_consumer(now_ms, consumer) {

@@ -18,8 +18,12 @@ use kerolox_wire::record::RecordView;
 mod kind {
     /// A topic's settings as JSON.
     pub(super) const TOPIC_PUT: u8 = 16;
+    /// `name`: a topic is no more, and its offsets neither.
+    pub(super) const TOPIC_DELETE: u8 = 17;
     /// A group's settings as JSON.
     pub(super) const GROUP_PUT: u8 = 18;
+    /// `name | offsets too u8`: a group is no more.
+    pub(super) const GROUP_DELETE: u8 = 19;
     /// `group | topic | queue u32 | offset u64`.
     pub(super) const OFFSET: u8 = 20;
     /// `level u8 | offset u64`: how far delayed messages of a level were delivered.
@@ -53,6 +57,18 @@ impl State {
         }
         if let Some(slot) = self.delay_offsets.get_mut(index) {
             *slot = offset;
+        }
+    }
+
+    pub(crate) fn delete_topic(&mut self, now_ms: i64, topic: &str) {
+        self.topics.remove(now_ms, topic);
+        self.offsets.forget_topic(topic);
+    }
+
+    pub(crate) fn delete_group(&mut self, group: &str, offsets_too: bool) {
+        self.groups.remove(group);
+        if offsets_too {
+            self.offsets.forget_group(group);
         }
     }
 
@@ -109,6 +125,16 @@ pub(crate) fn put_topic(out: &mut Vec<u8>, config: &body::TopicConfig) {
 
 pub(crate) fn put_group(out: &mut Vec<u8>, config: &body::SubscriptionGroupConfig) {
     state::put(out, kind::GROUP_PUT, &body::to_json(config));
+}
+
+pub(crate) fn put_topic_deleted(out: &mut Vec<u8>, topic: &str) {
+    state::put(out, kind::TOPIC_DELETE, topic.as_bytes());
+}
+
+pub(crate) fn put_group_deleted(out: &mut Vec<u8>, group: &str, offsets_too: bool) {
+    let mut payload = group.as_bytes().to_vec();
+    payload.push(u8::from(offsets_too));
+    state::put(out, kind::GROUP_DELETE, &payload);
 }
 
 pub(crate) fn put_offset(out: &mut Vec<u8>, commit: &Commit) {
@@ -172,6 +198,15 @@ impl StateFold for State {
         match kind {
             kind::TOPIC_PUT => self.topics.put(0, json(payload)?),
             kind::GROUP_PUT => self.groups.put(json(payload)?),
+            kind::TOPIC_DELETE => {
+                let topic = std::str::from_utf8(payload).map_err(|e| e.to_string())?;
+                self.delete_topic(0, topic);
+            }
+            kind::GROUP_DELETE => {
+                let (offsets_too, group) = payload.split_last().ok_or("group's end is malformed")?;
+                let group = std::str::from_utf8(group).map_err(|e| e.to_string())?;
+                self.delete_group(group, *offsets_too != 0);
+            }
             kind::OFFSET => self.apply_offset(payload).ok_or("offset entry is malformed")?,
             kind::DELAY_OFFSET => {
                 self.apply_delay_offset(payload).ok_or("delay offset entry is malformed")?
@@ -276,7 +311,17 @@ mod tests {
         state.halves.put(700, half);
         state.timers.advance((5_000, 9), 4);
         state.timers.recalled.insert((6_000, 11));
-        let dump = state.dump();
+        let mut dump = state.dump();
+        // What is deleted stays deleted.
+        state.topics.put(1, topics::new("gone", 8, 6));
+        state.offsets.set("h", "gone", 1, 5);
+        state.offsets.set("h", "orders", 1, 5);
+        state.groups.put(groups::new("h"));
+        let mut stream = state.dump();
+        put_topic_deleted(&mut stream, "gone");
+        put_group_deleted(&mut stream, "h", true);
+        assert_eq!(fold(&stream).dump(), dump);
+        dump = fold(&stream).dump();
         let folded = fold(&dump);
         assert_eq!(folded.dump(), dump);
         assert_eq!(folded.offsets.get("g", "orders", 7), Some(u64::MAX));

@@ -69,6 +69,16 @@ impl Topics {
         self.changed(now_ms);
     }
 
+    /// Removes a topic that is none of the system's.
+    pub(crate) fn remove(&mut self, now_ms: i64, name: &str) {
+        if self.table.get(name).is_some_and(|topic| !topic.system)
+            && let Some(topic) = self.table.remove(name)
+        {
+            self.registration_bytes -= registration_bytes(&topic.config);
+            self.changed(now_ms);
+        }
+    }
+
     fn insert(&mut self, topic: Topic) {
         self.registration_bytes += registration_bytes(&topic.config);
         let before = self.table.insert(Arc::from(&*topic.config.topic_name), topic);

@@ -8,12 +8,14 @@
 //!
 //! Reading is as lenient as Apache's: unknown members are skipped, absent ones and nulls take the default of Java's class.
 
+mod admin;
 mod client;
 mod config;
 mod fastjson;
 mod registration;
 mod route;
 
+pub use admin::*;
 pub use client::*;
 pub use config::*;
 pub use registration::*;

@@ -137,7 +137,8 @@ impl World {
             match word.split_once('=') {
                 None if word == "oneway" => command = command.oneway(),
                 None if word == "binary" => command.encoding = kerolox_wire::Encoding::Rocketmq,
-                Some(("body", body)) => command.body = body.replace('_', " ").into_bytes().into(),
+                Some(("json", json)) => command.body = json.as_bytes().to_vec().into(),
+                Some(("body", text)) => command.body = text.replace('_', " ").into_bytes().into(),
                 Some(("batch", bodies)) => command.body = batch(bodies).into(),
                 Some(("body-bytes", n)) => command.body = vec![b'x'; n.parse().unwrap()].into(),
                 // Properties are written name:value,name:value.

@@ -238,6 +238,52 @@ headers! {
         force: Option<bool> = "force",
     }
 
+    /// `DELETE_TOPIC_IN_BROKER` 215.
+    DeleteTopic {
+        topic: &'a str = "topic",
+    }
+
+    /// The answer to `GET_ALL_TOPIC_CONFIG` 21.
+    GetAllTopicConfigResponse {
+        total_topic_num: i32 = "totalTopicNum",
+    }
+
+    /// The answer to `GET_ALL_SUBSCRIPTIONGROUP_CONFIG` 201.
+    GetAllSubscriptionGroupResponse {
+        total_group_num: i32 = "totalGroupNum",
+    }
+
+    /// `DELETE_SUBSCRIPTIONGROUP` 207.
+    DeleteSubscriptionGroup {
+        group_name: &'a str = "groupName",
+        /// Its offsets go too.
+        clean_offset: Option<bool> = "cleanOffset",
+    }
+
+    /// `DELETE_SUBSCRIPTION_GROUP_LIST` 5003; the names are in the body.
+    DeleteSubscriptionGroupList {
+        clean_offset: Option<bool> = "cleanOffset",
+    }
+
+    /// `QUERY_TOPICS_BY_CONSUMER` 343 and `GET_SUBSCRIPTIONGROUP_CONFIG` 352.
+    Group {
+        group: &'a str = "group",
+    }
+
+    /// `GET_PRODUCER_CONNECTION_LIST` 204.
+    ProducerGroup {
+        producer_group: &'a str = "producerGroup",
+    }
+
+    /// `CLONE_GROUP_OFFSET` 314.
+    CloneGroupOffset {
+        src_group: &'a str = "srcGroup",
+        dest_group: &'a str = "destGroup",
+        /// None: all topics.
+        topic: Option<&'a str> = "topic",
+        offline: Option<bool> = "offline",
+    }
+
     /// `GET_ROUTEINFO_BY_TOPIC` 105.
     GetRouteInfo {
         topic: Option<&'a str> = "topic",
@@ -345,7 +391,7 @@ headers! {
         cluster_name: Option<&'a str> = "clusterName",
     }
 
-    /// `REGISTER_TOPIC_IN_NAMESRV` 217.
+    /// `REGISTER_TOPIC_IN_NAMESRV` 217, `QUERY_TOPIC_CONSUME_BY_WHO` 300 and `GET_TOPIC_CONFIG` 351.
     Topic {
         topic: &'a str = "topic",
     }

@@ -1,0 +1,183 @@
+//! Consumer groups: created, listed, deleted; which topics they consume; offsets copied from one to another (codes 200, 201,
+//! 207, 225, 300, 314, 343, 352, 5003).
+
+use super::body;
+use crate::Broker;
+use crate::effect::Effect;
+use crate::groups::Groups;
+use crate::input::ConnId;
+use crate::produce::Refused;
+use crate::query::header_or_refuse;
+use crate::state;
+use kerolox_wire::body::{
+    DataVersion, GroupList, SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupWrapper,
+    TopicList,
+};
+use kerolox_wire::header::{
+    CloneGroupOffset, DeleteSubscriptionGroup, DeleteSubscriptionGroupList, GetAllSubscriptionGroupResponse,
+    Group, Topic,
+};
+use kerolox_wire::{Command, ResponseCode, names};
+use std::collections::BTreeSet;
+
+/// A group's settings as JSON: they are part of every dump of the state.
+const SETTINGS_BYTES_MAX: usize = 64 << 10;
+
+impl Broker {
+    /// Code 200.
+    pub(crate) fn create_group(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let done = body(request).and_then(|config: SubscriptionGroupConfig| self.set_groups(vec![config]));
+        self.reply_change(conn, request, done, out);
+    }
+
+    /// Code 225: all of them, or none.
+    pub(crate) fn create_groups(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let done =
+            body(request).and_then(|list: SubscriptionGroupList| self.set_groups(list.group_config_list));
+        self.reply_change(conn, request, done, out);
+    }
+
+    fn set_groups(&mut self, configs: Vec<SubscriptionGroupConfig>) -> Result<(), Refused> {
+        self.refuse_if_draining()?;
+        let invalid = |remark: String| Refused(ResponseCode::INVALID_PARAMETER, remark);
+        let limits = &self.config.limits;
+        for config in &configs {
+            names::check_group(&config.group_name).map_err(|e| invalid(e.to_string()))?;
+            if !(0..=limits.queues_max as i32).contains(&config.retry_queue_nums) {
+                let max = limits.queues_max;
+                return Err(invalid(format!(
+                    "retryQueueNums {} is not between 0 and {max}",
+                    config.retry_queue_nums
+                )));
+            }
+            let bytes = kerolox_wire::body::to_json(config).len();
+            if bytes > SETTINGS_BYTES_MAX {
+                return Err(invalid(format!(
+                    "settings of {bytes} bytes exceed the limit of {SETTINGS_BYTES_MAX}"
+                )));
+            }
+        }
+        let new: BTreeSet<&str> = configs.iter().map(|config| &*config.group_name).collect();
+        let new = new.iter().filter(|name| self.state.groups.get(name).is_none()).count();
+        if self.state.groups.len() + new > limits.groups_max {
+            let remark = format!(
+                "the broker has {} groups, {} is the limit",
+                self.state.groups.len(),
+                limits.groups_max
+            );
+            return Err(Refused(ResponseCode::SYSTEM_ERROR, remark));
+        }
+        for config in configs {
+            if self.state.groups.get(&config.group_name) != Some(&config) {
+                state::put_group(&mut self.changes, &config);
+                self.state.groups.put(config);
+            }
+        }
+        Ok(())
+    }
+
+    /// Code 207.
+    pub(crate) fn delete_group(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let header: DeleteSubscriptionGroup<'_> = header_or_refuse!(self, conn, request, out);
+        let clean = header.clean_offset == Some(true);
+        let done = self.try_delete_groups(&[header.group_name], clean);
+        self.reply_change(conn, request, done, out);
+    }
+
+    /// Code 5003: the body is a list of names.
+    pub(crate) fn delete_groups(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let header: DeleteSubscriptionGroupList = header_or_refuse!(self, conn, request, out);
+        let clean = header.clean_offset == Some(true);
+        let done = body(request).and_then(|list: GroupList| {
+            let names: Vec<&str> = list.group_list.iter().map(String::as_str).collect();
+            self.try_delete_groups(&names, clean)
+        });
+        self.reply_change(conn, request, done, out);
+    }
+
+    /// One that is not there is none too many, as there.
+    fn try_delete_groups(&mut self, groups: &[&str], clean_offsets: bool) -> Result<(), Refused> {
+        self.refuse_if_draining()?;
+        if let Some(system) = groups.iter().find(|group| Groups::is_system(group)) {
+            let remark = format!("the group {system} is the system's");
+            return Err(Refused(ResponseCode::INVALID_PARAMETER, remark));
+        }
+        for group in groups {
+            state::put_group_deleted(&mut self.changes, group, clean_offsets);
+            self.state.delete_group(group, clean_offsets);
+        }
+        Ok(())
+    }
+
+    /// Code 201.
+    pub(crate) fn all_groups(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let groups = self.state.groups.all();
+        let table = SubscriptionGroupWrapper {
+            data_version: DataVersion { counter: self.state.groups.changes(), ..DataVersion::default() },
+            subscription_group_table: groups.map(|group| (group.group_name.clone(), group.clone())).collect(),
+            ..Default::default()
+        };
+        let header = GetAllSubscriptionGroupResponse {
+            total_group_num: i32::try_from(self.state.groups.len()).unwrap_or(i32::MAX),
+            ..Default::default()
+        };
+        let answer = request.respond(ResponseCode::SUCCESS).with_header(&header);
+        self.reply(conn, request, answer.with_body(kerolox_wire::body::to_json(&table)), out);
+    }
+
+    /// Code 352.
+    pub(crate) fn one_group(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let header: Group<'_> = header_or_refuse!(self, conn, request, out);
+        if self.state.groups.get(header.group).is_none() {
+            self.auto_create_group(header.group);
+        }
+        match self.state.groups.get(header.group).cloned() {
+            Some(config) => self.reply_body(conn, request, &config, out),
+            None => {
+                let code = ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST;
+                self.reply(conn, request, request.refuse(code, "No group in this broker"), out);
+            }
+        }
+    }
+
+    /// Code 300: groups that consume a topic, or did.
+    pub(crate) fn groups_of_topic(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let header: Topic<'_> = header_or_refuse!(self, conn, request, out);
+        let online = self.clients.subscribers(header.topic).map(str::to_owned);
+        let committed = self.state.offsets.groups_of(header.topic).map(|group| group.to_string());
+        let groups: BTreeSet<String> = online.chain(committed).collect();
+        self.reply_body(conn, request, &GroupList { group_list: groups.into_iter().collect() }, out);
+    }
+
+    /// Code 343: topics of which a group has offsets.
+    pub(crate) fn topics_of_group(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let header: Group<'_> = header_or_refuse!(self, conn, request, out);
+        let topic_list = self.state.offsets.topics_of(header.group).map(|topic| topic.to_string()).collect();
+        let broker_addr = Some(self.config.address.clone());
+        self.reply_body(conn, request, &TopicList { broker_addr, topic_list }, out);
+    }
+
+    /// Code 314: a group takes over the offsets of another.
+    pub(crate) fn clone_offsets(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let header: CloneGroupOffset<'_> = header_or_refuse!(self, conn, request, out);
+        let done = self.try_clone_offsets(&header);
+        self.reply_change(conn, request, done, out);
+    }
+
+    fn try_clone_offsets(&mut self, header: &CloneGroupOffset<'_>) -> Result<(), Refused> {
+        self.refuse_if_draining()?;
+        let (from, to) = (header.src_group, header.dest_group);
+        names::check_group(to).map_err(|e| Refused(ResponseCode::INVALID_PARAMETER, e.to_string()))?;
+        let only = header.topic.filter(|topic| !topic.trim().is_empty());
+        let offsets: Vec<_> =
+            self.state.offsets.of_group(from).filter(|c| only.is_none_or(|o| *c.topic == *o)).collect();
+        for commit in offsets {
+            self.offset_room(to, &commit.topic, commit.queue_id)
+                .map_err(|why| Refused(ResponseCode::INVALID_PARAMETER, why))?;
+            if let Some(commit) = self.state.offsets.set(to, &commit.topic, commit.queue_id, commit.offset) {
+                state::put_offset(&mut self.changes, &commit);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,265 @@
+//! Topics: created, listed, deleted (codes 17, 18, 21, 215, 305, 351, 5002).
+
+use super::body;
+use crate::Broker;
+use crate::effect::Effect;
+use crate::input::ConnId;
+use crate::produce::{Refused, unregistrable};
+use crate::state;
+use kerolox_store::AppendError;
+use kerolox_wire::body::{
+    CreateTopicListRequestBody, DataVersion, TopicConfig, TopicConfigAndMappingSerializeWrapper, TopicList,
+};
+use kerolox_wire::header::{CreateTopic, DeleteTopic, GetAllTopicConfigResponse, Topic};
+use kerolox_wire::{Command, ResponseCode, names};
+
+/// A topic's attributes, names and values. They go to the name server with each registration, which is one frame.
+const ATTRIBUTES_BYTES_MAX: usize = 4_096;
+
+impl Broker {
+    pub(crate) fn create_topic(
+        &mut self,
+        now_ms: i64,
+        conn: ConnId,
+        request: &Command,
+        out: &mut Vec<Effect>,
+    ) {
+        let done = self.try_create_topic(now_ms, request);
+        self.reply_change(conn, request, done, out);
+    }
+
+    fn try_create_topic(&mut self, now_ms: i64, request: &Command) -> Result<(), Refused> {
+        let header: CreateTopic<'_> =
+            request.header().map_err(|e| Refused(ResponseCode::SYSTEM_ERROR, e.to_string()))?;
+        self.refuse_if_draining()?;
+        let known = self.state.topics.get(header.topic);
+        let config = TopicConfig {
+            topic_name: header.topic.to_owned(),
+            read_queue_nums: header.read_queue_nums,
+            write_queue_nums: header.write_queue_nums,
+            perm: header.perm,
+            topic_filter_type: header.topic_filter_type.to_owned(),
+            topic_sys_flag: header.topic_sys_flag.unwrap_or(0),
+            order: header.order,
+            attributes: attributes(known, header.attributes.unwrap_or_default().split(','))
+                .map_err(invalid)?,
+        };
+        self.check_topic(&config)?;
+        self.set_topic(now_ms, config)
+    }
+
+    /// Code 18: all of them, or none.
+    pub(crate) fn create_topics(
+        &mut self,
+        now_ms: i64,
+        conn: ConnId,
+        request: &Command,
+        out: &mut Vec<Effect>,
+    ) {
+        let done = self.try_create_topics(now_ms, request);
+        self.reply_change(conn, request, done, out);
+    }
+
+    fn try_create_topics(&mut self, now_ms: i64, request: &Command) -> Result<(), Refused> {
+        self.refuse_if_draining()?;
+        let wanted: CreateTopicListRequestBody = body(request)?;
+        let mut configs = Vec::with_capacity(wanted.topic_config_list.len());
+        for config in wanted.topic_config_list {
+            let known = self.state.topics.get(&config.topic_name);
+            let changes: Vec<String> = config
+                .attributes
+                .iter()
+                .map(
+                    |(name, value)| {
+                        if name.starts_with('-') { name.clone() } else { format!("{name}={value}") }
+                    },
+                )
+                .collect();
+            let attributes = attributes(known, changes.iter().map(String::as_str)).map_err(invalid)?;
+            let config = TopicConfig { attributes, ..config };
+            self.check_topic(&config)?;
+            configs.push(config);
+        }
+        configs.into_iter().try_for_each(|config| self.set_topic(now_ms, config))
+    }
+
+    /// What holds for every topic that somebody creates or changes.
+    fn check_topic(&self, config: &TopicConfig) -> Result<(), Refused> {
+        let name = &*config.topic_name;
+        names::check_topic(name).map_err(|e| invalid(e.to_string()))?;
+        self.refuse_system_topic(name)?;
+        let queues_max = self.config.limits.queues_max;
+        for (what, queues) in
+            [("readQueueNums", config.read_queue_nums), ("writeQueueNums", config.write_queue_nums)]
+        {
+            if !(0..=queues_max as i32).contains(&queues) {
+                return Err(invalid(format!("{what} {queues} is not between 0 and {queues_max}")));
+            }
+        }
+        if !(0..16).contains(&config.perm) {
+            return Err(invalid(format!(
+                "perm {} is not a sum of 1 (inherit), 2 (write), 4 (read), 8 (priority)",
+                config.perm
+            )));
+        }
+        let filter_type = &*config.topic_filter_type;
+        if !["SINGLE_TAG", "MULTI_TAG"].contains(&filter_type) {
+            let remark = format!("topicFilterType = [{filter_type}] value invalid");
+            return Err(Refused(ResponseCode::SYSTEM_ERROR, remark));
+        }
+        Ok(())
+    }
+
+    fn refuse_system_topic(&self, name: &str) -> Result<(), Refused> {
+        match self.state.topics.is_system(name) {
+            true => Err(invalid(format!("The topic[{name}] is conflict with system topic."))),
+            false => Ok(()),
+        }
+    }
+
+    fn set_topic(&mut self, now_ms: i64, config: TopicConfig) -> Result<(), Refused> {
+        let full = |remark: String| Refused(ResponseCode::SYSTEM_ERROR, remark);
+        let limits = &self.config.limits;
+        let known = self.state.topics.get(&config.topic_name);
+        if known.is_none() && self.state.topics.len() >= limits.topics_max {
+            return Err(full(format!("the broker has {} topics, its limit", limits.topics_max)));
+        }
+        let bytes_max = limits.registration_bytes_max;
+        if self.state.topics.check_room(&config, bytes_max).is_err() {
+            return Err(full(unregistrable(bytes_max)));
+        }
+        if known != Some(&config) {
+            self.put_topic(now_ms, config).map_err(|e| self.refused(&e))?;
+        }
+        Ok(())
+    }
+
+    /// Sets a topic, in memory and in the log, before anything that relies on it is appended.
+    pub(crate) fn put_topic(&mut self, now_ms: i64, config: TopicConfig) -> Result<(), AppendError> {
+        let mut entry = Vec::new();
+        state::put_topic(&mut entry, &config);
+        self.write_changes(now_ms)?;
+        self.store.append_state(now_ms, &entry)?;
+        self.state.topics.put(now_ms, config);
+        self.register_due = true;
+        Ok(())
+    }
+
+    /// Code 215.
+    pub(crate) fn delete_topic(
+        &mut self,
+        now_ms: i64,
+        conn: ConnId,
+        request: &Command,
+        out: &mut Vec<Effect>,
+    ) {
+        let header: Result<DeleteTopic<'_>, _> = request.header();
+        let done = header
+            .map_err(|e| Refused(ResponseCode::SYSTEM_ERROR, e.to_string()))
+            .and_then(|header| self.try_delete_topics(now_ms, &[header.topic]));
+        self.reply_change(conn, request, done, out);
+    }
+
+    /// Code 5002: the body is a list of names.
+    pub(crate) fn delete_topics(
+        &mut self,
+        now_ms: i64,
+        conn: ConnId,
+        request: &Command,
+        out: &mut Vec<Effect>,
+    ) {
+        let done = body(request).and_then(|list: TopicList| {
+            let topics: Vec<&str> = list.topic_list.iter().map(String::as_str).collect();
+            self.try_delete_topics(now_ms, &topics)
+        });
+        self.reply_change(conn, request, done, out);
+    }
+
+    /// Deletes topics with all their messages and offsets. One that is not there is none too many, as there.
+    fn try_delete_topics(&mut self, now_ms: i64, topics: &[&str]) -> Result<(), Refused> {
+        self.refuse_if_draining()?;
+        for topic in topics {
+            if topic.trim().is_empty() {
+                return Err(invalid("The specified topic is blank.".to_owned()));
+            }
+            self.refuse_system_topic(topic)?;
+        }
+        for topic in topics {
+            self.write_changes(now_ms).map_err(|e| self.refused(&e))?;
+            self.store.delete_topic(now_ms, topic).map_err(|e| self.refused(&e))?;
+            state::put_topic_deleted(&mut self.changes, topic);
+            self.state.delete_topic(now_ms, topic);
+            self.register_due = true;
+        }
+        Ok(())
+    }
+
+    /// Code 21.
+    pub(crate) fn all_topics(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let version = self.state.topics.version();
+        let topics = self.state.topics.sorted().into_iter();
+        let table = TopicConfigAndMappingSerializeWrapper {
+            topic_config_table: topics
+                .map(|(name, topic)| (name.to_string(), topic.config.clone()))
+                .collect(),
+            data_version: DataVersion {
+                state_version: 0,
+                timestamp: version.timestamp_ms,
+                counter: version.counter,
+            },
+            ..Default::default()
+        };
+        let header = GetAllTopicConfigResponse {
+            total_topic_num: i32::try_from(table.topic_config_table.len()).unwrap_or(i32::MAX),
+            ..Default::default()
+        };
+        let answer = request.respond(ResponseCode::SUCCESS).with_header(&header);
+        self.reply(conn, request, answer.with_body(kerolox_wire::body::to_json(&table)), out);
+    }
+
+    /// Code 351.
+    pub(crate) fn one_topic(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let header: Topic<'_> = crate::query::header_or_refuse!(self, conn, request, out);
+        match self.state.topics.get(header.topic).cloned() {
+            Some(config) => self.reply_body(conn, request, &config, out),
+            None => {
+                let remark = format!("No topic in this broker. topic: {}", header.topic);
+                self.reply(conn, request, request.refuse(ResponseCode::TOPIC_NOT_EXIST, remark), out);
+            }
+        }
+    }
+
+    /// Code 305.
+    pub(crate) fn system_topics(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let topics = self.state.topics.sorted().into_iter();
+        let topic_list = topics.filter(|(_, topic)| topic.system).map(|(name, _)| name.to_string()).collect();
+        self.reply_body(conn, request, &TopicList { broker_addr: None, topic_list }, out);
+    }
+}
+
+fn invalid(remark: String) -> Refused {
+    Refused(ResponseCode::INVALID_PARAMETER, remark)
+}
+
+/// A topic's attributes after changes `+name=value` and `-name` were applied to what it has. Source: Apache's
+/// `AttributeParser`.
+fn attributes<'a>(
+    known: Option<&TopicConfig>,
+    changes: impl Iterator<Item = &'a str>,
+) -> Result<std::collections::BTreeMap<String, String>, String> {
+    let mut attributes = known.map(|config| config.attributes.clone()).unwrap_or_default();
+    for part in changes.filter(|part| !part.is_empty()) {
+        let bad = || format!("attribute {part:?} is neither +name=value nor -name");
+        if let Some(name) = part.strip_prefix('-') {
+            attributes.remove(name);
+        } else {
+            let (name, value) = part.strip_prefix('+').and_then(|p| p.split_once('=')).ok_or_else(bad)?;
+            attributes.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    let bytes: usize = attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > ATTRIBUTES_BYTES_MAX {
+        return Err(format!("attributes of {bytes} bytes exceed the limit of {ATTRIBUTES_BYTES_MAX}"));
+    }
+    Ok(attributes)
+}
