@@ -114,7 +114,10 @@ final class RestartCases {
         try {
             for (int kill = 0; kill < KILLS; kill++) {
                 int before = acknowledged.size();
-                Kit.eventually(60, "500 more acknowledged", () -> acknowledged.size() > before + 500);
+                int received = inbox.size();
+                // A consumer whose first rebalance fails waits 20 s of its own accord.
+                Kit.eventually(60, "500 more acknowledged, and consumption under way",
+                    () -> acknowledged.size() > before + 500 && inbox.size() > received);
                 Kit.hook("kill");
                 long down = System.nanoTime();
                 Kit.hook("start");
