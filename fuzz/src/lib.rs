@@ -104,7 +104,7 @@ pub fn record(data: &[u8]) {
             (view.topic, view.body, view.properties().0)
         );
         if view.properties().0.len() <= kerolox_wire::record::PROPERTIES_BYTES_MAX {
-            written(&as_new(&view));
+            written(&NewRecord::from(&view));
         }
     }
     if let [at, flip, numbers, topic_len, properties_len, rest @ ..] = data {
@@ -136,25 +136,6 @@ pub fn record(data: &[u8]) {
             let verdict = RecordView::parse(&bytes).and_then(|view| view.verify(Some(new.position), true));
             assert!(verdict.is_err(), "byte {at} ^ {flip:#x} went unnoticed");
         }
-    }
-}
-
-fn as_new<'a>(view: &RecordView<'a>) -> NewRecord<'a> {
-    NewRecord {
-        topic: view.topic,
-        queue_id: view.queue_id,
-        flag: view.flag,
-        sys_flag: view.sys_flag,
-        queue_offset: view.queue_offset,
-        position: view.position,
-        born_ms: view.born_ms,
-        born_host: view.born_host,
-        store_ms: view.store_ms,
-        store_host: view.store_host,
-        reconsume_times: view.reconsume_times,
-        prepared_transaction_offset: view.prepared_transaction_offset,
-        body: view.body,
-        properties: view.properties().0,
     }
 }
 

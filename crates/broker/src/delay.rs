@@ -6,6 +6,7 @@ use crate::effect::Effect;
 use crate::pending::Pending;
 use crate::produce::Draft;
 use crate::state;
+use crate::transaction::real_target;
 use kerolox_store::{QueueRead, QueueReadOutcome, QueueSlice};
 use kerolox_wire::names;
 use kerolox_wire::properties::{PropertiesBuf, name as property};
@@ -156,16 +157,13 @@ impl Broker {
 
     /// Appends a delayed message to its real topic. Source: `ScheduleMessageService.messageTimeUp`.
     fn deliver(&mut self, now_ms: i64, message: &RecordView<'_>) -> Result<(), kerolox_store::AppendError> {
-        let properties = message.properties();
-        let topic = properties.get(property::REAL_TOPIC);
-        let queue_id = properties.get(property::REAL_QUEUE_ID).and_then(|id| id.parse().ok());
-        let (Some(topic), Some(queue_id)) = (topic, queue_id) else {
+        let Some((topic, queue_id)) = real_target(message) else {
             // Nobody could say where it should go; it stays in the schedule topic.
             self.counters.delay_astray += 1;
             return Ok(());
         };
-        let mut draft =
-            Draft { topic: Arc::from(topic), queue_id, properties: PropertiesBuf::from(properties.0) };
+        let properties = PropertiesBuf::from(message.properties().0);
+        let mut draft = Draft { topic: Arc::from(topic), queue_id, properties };
         for gone in [property::DELAY_TIME_LEVEL, property::TIMER_DELIVER_MS, property::TIMER_DELAY_SEC] {
             draft.properties.remove(gone);
         }

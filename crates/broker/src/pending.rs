@@ -6,6 +6,7 @@ use crate::input::{ConnId, ReadId};
 use crate::pull::PullRequest;
 use crate::retry::SendBack;
 use crate::transaction::HalfRead;
+use bytes::Bytes;
 use kerolox_store::{ReadPlan, ReadResult};
 use kerolox_wire::recall::RecallHandle;
 use kerolox_wire::{Command, ResponseCode};
@@ -148,12 +149,10 @@ impl Broker {
             }
             (Pending::TimerIndex, _) => self.timers_loaded(now_ms, None, out),
             (Pending::Timers { offsets }, result) => {
-                let found = if let ReadResult::Records(found) = result { Some(found) } else { None };
-                self.timers_read(now_ms, &offsets, found, out);
+                self.timers_read(now_ms, &offsets, records(result), out);
             }
             (Pending::RollTimers { offsets }, result) => {
-                let found = if let ReadResult::Records(found) = result { Some(found) } else { None };
-                self.timers_rolled(now_ms, &offsets, found);
+                self.timers_rolled(now_ms, &offsets, records(result));
             }
             (Pending::Recall { conn, request, handle }, ReadResult::Records(found)) => {
                 self.recall_found(conn, &request, &handle, &found, out);
@@ -184,5 +183,13 @@ impl Broker {
                 }
             }
         }
+    }
+}
+
+/// The records that were read; `None`: they could not be.
+fn records(result: ReadResult) -> Option<Vec<Option<Bytes>>> {
+    match result {
+        ReadResult::Records(records) => Some(records),
+        _ => None,
     }
 }

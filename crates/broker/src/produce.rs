@@ -8,8 +8,8 @@ use crate::query::header_or_refuse;
 use crate::sent::Sent;
 use crate::topics::{self, CreateError};
 use kerolox_store::{AppendError, Appended, NewMessage};
-use kerolox_wire::body::TopicConfig;
-use kerolox_wire::header::{SendMessage, SendMessageResponse};
+use kerolox_wire::body::{BodyError, TopicConfig};
+use kerolox_wire::header::{HeaderError, SendMessage, SendMessageResponse};
 use kerolox_wire::message_id::MessageId;
 use kerolox_wire::names;
 use kerolox_wire::properties::{PropertiesBuf, name as property};
@@ -28,6 +28,18 @@ pub(crate) const DLQ_QUEUES: i32 = 1;
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) ResponseCode, pub(crate) String);
 
+impl From<HeaderError> for Refused {
+    fn from(e: HeaderError) -> Self {
+        Self(ResponseCode::SYSTEM_ERROR, e.to_string())
+    }
+}
+
+impl From<BodyError> for Refused {
+    fn from(e: BodyError) -> Self {
+        Self(ResponseCode::SYSTEM_ERROR, e.to_string())
+    }
+}
+
 /// Where an admitted send goes.
 struct Target {
     topic: Arc<str>,
@@ -39,6 +51,16 @@ pub(crate) struct Draft {
     pub(crate) topic: Arc<str>,
     pub(crate) queue_id: u32,
     pub(crate) properties: PropertiesBuf,
+}
+
+impl Draft {
+    /// It waits in another topic first, and carries along where it is meant for.
+    pub(crate) fn wait_in(&mut self, topic: Arc<str>, queue_id: u32) {
+        self.properties.set(property::REAL_TOPIC, &self.topic);
+        self.properties.set(property::REAL_QUEUE_ID, &self.queue_id.to_string());
+        self.topic = topic;
+        self.queue_id = queue_id;
+    }
 }
 
 impl Broker {
@@ -297,10 +319,7 @@ impl Broker {
         }
         let level = usize::try_from(level).unwrap_or(usize::MAX).min(self.config.delay_levels_ms.len());
         draft.properties.set(property::DELAY_TIME_LEVEL, &level.to_string());
-        draft.properties.set(property::REAL_TOPIC, &draft.topic);
-        draft.properties.set(property::REAL_QUEUE_ID, &draft.queue_id.to_string());
-        draft.topic = self.delay.topic();
-        draft.queue_id = level.saturating_sub(1) as u32;
+        draft.wait_in(self.delay.topic(), level.saturating_sub(1) as u32);
         Ok(())
     }
 

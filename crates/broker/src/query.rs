@@ -81,15 +81,8 @@ impl Broker {
         if bounds.min == bounds.max {
             return self.earliest_read(conn, request, &QueueSlice::default(), out);
         }
-        let read = QueueRead {
-            topic: Arc::from(header.topic),
-            queue_id,
-            from: bounds.min,
-            count_max: 1,
-            bytes_max: 1,
-            scan_max: 64,
-            filter: None,
-        };
+        let read =
+            QueueRead { scan_max: 64, ..QueueRead::one(Arc::from(header.topic), queue_id, bounds.min) };
         match self.store.read_queue(read) {
             QueueReadOutcome::Done(slice) => self.earliest_read(conn, request, &slice, out),
             QueueReadOutcome::Cold(plan) => {

@@ -47,8 +47,7 @@ impl Broker {
         conn: ConnId,
         request: &Command,
     ) -> Result<Option<SendBack>, Refused> {
-        let header: ConsumerSendMsgBack<'_> =
-            request.header().map_err(|e| Refused(ResponseCode::SYSTEM_ERROR, e.to_string()))?;
+        let header: ConsumerSendMsgBack<'_> = request.header()?;
         self.refuse_if_draining()?;
         let group = header.group;
         if self.state.groups.get(group).is_none() {

@@ -199,10 +199,7 @@ impl Broker {
         // A clock that was ahead has delivered up to then already.
         let deliver_ms = deliver_ms.max(self.state.timers.done.0.saturating_add(1));
         draft.properties.set(property::TIMER_OUT_MS, &deliver_ms.to_string());
-        draft.properties.set(property::REAL_TOPIC, &draft.topic);
-        draft.properties.set(property::REAL_QUEUE_ID, &draft.queue_id.to_string());
-        draft.topic = Arc::clone(&self.timers.topic);
-        draft.queue_id = 0;
+        draft.wait_in(Arc::clone(&self.timers.topic), 0);
         Ok(())
     }
 
@@ -278,15 +275,7 @@ impl Broker {
         let visible = self.bounds(names::WHEEL_TIMER_TOPIC, 0).max;
         let mut cold = Vec::new();
         for offset in wanted.into_iter().filter(|offset| *offset < visible) {
-            let read = QueueRead {
-                topic: Arc::clone(&self.timers.topic),
-                queue_id: 0,
-                from: offset,
-                count_max: 1,
-                bytes_max: 1,
-                scan_max: 1,
-                filter: None,
-            };
+            let read = QueueRead::one(Arc::clone(&self.timers.topic), 0, offset);
             match self.store.read_queue(read) {
                 QueueReadOutcome::Done(slice) if slice.count == 1 => {
                     self.timer_read(offset, Some(slice.records))
@@ -386,8 +375,7 @@ impl Broker {
     }
 
     fn admit_recall(&self, request: &Command) -> Result<RecallHandle, Refused> {
-        let header: RecallMessage<'_> =
-            request.header().map_err(|e| Refused(ResponseCode::SYSTEM_ERROR, e.to_string()))?;
+        let header: RecallMessage<'_> = request.header()?;
         self.refuse_if_draining()?;
         if !self.config.recall {
             return Err(Refused(ResponseCode::NO_PERMISSION, "recall failed, operation is forbidden".into()));

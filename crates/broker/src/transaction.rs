@@ -101,10 +101,7 @@ impl Broker {
         if let Some(id) = id.map(str::to_owned) {
             draft.properties.set(property::TRANSACTION_ID, &id);
         }
-        draft.properties.set(property::REAL_TOPIC, &draft.topic);
-        draft.properties.set(property::REAL_QUEUE_ID, &draft.queue_id.to_string());
-        draft.topic = Arc::from(names::TRANS_HALF_TOPIC);
-        draft.queue_id = 0;
+        draft.wait_in(Arc::from(names::TRANS_HALF_TOPIC), 0);
         Ok(())
     }
 
@@ -128,7 +125,7 @@ impl Broker {
     /// The half message that is to be ended; `None` where the producer does not know yet.
     fn admit_end(&self, request: &Command) -> Result<Option<(u64, Half)>, Refused> {
         let error = |remark: &str| Refused(ResponseCode::SYSTEM_ERROR, remark.to_owned());
-        let header: EndTransaction<'_> = request.header().map_err(|e| error(&e.to_string()))?;
+        let header: EndTransaction<'_> = request.header()?;
         if ![sys_flag::TRANSACTION_COMMIT, sys_flag::TRANSACTION_ROLLBACK]
             .contains(&header.commit_or_rollback)
         {
@@ -147,15 +144,7 @@ impl Broker {
     }
 
     fn read_half(&mut self, now_ms: i64, position: u64, offset: u64, why: HalfRead, out: &mut Vec<Effect>) {
-        let read = QueueRead {
-            topic: Arc::from(names::TRANS_HALF_TOPIC),
-            queue_id: 0,
-            from: offset,
-            count_max: 1,
-            bytes_max: 1,
-            scan_max: 1,
-            filter: None,
-        };
+        let read = QueueRead::one(Arc::from(names::TRANS_HALF_TOPIC), 0, offset);
         match self.store.read_queue(read) {
             QueueReadOutcome::Done(slice) => self.half_read(now_ms, position, why, &slice, out),
             QueueReadOutcome::Cold(plan) => self.start_read(plan, Pending::Half { position, why }, out),
@@ -204,10 +193,13 @@ impl Broker {
         out: &mut Vec<Effect>,
     ) {
         let header: EndTransaction<'_> = header_or_refuse!(self, conn, request, out);
-        let ended = match header.commit_or_rollback {
-            sys_flag::TRANSACTION_COMMIT => self.commit(now_ms, &header, position, view).map(Some),
-            _ => self.roll_back(now_ms, &header, position, view).map(|()| None),
-        };
+        let ended = self.may_end(now_ms, &header, position, view).and_then(|view| {
+            if header.commit_or_rollback == sys_flag::TRANSACTION_COMMIT {
+                return self.commit(now_ms, position, &view).map(Some);
+            }
+            self.forget_half(position);
+            Ok(None)
+        });
         let answer = request.respond(ResponseCode::SUCCESS);
         match ended {
             Ok(_) if request.is_oneway() => {}
@@ -243,37 +235,18 @@ impl Broker {
         Ok(view)
     }
 
-    fn commit(
-        &mut self,
-        now_ms: i64,
-        header: &EndTransaction<'_>,
-        position: u64,
-        view: Option<RecordView<'_>>,
-    ) -> Result<u64, Refused> {
-        let view = self.may_end(now_ms, header, position, view)?;
-        let mut draft = real_draft(&view).ok_or_else(|| {
+    fn commit(&mut self, now_ms: i64, position: u64, view: &RecordView<'_>) -> Result<u64, Refused> {
+        let mut draft = real_draft(view).ok_or_else(|| {
             Refused(ResponseCode::SYSTEM_ERROR, "Find prepared transaction message failed".to_owned())
         })?;
         draft.properties.remove(property::TRANSACTION_PREPARED);
         self.redirect_waiting(now_ms, &mut draft)?;
         let flag = view.sys_flag & !sys_flag::TRANSACTION_MASK | sys_flag::TRANSACTION_COMMIT;
-        let appended = self.append_again(now_ms, &view, &draft, |message| {
+        let appended = self.append_again(now_ms, view, &draft, |message| {
             message.sys_flag = flag;
             message.prepared_transaction_offset = position as i64;
         });
         appended.map_err(|e| self.refused(&e))
-    }
-
-    fn roll_back(
-        &mut self,
-        now_ms: i64,
-        header: &EndTransaction<'_>,
-        position: u64,
-        view: Option<RecordView<'_>>,
-    ) -> Result<(), Refused> {
-        self.may_end(now_ms, header, position, view)?;
-        self.forget_half(position);
-        Ok(())
     }
 
     fn forget_half(&mut self, position: u64) {
@@ -339,23 +312,8 @@ impl Broker {
             broker_name: Some(&self.config.name),
             ..Default::default()
         };
-        let real = |name| view.properties().get(name);
-        let record = NewRecord {
-            topic: real(property::REAL_TOPIC)?,
-            queue_id: real(property::REAL_QUEUE_ID)?.parse().ok()?,
-            flag: view.flag,
-            sys_flag: view.sys_flag,
-            queue_offset: view.queue_offset,
-            position: view.position,
-            born_ms: view.born_ms,
-            born_host: view.born_host,
-            store_ms: view.store_ms,
-            store_host: view.store_host,
-            reconsume_times: view.reconsume_times,
-            prepared_transaction_offset: view.prepared_transaction_offset,
-            body: view.body,
-            properties: view.properties().0,
-        };
+        let (topic, queue_id) = real_target(view)?;
+        let record = NewRecord { topic, queue_id, ..view.into() };
         let mut body = BytesMut::new();
         record.encode(&mut body).ok()?;
         let mut plain = BytesMut::new();
@@ -431,13 +389,17 @@ impl Broker {
     }
 }
 
+/// The topic and queue that a waiting message is meant for.
+pub(crate) fn real_target<'a>(view: &RecordView<'a>) -> Option<(&'a str, u32)> {
+    let real = |name| view.properties().get(name);
+    Some((real(property::REAL_TOPIC)?, real(property::REAL_QUEUE_ID)?.parse().ok()?))
+}
+
 /// The message for the topic and queue that a waiting one is meant for.
 pub(crate) fn real_draft(view: &RecordView<'_>) -> Option<Draft> {
-    let real = |name| view.properties().get(name);
-    let topic = Arc::from(real(property::REAL_TOPIC)?);
-    let queue_id = real(property::REAL_QUEUE_ID)?.parse().ok()?;
+    let (topic, queue_id) = real_target(view)?;
     let mut properties = PropertiesBuf::from(view.properties().0);
     properties.remove(property::REAL_TOPIC);
     properties.remove(property::REAL_QUEUE_ID);
-    Some(Draft { topic, queue_id, properties })
+    Some(Draft { topic: Arc::from(topic), queue_id, properties })
 }

@@ -143,6 +143,13 @@ pub struct QueueRead {
     pub filter: Option<Arc<dyn Filter>>,
 }
 
+impl QueueRead {
+    /// The message at an offset, and no other.
+    pub fn one(topic: Arc<str>, queue_id: u32, offset: u64) -> Self {
+        Self { topic, queue_id, from: offset, count_max: 1, bytes_max: 1, scan_max: 1, filter: None }
+    }
+}
+
 /// Bytes of the log below the durable frontier that are no record (any more): quarantined, never served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {

@@ -121,22 +121,7 @@ fn written_again(name: &str, bytes: &[u8], view: &RecordView<'_>) {
     let properties = view.properties().0;
     let open = properties.strip_suffix(b"\x02").unwrap_or(properties);
     for properties in [properties, open] {
-        let again = NewRecord {
-            topic: view.topic,
-            queue_id: view.queue_id,
-            flag: view.flag,
-            sys_flag: view.sys_flag,
-            queue_offset: view.queue_offset,
-            position: view.position,
-            born_ms: view.born_ms,
-            born_host: view.born_host,
-            store_ms: view.store_ms,
-            store_host: view.store_host,
-            reconsume_times: view.reconsume_times,
-            prepared_transaction_offset: view.prepared_transaction_offset,
-            body: view.body,
-            properties,
-        };
+        let again = NewRecord { properties, ..view.into() };
         let mut out = BytesMut::new();
         again.encode(&mut out).unwrap();
         assert_eq!(out, bytes, "{name}");

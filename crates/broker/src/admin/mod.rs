@@ -8,9 +8,7 @@ use crate::Broker;
 use crate::effect::Effect;
 use crate::input::ConnId;
 use crate::produce::Refused;
-use kerolox_wire::body::{
-    DataVersion, RegisterBrokerBody, TopicConfigAndMappingSerializeWrapper, from_json, to_json,
-};
+use kerolox_wire::body::{RegisterBrokerBody, from_json, to_json};
 use kerolox_wire::header::RegisterBroker;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use serde::Serialize;
@@ -77,23 +75,8 @@ impl Broker {
 
     /// The request by which a name server learns of this broker and its topics.
     pub fn registration(&self) -> Command {
-        let version = self.state.topics.version();
-        let table = self
-            .state
-            .topics
-            .sorted()
-            .into_iter()
-            .map(|(name, topic)| (name.to_string(), topic.config.clone()));
         let body = RegisterBrokerBody {
-            topic_config_serialize_wrapper: TopicConfigAndMappingSerializeWrapper {
-                topic_config_table: table.collect(),
-                data_version: DataVersion {
-                    state_version: 0,
-                    timestamp: version.timestamp_ms,
-                    counter: version.counter,
-                },
-                ..Default::default()
-            },
+            topic_config_serialize_wrapper: self.topic_table(),
             filter_server_list: Vec::new(),
         };
         let body = to_json(&body);
@@ -125,5 +108,5 @@ impl Broker {
 
 /// What a request's body says.
 fn body<T: DeserializeOwned>(request: &Command) -> Result<T, Refused> {
-    from_json(&request.body).map_err(|e| Refused(ResponseCode::SYSTEM_ERROR, e.to_string()))
+    Ok(from_json(&request.body)?)
 }

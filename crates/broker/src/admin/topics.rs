@@ -29,8 +29,7 @@ impl Broker {
     }
 
     fn try_create_topic(&mut self, now_ms: i64, request: &Command) -> Result<(), Refused> {
-        let header: CreateTopic<'_> =
-            request.header().map_err(|e| Refused(ResponseCode::SYSTEM_ERROR, e.to_string()))?;
+        let header: CreateTopic<'_> = request.header()?;
         self.refuse_if_draining()?;
         let known = self.state.topics.get(header.topic);
         let config = TopicConfig {
@@ -154,9 +153,8 @@ impl Broker {
         out: &mut Vec<Effect>,
     ) {
         let header: Result<DeleteTopic<'_>, _> = request.header();
-        let done = header
-            .map_err(|e| Refused(ResponseCode::SYSTEM_ERROR, e.to_string()))
-            .and_then(|header| self.try_delete_topics(now_ms, &[header.topic]));
+        let done =
+            header.map_err(Refused::from).and_then(|header| self.try_delete_topics(now_ms, &[header.topic]));
         self.reply_change(conn, request, done, out);
     }
 
@@ -194,11 +192,11 @@ impl Broker {
         Ok(())
     }
 
-    /// Code 21.
-    pub(crate) fn all_topics(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+    /// All topics, as name servers and administrators are told of them.
+    pub(super) fn topic_table(&self) -> TopicConfigAndMappingSerializeWrapper {
         let version = self.state.topics.version();
         let topics = self.state.topics.sorted().into_iter();
-        let table = TopicConfigAndMappingSerializeWrapper {
+        TopicConfigAndMappingSerializeWrapper {
             topic_config_table: topics
                 .map(|(name, topic)| (name.to_string(), topic.config.clone()))
                 .collect(),
@@ -208,7 +206,12 @@ impl Broker {
                 counter: version.counter,
             },
             ..Default::default()
-        };
+        }
+    }
+
+    /// Code 21.
+    pub(crate) fn all_topics(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let table = self.topic_table();
         let header = GetAllTopicConfigResponse {
             total_topic_num: i32::try_from(table.topic_config_table.len()).unwrap_or(i32::MAX),
             ..Default::default()

@@ -49,22 +49,7 @@ pub(super) fn alter(disk: &HostileDisk) {
 fn altered(view: &RecordView<'_>) -> Option<Vec<u8>> {
     let mut body = view.body.to_vec();
     *body.last_mut()? ^= 1;
-    let record = NewRecord {
-        topic: view.topic,
-        queue_id: view.queue_id,
-        flag: view.flag,
-        sys_flag: view.sys_flag,
-        queue_offset: view.queue_offset,
-        position: view.position,
-        born_ms: view.born_ms,
-        born_host: view.born_host,
-        store_ms: view.store_ms,
-        store_host: view.store_host,
-        reconsume_times: view.reconsume_times,
-        prepared_transaction_offset: view.prepared_transaction_offset,
-        body: &body,
-        properties: view.properties().0,
-    };
+    let record = NewRecord { body: &body, ..view.into() };
     let mut out = BytesMut::new();
     record.encode(&mut out).ok()?;
     Some(out.to_vec())

@@ -1,7 +1,8 @@
 //! Reading records where they lie.
 
 use super::{
-    CRC_PROPERTY_BYTES, MAGIC_V1, MAGIC_V2, RecordError, RecordHead, crc, crc_property, split_crc_property,
+    CRC_PROPERTY_BYTES, MAGIC_V1, MAGIC_V2, NewRecord, RecordError, RecordHead, crc, crc_property,
+    split_crc_property,
 };
 use crate::message_id::MessageId;
 use crate::properties::Properties;
@@ -36,6 +37,28 @@ pub struct RecordView<'a> {
     pub topic: &'a str,
     /// Encoded, the checksum property included.
     pub raw_properties: &'a [u8],
+}
+
+/// The same message, to be written again.
+impl<'a> From<&RecordView<'a>> for NewRecord<'a> {
+    fn from(view: &RecordView<'a>) -> Self {
+        Self {
+            topic: view.topic,
+            queue_id: view.queue_id,
+            flag: view.flag,
+            sys_flag: view.sys_flag,
+            queue_offset: view.queue_offset,
+            position: view.position,
+            born_ms: view.born_ms,
+            born_host: view.born_host,
+            store_ms: view.store_ms,
+            store_host: view.store_host,
+            reconsume_times: view.reconsume_times,
+            prepared_transaction_offset: view.prepared_transaction_offset,
+            body: view.body,
+            properties: view.properties().0,
+        }
+    }
 }
 
 impl<'a> RecordView<'a> {
