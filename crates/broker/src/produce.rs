@@ -213,6 +213,17 @@ impl Broker {
         Refused(ResponseCode::INVALID_PARAMETER, remark)
     }
 
+    /// Changes of the state wait in memory until the log takes them: not without limit.
+    pub(crate) fn refuse_if_changes_wait(&self) -> Result<(), Refused> {
+        match self.changes.len() > self.config.limits.changes_bytes_max {
+            true => Err(Refused(
+                ResponseCode::SYSTEM_BUSY,
+                "[STATE]broker busy: the log does not take changes for the moment".into(),
+            )),
+            false => Ok(()),
+        }
+    }
+
     pub(crate) fn refuse_if_draining(&self) -> Result<(), Refused> {
         match self.draining {
             true => Err(Refused(

@@ -8,6 +8,7 @@ use crate::effect::Effect;
 use crate::groups::{self, Groups};
 use crate::input::ConnId;
 use crate::locks::LockedQueue;
+use crate::produce::Refused;
 use crate::query::{header_or_refuse, queue};
 use crate::state;
 use crate::subscription;
@@ -273,9 +274,8 @@ impl Broker {
             return self.reply(conn, request, refused, out);
         }
         let (queue_id, offset) = (queue(header.queue_id), header.commit_offset as u64);
-        if self.changes.len() > self.config.limits.changes_bytes_max {
-            let remark = "[STATE]broker busy: the log does not take changes for the moment";
-            return self.reply(conn, request, request.refuse(ResponseCode::SYSTEM_BUSY, remark), out);
+        if let Err(Refused(code, remark)) = self.refuse_if_changes_wait() {
+            return self.reply(conn, request, request.refuse(code, remark), out);
         }
         if let Err(why) = self.offset_room(group, topic, queue_id) {
             return self.reply(conn, request, request.refuse(ResponseCode::INVALID_PARAMETER, why), out);

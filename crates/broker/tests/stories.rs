@@ -85,6 +85,32 @@ fn waiters_for_a_large_message_are_answered_in_portions() {
     assert_eq!(answers(world.run("tick +0")), 0);
 }
 
+/// The name of a group that nobody had went into the state's changes, was too long for the log, and stayed first among them:
+/// nothing that came after it was ever durable.
+#[test]
+fn deleting_a_name_that_is_too_long_for_the_log_stops_no_later_change() {
+    let mut world = World::new();
+    world.run("connect 1");
+    world.run("SEND_MESSAGE 1 producerGroup=p topic=T defaultTopic=TBW102 defaultTopicQueueNums=4 queueId=0 sysFlag=0 bornTimestamp=5 flag=0 properties=UNIQ_KEY:u1 body=one");
+    world.run("HEART_BEAT 1 json={\"clientID\":\"c\",\"consumerDataSet\":[{\"groupName\":\"g\"}]}");
+    world.run("flush");
+    for name in ["nobody".to_owned(), "x".repeat(70_000), "x".repeat(2_000_000)] {
+        for (code, list) in
+            [("DELETE_SUBSCRIPTION_GROUP_LIST", "groupList"), ("DELETE_TOPIC_IN_BROKER_LIST", "topicList")]
+        {
+            let told = world.run(&format!("{code} 1 json={{\"{list}\":[\"{name}\"]}}")) + &world.run("flush");
+            assert!(told.contains("-> 1 SUCCESS"), "{code}: {told}");
+        }
+    }
+    let told = world.run("UPDATE_CONSUMER_OFFSET 1 consumerGroup=g topic=T queueId=0 commitOffset=1")
+        + &world.run("flush");
+    assert!(told.contains("-> 1 SUCCESS"), "{told}");
+    world.run("kill");
+    world.run("connect 2");
+    let told = world.run("QUERY_CONSUMER_OFFSET 2 consumerGroup=g topic=T queueId=0");
+    assert!(told.contains("offset=1"), "{told}");
+}
+
 #[test]
 fn the_table_of_codes_says_what_is_served() {
     use kerolox_wire::codes::{Plane, RequestCode, State};

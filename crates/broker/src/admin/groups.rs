@@ -8,7 +8,7 @@ use crate::groups::Groups;
 use crate::input::ConnId;
 use crate::produce::Refused;
 use crate::query::header_or_refuse;
-use crate::state;
+use crate::state::{self, State};
 use kerolox_wire::body::{
     DataVersion, GroupList, SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupWrapper,
     TopicList,
@@ -39,6 +39,7 @@ impl Broker {
 
     fn set_groups(&mut self, configs: Vec<SubscriptionGroupConfig>) -> Result<(), Refused> {
         self.refuse_if_draining()?;
+        self.refuse_if_changes_wait()?;
         let invalid = |remark: String| Refused(ResponseCode::INVALID_PARAMETER, remark);
         let limits = &self.config.limits;
         for config in &configs {
@@ -98,11 +99,14 @@ impl Broker {
     /// One that is not there is none too many, as there.
     fn try_delete_groups(&mut self, groups: &[&str], clean_offsets: bool) -> Result<(), Refused> {
         self.refuse_if_draining()?;
+        self.refuse_if_changes_wait()?;
         if let Some(system) = groups.iter().find(|group| Groups::is_system(group)) {
             let remark = format!("the group {system} is the system's");
             return Err(Refused(ResponseCode::INVALID_PARAMETER, remark));
         }
-        for group in groups {
+        let State { groups: known, offsets, .. } = &self.state;
+        let there = |group: &&&str| known.get(group).is_some() || offsets.topics_of(group).next().is_some();
+        for group in groups.iter().filter(there).copied().collect::<Vec<_>>() {
             state::put_group_deleted(&mut self.changes, group, clean_offsets);
             self.state.delete_group(group, clean_offsets);
         }
@@ -166,6 +170,7 @@ impl Broker {
 
     fn try_clone_offsets(&mut self, header: &CloneGroupOffset<'_>) -> Result<(), Refused> {
         self.refuse_if_draining()?;
+        self.refuse_if_changes_wait()?;
         let (from, to) = (header.src_group, header.dest_group);
         names::check_group(to).map_err(|e| Refused(ResponseCode::INVALID_PARAMETER, e.to_string()))?;
         let only = header.topic.filter(|topic| !topic.trim().is_empty());

@@ -47,7 +47,7 @@ impl Broker {
         self.set_topic(now_ms, config)
     }
 
-    /// Code 18: all of them, or none.
+    /// Code 18: one that is not valid refuses all. (A limit that is reached refuses those from there on.)
     pub(crate) fn create_topics(
         &mut self,
         now_ms: i64,
@@ -183,6 +183,12 @@ impl Broker {
             self.refuse_system_topic(topic)?;
         }
         for topic in topics {
+            let known = self.state.topics.get(topic).is_some()
+                || self.state.offsets.groups_of(topic).next().is_some()
+                || self.store.queues().any(|(name, ..)| **name == **topic);
+            if !known {
+                continue;
+            }
             self.write_changes(now_ms).map_err(|e| self.refused(&e))?;
             self.store.delete_topic(now_ms, topic).map_err(|e| self.refused(&e))?;
             state::put_topic_deleted(&mut self.changes, topic);
