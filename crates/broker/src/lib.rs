@@ -6,6 +6,7 @@
 
 mod acks;
 mod admin;
+mod attributes;
 mod clients;
 pub mod config;
 mod delay;

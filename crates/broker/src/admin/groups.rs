@@ -3,6 +3,7 @@
 
 use super::body;
 use crate::Broker;
+use crate::attributes;
 use crate::effect::Effect;
 use crate::groups::Groups;
 use crate::input::ConnId;
@@ -37,9 +38,15 @@ impl Broker {
         self.reply_change(conn, request, done, out);
     }
 
-    fn set_groups(&mut self, configs: Vec<SubscriptionGroupConfig>) -> Result<(), Refused> {
+    fn set_groups(&mut self, mut configs: Vec<SubscriptionGroupConfig>) -> Result<(), Refused> {
         self.refuse_if_draining()?;
         self.refuse_if_changes_wait()?;
+        for config in &mut configs {
+            let known = self.state.groups.get(&config.group_name).map(|known| &known.attributes);
+            let changes = config.attributes.iter().map(|(name, value)| (&**name, &**value));
+            config.attributes = attributes::alter(attributes::OF_GROUPS, known, changes)
+                .map_err(|why| Refused(ResponseCode::SYSTEM_ERROR, why))?;
+        }
         let invalid = |remark: String| Refused(ResponseCode::INVALID_PARAMETER, remark);
         let limits = &self.config.limits;
         for config in &configs {

@@ -2,6 +2,7 @@
 
 use super::body;
 use crate::Broker;
+use crate::attributes;
 use crate::effect::Effect;
 use crate::input::ConnId;
 use crate::produce::{Refused, unregistrable};
@@ -12,6 +13,7 @@ use kerolox_wire::body::{
 };
 use kerolox_wire::header::{CreateTopic, DeleteTopic, GetAllTopicConfigResponse, Topic};
 use kerolox_wire::{Command, ResponseCode, names};
+use std::collections::BTreeMap;
 
 /// A topic's attributes, names and values. They go to the name server with each registration, which is one frame.
 const ATTRIBUTES_BYTES_MAX: usize = 4_096;
@@ -40,8 +42,10 @@ impl Broker {
             topic_filter_type: header.topic_filter_type.to_owned(),
             topic_sys_flag: header.topic_sys_flag.unwrap_or(0),
             order: header.order,
-            attributes: attributes(known, header.attributes.unwrap_or_default().split(','))
-                .map_err(invalid)?,
+            attributes: altered(
+                known,
+                attributes::parse(header.attributes.unwrap_or_default()).map_err(illegal)?,
+            )?,
         };
         self.check_topic(&config)?;
         self.set_topic(now_ms, config)
@@ -65,16 +69,8 @@ impl Broker {
         let mut configs = Vec::with_capacity(wanted.topic_config_list.len());
         for config in wanted.topic_config_list {
             let known = self.state.topics.get(&config.topic_name);
-            let changes: Vec<String> = config
-                .attributes
-                .iter()
-                .map(
-                    |(name, value)| {
-                        if name.starts_with('-') { name.clone() } else { format!("{name}={value}") }
-                    },
-                )
-                .collect();
-            let attributes = attributes(known, changes.iter().map(String::as_str)).map_err(invalid)?;
+            let changes = config.attributes.iter().map(|(name, value)| (&**name, &**value));
+            let attributes = altered(known, changes)?;
             let config = TopicConfig { attributes, ..config };
             self.check_topic(&config)?;
             configs.push(config);
@@ -250,25 +246,22 @@ fn invalid(remark: String) -> Refused {
     Refused(ResponseCode::INVALID_PARAMETER, remark)
 }
 
-/// A topic's attributes after changes `+name=value` and `-name` were applied to what it has. Source: Apache's
-/// `AttributeParser`.
-fn attributes<'a>(
+/// A topic's attributes after changes were applied to what it has.
+fn altered<'a>(
     known: Option<&TopicConfig>,
-    changes: impl Iterator<Item = &'a str>,
-) -> Result<std::collections::BTreeMap<String, String>, String> {
-    let mut attributes = known.map(|config| config.attributes.clone()).unwrap_or_default();
-    for part in changes.filter(|part| !part.is_empty()) {
-        let bad = || format!("attribute {part:?} is neither +name=value nor -name");
-        if let Some(name) = part.strip_prefix('-') {
-            attributes.remove(name);
-        } else {
-            let (name, value) = part.strip_prefix('+').and_then(|p| p.split_once('=')).ok_or_else(bad)?;
-            attributes.insert(name.to_owned(), value.to_owned());
-        }
-    }
-    let bytes: usize = attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+    changes: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<BTreeMap<String, String>, Refused> {
+    let altered = attributes::alter(attributes::OF_TOPICS, known.map(|config| &config.attributes), changes)
+        .map_err(illegal)?;
+    let bytes: usize = altered.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > ATTRIBUTES_BYTES_MAX {
-        return Err(format!("attributes of {bytes} bytes exceed the limit of {ATTRIBUTES_BYTES_MAX}"));
+        let remark = format!("attributes of {bytes} bytes exceed the limit of {ATTRIBUTES_BYTES_MAX}");
+        return Err(invalid(remark));
     }
-    Ok(attributes)
+    Ok(altered)
+}
+
+/// What ends in an exception there.
+fn illegal(remark: String) -> Refused {
+    Refused(ResponseCode::SYSTEM_ERROR, remark)
 }
