@@ -173,10 +173,7 @@ mod tests {
         let fixed = "attempt to update an unchangeable attribute. key: cleanup.policy";
         assert_eq!(old("+cleanup.policy=DELETE"), refused(fixed));
         assert_eq!(old("-cleanup.policy"), refused(fixed));
-        assert_eq!(
-            old("+message.type=NORMAL"),
-            Ok("cleanup.policy=COMPACTION,message.type=NORMAL".into())
-        );
+        assert_eq!(old("+message.type=NORMAL"), Ok("cleanup.policy=COMPACTION,message.type=NORMAL".into()));
         assert_eq!(old("-message.type"), refused("attempt to delete a nonexistent key: message.type"));
         assert_eq!(
             old("+message.type=FIFO,+message.type=FIFO"),
