@@ -237,6 +237,12 @@ impl Clients {
         self.consumers.get(group).into_iter().flat_map(|group| group.members.keys().copied())
     }
 
+    /// A group's consumer by its client id.
+    pub(crate) fn consumer(&self, group: &str, client_id: &str) -> Option<(ConnId, &Client)> {
+        let mut members = self.consumers.get(group)?.members.iter();
+        members.find(|(_, client)| client.id == client_id).map(|(conn, client)| (*conn, client))
+    }
+
     /// One of a group's producers; which, `turn` decides.
     pub(crate) fn any_producer(&self, group: &str, turn: u64) -> Option<ConnId> {
         let members = self.producers.get(group)?;

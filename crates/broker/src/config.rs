@@ -50,6 +50,8 @@ pub struct BrokerConfig {
     pub timer_max_delay_ms: i64,
     /// `recallMessageEnable`.
     pub recall: bool,
+    /// `useServerSideResetOffset`: whether the broker resets offsets itself, or has its clients do it.
+    pub server_side_reset: bool,
     /// `longPollingEnable`; without it a pull is held for `short_polling_ms`.
     pub long_polling: bool,
     /// `shortPollingTimeMills`.
@@ -98,6 +100,8 @@ pub struct Limits {
     pub offsets_max: usize,
     /// Timer messages that wait.
     pub timers_max: usize,
+    /// Requests that wait for answers of clients.
+    pub relays_max: usize,
     /// Held queue locks.
     pub locks_max: usize,
 }
@@ -116,6 +120,7 @@ impl Default for Limits {
             changes_bytes_max: 4 << 20,
             offsets_max: 2_000_000,
             timers_max: 20_000_000,
+            relays_max: 10_000,
             locks_max: 500_000,
         }
     }
@@ -151,6 +156,7 @@ impl BrokerConfig {
             transaction_check_max: 15,
             timer_max_delay_ms: 40 * 86_400_000,
             recall: true,
+            server_side_reset: true,
             long_polling: true,
             short_polling_ms: 1_000,
             sql92: true,

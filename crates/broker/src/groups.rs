@@ -30,6 +30,11 @@ impl Groups {
         self.table.get(name)
     }
 
+    /// The group with its shared name.
+    pub(crate) fn get_shared(&self, name: &str) -> Option<(&Arc<str>, &SubscriptionGroupConfig)> {
+        self.table.get_key_value(name)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }

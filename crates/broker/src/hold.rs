@@ -96,6 +96,13 @@ impl Holds {
         due.extend(self.deadlines.iter().take_while(|(at, _)| *at <= now_ms).map(|(_, id)| *id));
     }
 
+    /// Those of a group that wait for a queue.
+    pub(crate) fn of_group(&self, topic: &str, queue_id: u32, group: &str) -> Vec<HoldId> {
+        let waiting = self.queues.get(topic).and_then(|queues| queues.get(&queue_id));
+        let of_group = |id: &&HoldId| self.parked.get(id).is_some_and(|pull| *pull.group == *group);
+        waiting.map_or(Vec::new(), |waiting| waiting.ids.iter().filter(of_group).copied().collect())
+    }
+
     pub(crate) fn all(&self) -> Vec<HoldId> {
         self.parked.keys().copied().collect()
     }

@@ -6,6 +6,7 @@
 
 mod acks;
 mod admin;
+mod ask;
 mod attributes;
 mod clients;
 pub mod config;
@@ -21,6 +22,8 @@ mod pending;
 mod produce;
 mod pull;
 mod query;
+mod relay;
+mod resets;
 mod retry;
 mod sent;
 mod session;
@@ -38,6 +41,7 @@ pub use input::{ConnId, Input, ReadId};
 pub use state::State;
 
 use acks::Acks;
+use ask::{Asked, Surveys};
 use clients::Clients;
 use delay::Delay;
 use hold::{HoldId, Holds};
@@ -47,6 +51,7 @@ use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use locks::Locks;
 use pending::Pending;
+use relay::Relays;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
@@ -115,6 +120,9 @@ pub struct Broker {
     timers: Timers,
     reads: HashMap<ReadId, Pending, BuildHasherDefault<DefaultHasher>>,
     next_read: u64,
+    /// What clients were asked and have not answered.
+    relays: Relays<Asked>,
+    surveys: Surveys,
     peers: BTreeMap<ConnId, SocketAddr>,
     next_expiry_ms: i64,
     random: u64,
@@ -144,6 +152,8 @@ impl Broker {
             timers: Timers::new(),
             reads: HashMap::default(),
             next_read: 0,
+            relays: Relays::default(),
+            surveys: Surveys::default(),
             peers: BTreeMap::new(),
             next_expiry_ms: now_ms + EXPIRY_SCAN_MS,
             random: config.seed ^ 0x9e37_79b9_7f4a_7c15,
@@ -170,7 +180,7 @@ impl Broker {
                 self.peers.insert(conn, peer);
             }
             Input::Command { conn, command } => self.command(now_ms, conn, command, out),
-            Input::Disconnected { conn } => self.disconnected(conn),
+            Input::Disconnected { conn } => self.disconnected(conn, out),
             Input::Written { written, flushed } => self.written(now_ms, written, flushed, out),
             Input::WriteFailed { why } => self.fence(&why, out),
             Input::ReadDone { read, result } => self.read_done(now_ms, read, result, out),
@@ -183,7 +193,7 @@ impl Broker {
 
     fn command(&mut self, now_ms: i64, conn: ConnId, mut request: Command, out: &mut Vec<Effect>) {
         if request.is_response() {
-            return;
+            return self.client_answered(conn, request, out);
         }
         let code = RequestCode::from_wire(request.code);
         if !HAVE_BODIES.contains(&code) {
@@ -202,7 +212,7 @@ impl Broker {
             RequestCode::RECALL_MESSAGE => self.recall(conn, request, out),
             RequestCode::RESUME_CHECK_HALF_MESSAGE => self.resume_half(conn, request, out),
             RequestCode::QUERY_CONSUMER_OFFSET => self.query_offset(conn, &request, out),
-            RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(conn, &request, out),
+            RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(now_ms, conn, &request, out),
             RequestCode::GET_MAX_OFFSET => self.max_offset(conn, &request, out),
             RequestCode::GET_MIN_OFFSET => self.min_offset(conn, &request, out),
             RequestCode::SEARCH_OFFSET_BY_TIMESTAMP => self.search_offset(conn, &request, out),
@@ -229,7 +239,8 @@ impl Broker {
         }
     }
 
-    fn disconnected(&mut self, conn: ConnId) {
+    fn disconnected(&mut self, conn: ConnId, out: &mut Vec<Effect>) {
+        self.will_not_answer(conn, out);
         self.peers.remove(&conn);
         self.holds.disconnected(conn);
         self.changed_groups.extend(self.clients.disconnected(conn));
@@ -314,6 +325,7 @@ impl Broker {
 
     fn tick(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
         self.serve_woken(now_ms, out);
+        self.answers_overdue(now_ms, out);
         let mut due = Vec::new();
         self.holds.overdue(now_ms, &mut due);
         for id in due {
@@ -407,7 +419,7 @@ impl Broker {
         let woken = (!self.woken.is_empty()).then_some(0);
         let checks = self.checks.wake_ms().filter(|_| !self.draining);
         let timers = self.timers.wake_ms().filter(|_| !self.draining);
-        [woken, self.holds.next_deadline_ms(), delay, checks, timers, lazy, expiry]
+        [woken, self.relays.wake_ms(), self.holds.next_deadline_ms(), delay, checks, timers, lazy, expiry]
             .into_iter()
             .flatten()
             .min()

@@ -1,6 +1,7 @@
 //! Reads under way, and what is to be done when they end.
 
 use crate::Broker;
+use crate::admin::reset::Reset;
 use crate::effect::Effect;
 use crate::input::{ConnId, ReadId};
 use crate::pull::PullRequest;
@@ -51,6 +52,13 @@ pub(crate) enum Pending {
         request: Command,
         position: i64,
     },
+    /// Code 309.
+    Direct {
+        conn: ConnId,
+        request: Command,
+    },
+    /// Code 222: where a queue begins at a time.
+    Reset(Reset),
     /// Code 12.
     Query {
         conn: ConnId,
@@ -74,10 +82,12 @@ impl Pending {
         match self {
             Self::Pull(pull) => Some(pull.conn),
             Self::SendBack(back) => Some(back.conn),
+            Self::Reset(reset) => Some(reset.conn),
             Self::Half { why: HalfRead::End { conn, .. }, .. }
             | Self::Resume { conn, .. }
             | Self::Recall { conn, .. }
             | Self::View { conn, .. }
+            | Self::Direct { conn, .. }
             | Self::Query { conn, .. }
             | Self::Search { conn, .. }
             | Self::Earliest { conn, .. } => Some(*conn),
@@ -96,10 +106,12 @@ impl Pending {
                 Some((pull.conn, Command { code: code.into(), ..pull.response.clone() }.with_remark(why)))
             }
             Self::SendBack(back) => Some((back.conn, back.request.refuse(code, why))),
+            Self::Reset(reset) => Some((reset.conn, reset.request.refuse(code, why))),
             Self::Half { why: HalfRead::End { conn, request }, .. }
             | Self::Resume { conn, request }
             | Self::Recall { conn, request, .. }
             | Self::View { conn, request, .. }
+            | Self::Direct { conn, request }
             | Self::Query { conn, request }
             | Self::Search { conn, request }
             | Self::Earliest { conn, request } => Some((*conn, request.refuse(code, why))),
@@ -163,6 +175,11 @@ impl Broker {
             (Pending::View { conn, request, position }, ReadResult::Records(records)) => {
                 self.view_read(conn, &request, position, records.into_iter().next().flatten(), out);
             }
+            (Pending::Direct { conn, request }, ReadResult::Records(records)) => {
+                let message = records.into_iter().next().flatten();
+                self.consume_directly_read(now_ms, conn, &request, message, out);
+            }
+            (Pending::Reset(reset), ReadResult::Offset(offset)) => self.reset_searched(reset, offset, out),
             (Pending::Query { conn, request }, ReadResult::Records(records)) => {
                 self.query_read(now_ms, conn, &request, &records, out);
             }

@@ -6,6 +6,8 @@ use crate::effect::Effect;
 use crate::input::ConnId;
 use crate::pending::Pending;
 use crate::query::header_or_refuse;
+use crate::resets::Pulled;
+use crate::state;
 use crate::subscription::{self, Unfit, Wanted};
 use kerolox_store::{Bounds, QueueRead, QueueReadOutcome, QueueSlice};
 use kerolox_wire::header::{PullMessage, PullMessageResponse};
@@ -37,6 +39,7 @@ pub(crate) struct PullRequest {
     pub(crate) conn: ConnId,
     /// The empty response that the answer is made from: carries opaque and encoding.
     pub(crate) response: Command,
+    pub(crate) group: Arc<str>,
     pub(crate) topic: Arc<str>,
     pub(crate) queue_id: u32,
     /// As asked for; may be negative.
@@ -54,6 +57,11 @@ pub(crate) struct PullRequest {
 }
 
 impl PullRequest {
+    /// Group, topic and queue.
+    fn queue(&self) -> (&str, &str, u32) {
+        (&self.group, &self.topic, self.queue_id)
+    }
+
     pub(crate) fn wants(&self, tag_code: i64) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter.tag(tag_code))
     }
@@ -66,6 +74,7 @@ impl PullRequest {
         Self {
             conn,
             response: Command::request(0),
+            group: Arc::from("g"),
             topic: Arc::clone(topic),
             queue_id: 0,
             offset: 0,
@@ -93,15 +102,8 @@ impl Broker {
         match self.admit_pull(now_ms, conn, request, &header) {
             Ok(pull) => {
                 let commits = header.sys_flag & pull_flag::COMMIT_OFFSET != 0 && header.commit_offset >= 0;
-                if commits && self.offset_room(header.consumer_group, header.topic, pull.queue_id).is_ok() {
-                    let offset = header.commit_offset as u64;
-                    self.state.offsets.set_lazily(
-                        now_ms,
-                        header.consumer_group,
-                        header.topic,
-                        pull.queue_id,
-                        offset,
-                    );
+                if commits {
+                    self.commit_lazily(now_ms, &pull, header.commit_offset as u64);
                 }
                 self.serve_pull(now_ms, pull, out);
             }
@@ -109,6 +111,28 @@ impl Broker {
                 let header = PullMessageResponse { forbidden_type, ..Default::default() };
                 self.reply(conn, request, request.refuse(code, remark).with_header(&header), out);
             }
+        }
+    }
+
+    /// Takes the offset that came with a pull.
+    fn commit_lazily(&mut self, now_ms: i64, pull: &PullRequest, offset: u64) {
+        let queue @ (group, topic, queue_id) = pull.queue();
+        if self.offset_room(group, topic, queue_id).is_ok()
+            && !self.state.resets.outdates(now_ms, queue, offset)
+        {
+            self.state.offsets.set_lazily(now_ms, group, topic, queue_id, offset);
+        }
+    }
+
+    /// Where a pull is to go on instead, because an administrator said so.
+    fn take_reset(&mut self, now_ms: i64, pull: &PullRequest) -> Option<u64> {
+        match self.state.resets.pulled(now_ms, pull.conn, pull.queue(), pull.offset) {
+            Pulled::Free => None,
+            Pulled::Done => {
+                state::put_reset_done(&mut self.changes, pull.queue());
+                None
+            }
+            Pulled::Moved(to) => Some(to),
         }
     }
 
@@ -129,7 +153,8 @@ impl Broker {
             return Err(Refusal(ResponseCode::NO_PERMISSION, remark, Some(forbidden::BROKER)));
         }
         let group = header.consumer_group;
-        let Some(group_config) = self.state.groups.get(group).filter(|_| !group.is_empty()) else {
+        let known = self.state.groups.get_shared(group).filter(|_| !group.is_empty());
+        let Some((group, group_config)) = known else {
             let remark = format!("subscription group [{group}] does not exist, {}", crate::FAQ);
             return Err(Refusal(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark, None));
         };
@@ -163,6 +188,7 @@ impl Broker {
         Ok(PullRequest {
             conn,
             response: request.respond(ResponseCode::SUCCESS),
+            group: Arc::clone(group),
             topic: Arc::clone(topic),
             queue_id: header.queue_id as u32,
             offset: header.queue_offset,
@@ -228,6 +254,9 @@ impl Broker {
     /// Answers a pull from memory, parks it, or has it read from disk.
     pub(crate) fn serve_pull(&mut self, now_ms: i64, pull: PullRequest, out: &mut Vec<Effect>) {
         let bounds = self.bounds(&pull.topic, pull.queue_id);
+        if let Some(to) = self.take_reset(now_ms, &pull) {
+            return self.pull_moved(&pull, "OFFSET_RESET", to, bounds, out);
+        }
         if bounds.max == 0 && pull.offset != 0 {
             return self.pull_moved(&pull, "NO_MESSAGE_IN_QUEUE", 0, bounds, out);
         }

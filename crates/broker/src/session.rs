@@ -238,7 +238,13 @@ impl Broker {
     }
 
     /// Answered when the new offset is as safe as the flush policy says.
-    pub(crate) fn update_offset(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+    pub(crate) fn update_offset(
+        &mut self,
+        now_ms: i64,
+        conn: ConnId,
+        request: &Command,
+        out: &mut Vec<Effect>,
+    ) {
         let refusal = |code, remark: String| request.refuse(code, remark);
         let topic = request.fields.get("topic").unwrap_or_default();
         let header: UpdateConsumerOffset<'_> = match request.header() {
@@ -276,6 +282,11 @@ impl Broker {
         let (queue_id, offset) = (queue(header.queue_id), header.commit_offset as u64);
         if let Err(Refused(code, remark)) = self.refuse_if_changes_wait() {
             return self.reply(conn, request, request.refuse(code, remark), out);
+        }
+        if self.state.resets.outdates(now_ms, (group, topic, queue_id), offset) {
+            let answer =
+                request.respond(ResponseCode::SUCCESS).with_remark("Offset has been previously reset");
+            return self.reply(conn, request, answer, out);
         }
         if let Err(why) = self.offset_room(group, topic, queue_id) {
             return self.reply(conn, request, request.refuse(ResponseCode::INVALID_PARAMETER, why), out);

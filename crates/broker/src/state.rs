@@ -6,6 +6,7 @@
 use crate::groups::Groups;
 use crate::halves::{Half, Halves, Stored};
 use crate::offsets::{Commit, Offsets};
+use crate::resets::Resets;
 use crate::timer::Due;
 use crate::timers_done::TimersDone;
 use crate::topics::Topics;
@@ -36,6 +37,10 @@ mod kind {
     pub(super) const TIMER_DONE: u8 = 24;
     /// `due ms i64 | offset u64`: this one is not to be delivered.
     pub(super) const TIMER_RECALLED: u8 = 25;
+    /// `group | topic | queue u32 | offset u64`: the group's consumers are to begin there.
+    pub(super) const RESET: u8 = 48;
+    /// `group | topic | queue u32`: one began there.
+    pub(super) const RESET_DONE: u8 = 49;
 }
 
 /// Topics, groups, consumer offsets and delay progress, as a fold of the log.
@@ -44,6 +49,7 @@ pub struct State {
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) offsets: Offsets,
+    pub(crate) resets: Resets,
     /// Next offset to deliver in each delay level's queue, by level − 1.
     pub(crate) delay_offsets: Vec<u64>,
     pub(crate) halves: Halves,
@@ -63,12 +69,14 @@ impl State {
     pub(crate) fn delete_topic(&mut self, now_ms: i64, topic: &str) {
         self.topics.remove(now_ms, topic);
         self.offsets.forget_topic(topic);
+        self.resets.forget_topic(topic);
     }
 
     pub(crate) fn delete_group(&mut self, group: &str, offsets_too: bool) {
         self.groups.remove(group);
         if offsets_too {
             self.offsets.forget_group(group);
+            self.resets.forget_group(group);
         }
     }
 
@@ -83,6 +91,9 @@ impl State {
         }
         for commit in self.offsets.all() {
             put_offset(&mut out, &commit);
+        }
+        for (group, topic, queue_id, offset) in self.resets.iter() {
+            put_reset(&mut out, (group, topic, queue_id), offset);
         }
         for (index, offset) in self.delay_offsets.iter().enumerate().filter(|(_, offset)| **offset > 0) {
             put_delay_offset(&mut out, index, *offset);
@@ -138,14 +149,30 @@ pub(crate) fn put_group_deleted(out: &mut Vec<u8>, group: &str, offsets_too: boo
 }
 
 pub(crate) fn put_offset(out: &mut Vec<u8>, commit: &Commit) {
-    let mut payload = Vec::with_capacity(16 + commit.group.len() + commit.topic.len());
-    for text in [&commit.group, &commit.topic] {
+    let mut payload = queue_of_group((&commit.group, &commit.topic, commit.queue_id));
+    payload.extend_from_slice(&commit.offset.to_be_bytes());
+    state::put(out, kind::OFFSET, &payload);
+}
+
+/// `group | topic | queue u32`.
+fn queue_of_group((group, topic, queue_id): (&str, &str, u32)) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(16 + group.len() + topic.len());
+    for text in [group, topic] {
         payload.extend_from_slice(&(text.len() as u16).to_be_bytes());
         payload.extend_from_slice(text.as_bytes());
     }
-    payload.extend_from_slice(&commit.queue_id.to_be_bytes());
-    payload.extend_from_slice(&commit.offset.to_be_bytes());
-    state::put(out, kind::OFFSET, &payload);
+    payload.extend_from_slice(&queue_id.to_be_bytes());
+    payload
+}
+
+pub(crate) fn put_reset(out: &mut Vec<u8>, queue: (&str, &str, u32), offset: u64) {
+    let mut payload = queue_of_group(queue);
+    payload.extend_from_slice(&offset.to_be_bytes());
+    state::put(out, kind::RESET, &payload);
+}
+
+pub(crate) fn put_reset_done(out: &mut Vec<u8>, queue: (&str, &str, u32)) {
+    state::put(out, kind::RESET_DONE, &queue_of_group(queue));
 }
 
 pub(crate) fn put_delay_offset(out: &mut Vec<u8>, index: usize, offset: u64) {
@@ -221,6 +248,8 @@ impl StateFold for State {
                 let due = take_due(&mut &*payload).filter(|_| payload.len() == 16);
                 self.timers.recalled.insert(due.ok_or("timer entry is malformed")?);
             }
+            kind::RESET => self.apply_reset(payload).ok_or("reset entry is malformed")?,
+            kind::RESET_DONE => self.apply_reset_done(payload).ok_or("reset's end is malformed")?,
             other => return Err(format!("entry kind {other} is not known to this version")),
         }
         Ok(())
@@ -253,12 +282,22 @@ impl State {
     }
 
     fn apply_offset(&mut self, mut payload: &[u8]) -> Option<()> {
-        let group = text(&mut payload)?;
-        let topic = text(&mut payload)?;
-        let queue_id = payload.try_get_u32().ok()?;
+        let (group, topic, queue_id) = take_queue_of_group(&mut payload)?;
         let offset = payload.try_get_u64().ok()?;
         self.offsets.set(group, topic, queue_id, offset);
         Some(())
+    }
+
+    fn apply_reset(&mut self, mut payload: &[u8]) -> Option<()> {
+        let (group, topic, queue_id) = take_queue_of_group(&mut payload)?;
+        self.resets.put(group, topic, queue_id, payload.try_get_u64().ok()?);
+        payload.is_empty().then_some(())
+    }
+
+    fn apply_reset_done(&mut self, mut payload: &[u8]) -> Option<()> {
+        let (group, topic, queue_id) = take_queue_of_group(&mut payload)?;
+        self.resets.remove(group, topic, queue_id);
+        payload.is_empty().then_some(())
     }
 
     fn apply_delay_offset(&mut self, mut payload: &[u8]) -> Option<()> {
@@ -271,6 +310,10 @@ impl State {
 
 fn take_due(payload: &mut &[u8]) -> Option<Due> {
     Some((payload.try_get_i64().ok()?, payload.try_get_u64().ok()?))
+}
+
+fn take_queue_of_group<'a>(payload: &mut &'a [u8]) -> Option<(&'a str, &'a str, u32)> {
+    Some((text(payload)?, text(payload)?, payload.try_get_u32().ok()?))
 }
 
 fn json<'a, T: serde::Deserialize<'a>>(payload: &'a [u8]) -> Result<T, String> {
@@ -306,6 +349,8 @@ mod tests {
         state.groups.put(groups::new("g"));
         state.offsets.set("g", "orders", 7, u64::MAX);
         state.offsets.set("g", "%RETRY%g", 0, 3);
+        state.resets.put("g", "orders", 7, 9);
+        state.resets.put("g", "orders", 6, 9);
         state.set_delay_offset(17, 42);
         let half = Half { offset: 3, since_ms: -5, immunity_s: -1, checks: 15 };
         state.halves.put(700, half);
@@ -319,6 +364,8 @@ mod tests {
         state.groups.put(groups::new("h"));
         let mut stream = state.dump();
         put_topic_deleted(&mut stream, "gone");
+        put_reset(&mut stream, ("g", "orders", 5), 1);
+        put_reset_done(&mut stream, ("g", "orders", 5));
         put_group_deleted(&mut stream, "h", true);
         assert_eq!(fold(&stream).dump(), dump);
         dump = fold(&stream).dump();
@@ -326,6 +373,8 @@ mod tests {
         assert_eq!(folded.dump(), dump);
         assert_eq!(folded.offsets.get("g", "orders", 7), Some(u64::MAX));
         assert_eq!(folded.topics.get("orders").unwrap().write_queue_nums, 8);
+        let resets: Vec<_> = folded.resets.iter().collect();
+        assert_eq!(resets, [("g", "orders", 6, 9), ("g", "orders", 7, 9)]);
         assert_eq!(folded.delay_offsets.get(17), Some(&42));
         assert_eq!(folded.halves.get(700), Some(half));
         assert_eq!((folded.timers.done, folded.timers.floor), ((5_000, 9), 4));
@@ -337,6 +386,8 @@ mod tests {
         let mut state = State::default();
         assert!(state.apply(200, b"").unwrap_err().contains("200"));
         assert!(state.apply(kind::OFFSET, b"\0\x01").is_err());
+        assert!(state.apply(kind::RESET, b"\0\x01g\0\x01t\0\0\0\0").is_err());
+        assert!(state.apply(kind::RESET_DONE, b"\0\x01g\0\x01t\0\0\0").is_err());
         assert!(state.apply(kind::TOPIC_PUT, b"{").is_err());
         assert!(state.apply(kind::HALF_PUT, &[0; 31]).is_err());
         assert!(state.apply(kind::HALF_END, &[0; 9]).is_err());

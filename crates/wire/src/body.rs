@@ -12,12 +12,14 @@ mod admin;
 mod client;
 mod config;
 mod fastjson;
+mod queue_offsets;
 mod registration;
 mod route;
 
 pub use admin::*;
 pub use client::*;
 pub use config::*;
+pub use queue_offsets::*;
 pub use registration::*;
 pub use route::*;
 

@@ -221,10 +221,10 @@ request_codes! {
        216 DELETE_TOPIC_IN_NAMESRV B [Namesrv] Done;
        217 REGISTER_TOPIC_IN_NAMESRV C [Namesrv] Done;
        219 GET_KVLIST_BY_NAMESPACE B [Namesrv] Done;
-       220 RESET_CONSUMER_CLIENT_OFFSET A [Client] Planned;
-       221 GET_CONSUMER_STATUS_FROM_CLIENT A [Client] Planned;
-       222 INVOKE_BROKER_TO_RESET_OFFSET B [Broker] Planned;
-       223 INVOKE_BROKER_TO_GET_CONSUMER_STATUS B [Broker] Planned;
+       220 RESET_CONSUMER_CLIENT_OFFSET A [Client] Done;
+       221 GET_CONSUMER_STATUS_FROM_CLIENT A [Client] Done;
+       222 INVOKE_BROKER_TO_RESET_OFFSET B [Broker] Done;
+       223 INVOKE_BROKER_TO_GET_CONSUMER_STATUS B [Broker] Done;
        224 GET_TOPICS_BY_CLUSTER B [Namesrv] Done;
        225 UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST B [Broker] Done;
        300 QUERY_TOPIC_CONSUME_BY_WHO B [Broker] Done;
@@ -234,9 +234,9 @@ request_codes! {
        304 GET_SYSTEM_TOPIC_LIST_FROM_NS B [Namesrv] Done;
        305 GET_SYSTEM_TOPIC_LIST_FROM_BROKER B [Broker] Done;
        306 CLEAN_EXPIRED_CONSUMEQUEUE B [Broker] Planned;
-       307 GET_CONSUMER_RUNNING_INFO A [Client] Planned;
+       307 GET_CONSUMER_RUNNING_INFO A [Broker Client] Done;
        308 QUERY_CORRECTION_OFFSET B [Broker] Planned;
-       309 CONSUME_MESSAGE_DIRECTLY A [Client] Planned;
+       309 CONSUME_MESSAGE_DIRECTLY A [Broker Client] Done;
        310 SEND_MESSAGE_V2 A [Broker Proxy] Done;
        311 GET_UNIT_TOPIC_LIST D [Namesrv] Done;
        312 GET_HAS_UNIT_SUB_TOPIC_LIST D [Namesrv] Done;

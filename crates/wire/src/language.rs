@@ -23,6 +23,7 @@ const NAMES: [(u8, &str); 14] = [
 
 impl Language {
     pub const JAVA: Self = Self(0);
+    pub const CPP: Self = Self(1);
     pub const OTHER: Self = Self(7);
 
     /// The name on the JSON wire; a number without a name is `OTHER`.

@@ -181,13 +181,25 @@ impl Broker {
         let (from, to) = (header.src_group, header.dest_group);
         names::check_group(to).map_err(|e| Refused(ResponseCode::INVALID_PARAMETER, e.to_string()))?;
         let only = header.topic.filter(|topic| !topic.trim().is_empty());
-        let offsets: Vec<_> =
-            self.state.offsets.of_group(from).filter(|c| only.is_none_or(|o| *c.topic == *o)).collect();
+        let subscribed = self.clients.consumer_group(from).filter(|_| header.offline != Some(true));
+        let wanted = |topic: &str| {
+            only.is_none_or(|only| topic == only)
+                && self.state.topics.get(topic).is_some()
+                // As on Apache: what consumers that are online do not subscribe to any more is left out.
+                && subscribed.is_none_or(|s| s.subscriptions.is_empty() || s.subscriptions.contains_key(topic))
+        };
+        let offsets: Vec<_> = self.state.offsets.of_group(from).filter(|c| wanted(&c.topic)).collect();
+        // Consumers that are under way would commit their own offsets over the copied ones.
+        let online = self.clients.consumer_group(to).is_some();
         for commit in offsets {
             self.offset_room(to, &commit.topic, commit.queue_id)
                 .map_err(|why| Refused(ResponseCode::INVALID_PARAMETER, why))?;
-            if let Some(commit) = self.state.offsets.set(to, &commit.topic, commit.queue_id, commit.offset) {
-                state::put_offset(&mut self.changes, &commit);
+            match online {
+                true => self.reset_offset(to, &commit.topic, commit.queue_id, commit.offset),
+                false => {
+                    let commit = self.state.offsets.set(to, &commit.topic, commit.queue_id, commit.offset);
+                    commit.iter().for_each(|commit| state::put_offset(&mut self.changes, commit));
+                }
             }
         }
         Ok(())

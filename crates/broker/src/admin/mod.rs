@@ -2,6 +2,7 @@
 
 mod clients;
 mod groups;
+pub(crate) mod reset;
 mod topics;
 
 use crate::Broker;
@@ -40,6 +41,12 @@ impl Broker {
             RequestCode::DELETE_SUBSCRIPTION_GROUP_LIST => self.delete_groups(conn, request, out),
             RequestCode::QUERY_TOPIC_CONSUME_BY_WHO => self.groups_of_topic(conn, request, out),
             RequestCode::QUERY_TOPICS_BY_CONSUMER => self.topics_of_group(conn, request, out),
+            RequestCode::INVOKE_BROKER_TO_RESET_OFFSET => self.reset_offsets(conn, request, out),
+            RequestCode::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => {
+                self.consumer_status(now_ms, conn, request, out);
+            }
+            RequestCode::GET_CONSUMER_RUNNING_INFO => self.running_info(now_ms, conn, request, out),
+            RequestCode::CONSUME_MESSAGE_DIRECTLY => self.consume_directly(conn, request, out),
             RequestCode::CLONE_GROUP_OFFSET => self.clone_offsets(conn, request, out),
             RequestCode::GET_CONSUMER_CONNECTION_LIST => self.consumer_connections(conn, request, out),
             RequestCode::GET_PRODUCER_CONNECTION_LIST => self.producer_connections(conn, request, out),

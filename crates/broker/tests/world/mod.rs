@@ -20,6 +20,7 @@ pub(crate) struct World {
     parts: Option<Parts>,
     flush: FlushPolicy,
     message_bytes_max: usize,
+    settings: Vec<(String, String)>,
     opaque: i32,
 }
 
@@ -39,6 +40,7 @@ impl World {
             parts: None,
             flush: FlushPolicy::Sync,
             message_bytes_max: 4 << 20,
+            settings: Vec::new(),
             opaque: 0,
         };
         world.open();
@@ -56,7 +58,14 @@ impl World {
         };
         let mut state = State::default();
         let opened = kerolox_store::open(self.disk.clone(), &config, &mut state, &mut |_| {}).unwrap();
-        let config = BrokerConfig { young_bytes: 64 << 10, ..BrokerConfig::new("broker-a", host) };
+        let mut config = BrokerConfig { young_bytes: 64 << 10, ..BrokerConfig::new("broker-a", host) };
+        for (key, value) in &self.settings {
+            match &**key {
+                "useServerSideResetOffset" => config.server_side_reset = value == "true",
+                "relays_max" => config.limits.relays_max = value.parse().unwrap(),
+                _ => panic!("{key}?"),
+            }
+        }
         let broker = Broker::new(config, self.now_ms, opened.store, state);
         self.parts = Some(Parts {
             broker,
@@ -81,6 +90,12 @@ impl World {
             "shutdown" => self.feed(vec![Input::Shutdown]),
             "async" => {
                 self.flush = FlushPolicy::Async { interval_ms: 500 };
+                self.parts = None;
+                self.open()
+            }
+            // A restart with other settings, named as in `broker.conf`.
+            "settings" => {
+                self.settings = rest.split(' ').map(|s| s.split_once('=').unwrap()).map(owned).collect();
                 self.parts = None;
                 self.open()
             }
@@ -110,6 +125,7 @@ impl World {
                 self.feed(vec![Input::Connected { conn, peer }])
             }
             "disconnect" => self.feed(vec![Input::Disconnected { conn: conn(rest) }]),
+            "answer" => self.answer(rest),
             _ => self.request(verb, rest),
         }
     }
@@ -135,6 +151,8 @@ impl World {
         command.opaque = self.opaque;
         for word in words {
             match word.split_once('=') {
+                Some(("language", name)) => command.language = kerolox_wire::Language::from_name(name),
+                Some(("version", n)) => command.version = n.parse().unwrap(),
                 None if word == "oneway" => command = command.oneway(),
                 None if word == "binary" => command.encoding = kerolox_wire::Encoding::Rocketmq,
                 Some(("json", json)) => command.body = json.as_bytes().to_vec().into(),
@@ -149,6 +167,23 @@ impl World {
                 }
                 Some((name, value)) => command.fields.push(name, value),
                 None => panic!("{word}?"),
+            }
+        }
+        self.feed(vec![Input::Command { conn, command }])
+    }
+
+    /// `answer CONN opaque=N code=N remark=TEXT name=value … json=TEXT`: a client answers what the broker asked it.
+    fn answer(&mut self, rest: &str) -> String {
+        let mut words = rest.split(' ').filter(|word| !word.is_empty());
+        let conn = conn(words.next().expect("a connection"));
+        let mut command = Command::request(0).respond(0);
+        for (name, value) in words.map(|word| word.split_once('=').expect("name=value")) {
+            match name {
+                "opaque" => command.opaque = value.parse().unwrap(),
+                "code" => command.code = value.parse().unwrap(),
+                "remark" => command.remark = Some(value.replace('_', " ")),
+                "json" => command.body = value.as_bytes().to_vec().into(),
+                _ => command.fields.push(name, value),
             }
         }
         self.feed(vec![Input::Command { conn, command }])
@@ -190,6 +225,10 @@ impl World {
     }
 }
 
+fn owned((key, value): (&str, &str)) -> (String, String) {
+    (key.to_owned(), value.to_owned())
+}
+
 fn conn(text: &str) -> ConnId {
     ConnId(text.parse().expect("a connection number"))
 }
@@ -216,6 +255,9 @@ fn show(conn: ConnId, command: &Command) -> String {
     match command.is_response() {
         true => line.push_str(ResponseCode(command.code).name().unwrap_or("?")),
         false => line.push_str(RequestCode(command.code).name().unwrap_or("?")),
+    }
+    if !command.is_response() && !command.is_oneway() {
+        write!(line, " opaque={}", command.opaque).unwrap();
     }
     if let Some(remark) = &command.remark {
         write!(line, " {:?}", remark.replace(FAQ, "…")).unwrap();

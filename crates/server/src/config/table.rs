@@ -216,7 +216,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "enableRemoteEscape", Bool, "false", "", "", Ignored(CLUSTER)),
     key(Broker, "skipPreOnline", Bool, "false", "", "", Ignored(CLUSTER)),
     key(Broker, "asyncSendEnable", Bool, "true", "", "", Ignored(THREADS)),
-    key(Broker, "useServerSideResetOffset", Bool, "true", "", "", Ignored(FIXED)),
+    key(Broker, "useServerSideResetOffset", Bool, "true", "", "", Honoured("whether the broker resets offsets itself (code 222), or has the clients that are online do it")),
     key(Broker, "consumerOffsetUpdateVersionStep", INT, "500", "", "", Ignored(STATE)),
     key(Broker, "delayOffsetUpdateVersionStep", INT, "200", "", "", Ignored(STATE)),
     key(Broker, "lockInStrictMode", Bool, "false", "", "", Ignored(CLUSTER)),

@@ -284,6 +284,48 @@ headers! {
         offline: Option<bool> = "offline",
     }
 
+    /// `INVOKE_BROKER_TO_RESET_OFFSET` 222, and `RESET_CONSUMER_CLIENT_OFFSET` 220 with which it may reach the clients.
+    ResetOffset {
+        topic: &'a str = "topic",
+        group: &'a str = "group",
+        /// None or negative: all queues.
+        queue_id: Option<i32> = "queueId",
+        /// None or -1: the one at `timestamp`.
+        offset: Option<i64> = "offset",
+        /// Milliseconds; negative: the end of the queue.
+        timestamp: i64 = "timestamp",
+        /// Forward too, not only back.
+        is_force: bool = "isForce",
+    }
+
+    /// `INVOKE_BROKER_TO_GET_CONSUMER_STATUS` 223, and `GET_CONSUMER_STATUS_FROM_CLIENT` 221.
+    GetConsumerStatus {
+        topic: &'a str = "topic",
+        group: &'a str = "group",
+        /// The id of the only client that is asked.
+        client_addr: Option<&'a str> = "clientAddr",
+    }
+
+    /// `GET_CONSUMER_RUNNING_INFO` 307, from administrators to the broker and on to the client.
+    GetConsumerRunningInfo {
+        consumer_group: &'a str = "consumerGroup",
+        client_id: &'a str = "clientId",
+        /// With the stacks of all threads.
+        jstack_enable: Option<bool> = "jstackEnable",
+    }
+
+    /// `CONSUME_MESSAGE_DIRECTLY` 309, from administrators to the broker and, with the message, on to the client.
+    ConsumeMessageDirectly {
+        consumer_group: &'a str = "consumerGroup",
+        client_id: &'a str = "clientId",
+        /// The offset message id.
+        msg_id: &'a str = "msgId",
+        broker_name: Option<&'a str> = "brokerName",
+        topic: Option<&'a str> = "topic",
+        topic_sys_flag: Option<i32> = "topicSysFlag",
+        group_sys_flag: Option<i32> = "groupSysFlag",
+    }
+
     /// `GET_ROUTEINFO_BY_TOPIC` 105.
     GetRouteInfo {
         topic: Option<&'a str> = "topic",
