@@ -9,7 +9,7 @@ use crate::state;
 use crate::transaction::real_target;
 use kerolox_store::{QueueRead, QueueReadOutcome, QueueSlice};
 use kerolox_wire::names;
-use kerolox_wire::properties::{PropertiesBuf, name as property};
+use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::record::{self, RecordView};
 use std::sync::Arc;
 
@@ -162,11 +162,12 @@ impl Broker {
             self.counters.delay_astray += 1;
             return Ok(());
         };
-        let properties = PropertiesBuf::from(message.properties().0);
-        let mut draft = Draft { topic: Arc::from(topic), queue_id, properties };
-        for gone in [property::DELAY_TIME_LEVEL, property::TIMER_DELIVER_MS, property::TIMER_DELAY_SEC] {
-            draft.properties.remove(gone);
-        }
+        // The level stays among the properties, as with Apache: consumers read it.
+        let draft = Draft {
+            topic: Arc::from(topic),
+            queue_id,
+            properties: PropertiesBuf::from(message.properties().0),
+        };
         self.append_again(now_ms, message, &draft, |_| {}).map(drop)
     }
 }

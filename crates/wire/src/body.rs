@@ -6,7 +6,8 @@
 //! quotes off integer keys, byte for byte as fastjson does. Members are declared in the order in which fastjson writes
 //! them, which is alphabetical; absent ones are left out.
 //!
-//! Reading is as lenient as Apache's: unknown members are skipped, absent ones and nulls take the default of Java's class.
+//! Reading is as lenient as Apache's: unknown members are skipped, absent ones and nulls take the default of Java's class,
+//! and what clients send may have its numbers and booleans in quotes.
 
 mod admin;
 mod client;
@@ -25,6 +26,7 @@ pub use route::*;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::str::FromStr;
 
 /// Why a body could not be read. The text is for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +70,39 @@ fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// A number or boolean, or its text: the C++ client quotes `subVersion`, the Go client the hash codes of tags. Null and the
+/// empty text are as good as absent.
+fn unquoted<'de, D: Deserializer<'de>, T: Deserialize<'de> + FromStr + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Quoted::deserialize(deserializer).and_then(Quoted::value)
+}
+
+/// The same for a list.
+fn all_unquoted<'de, D: Deserializer<'de>, T: Deserialize<'de> + FromStr + Default>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let list = Option::<Vec<Quoted<T>>>::deserialize(deserializer)?;
+    list.unwrap_or_default().into_iter().map(Quoted::value).collect()
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Quoted<T> {
+    Plain(Option<T>),
+    Text(String),
+}
+
+impl<T: FromStr + Default> Quoted<T> {
+    fn value<E: serde::de::Error>(self) -> Result<T, E> {
+        match self {
+            Self::Plain(value) => Ok(value.unwrap_or_default()),
+            Self::Text(text) if text.is_empty() => Ok(T::default()),
+            Self::Text(text) => text.parse().map_err(|_| E::custom(format_args!("{text:?} is not a number"))),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Bodies that clients send and get.
 
-use super::nullable;
+use super::{all_unquoted, nullable, unquoted};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Declares enums that travel by name and that some clients send by number.
@@ -86,6 +86,7 @@ fn enumerated<'de, D: Deserializer<'de>, T: ByNameOrNumber>(deserializer: D) -> 
 pub struct MessageQueue {
     #[serde(deserialize_with = "nullable")]
     pub broker_name: String,
+    #[serde(deserialize_with = "unquoted")]
     pub queue_id: i32,
     #[serde(deserialize_with = "nullable")]
     pub topic: String,
@@ -99,10 +100,12 @@ pub struct HeartbeatData {
     pub client_id: String,
     #[serde(deserialize_with = "nullable")]
     pub consumer_data_set: Vec<ConsumerData>,
+    #[serde(deserialize_with = "unquoted")]
     pub heartbeat_fingerprint: i32,
     #[serde(deserialize_with = "nullable")]
     pub producer_data_set: Vec<ProducerData>,
     /// The subscriptions were left out: those of the heartbeat with the same fingerprint are meant.
+    #[serde(deserialize_with = "unquoted")]
     pub without_sub: bool,
 }
 
@@ -126,6 +129,7 @@ pub struct ConsumerData {
     pub message_model: Option<MessageModel>,
     #[serde(deserialize_with = "nullable")]
     pub subscription_data_set: Vec<SubscriptionData>,
+    #[serde(deserialize_with = "unquoted")]
     pub unit_mode: bool,
 }
 
@@ -133,9 +137,10 @@ pub struct ConsumerData {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct SubscriptionData {
+    #[serde(deserialize_with = "unquoted")]
     pub class_filter_mode: bool,
     /// Java hash codes of the tags; see [`crate::properties::tag_code`].
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "all_unquoted")]
     pub code_set: Vec<i32>,
     /// `TAG` (also when null) or `SQL92`.
     #[serde(deserialize_with = "nullable")]
@@ -144,6 +149,7 @@ pub struct SubscriptionData {
     #[serde(deserialize_with = "nullable")]
     pub sub_string: String,
     /// Grows with every change.
+    #[serde(deserialize_with = "unquoted")]
     pub sub_version: i64,
     #[serde(deserialize_with = "nullable")]
     pub tags_set: Vec<String>,
@@ -189,6 +195,7 @@ pub struct LockBatchRequestBody {
     pub consumer_group: String,
     #[serde(deserialize_with = "nullable")]
     pub mq_set: Vec<MessageQueue>,
+    #[serde(deserialize_with = "unquoted")]
     pub only_this_broker: bool,
 }
 

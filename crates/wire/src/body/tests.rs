@@ -31,6 +31,22 @@ fn heartbeat_with_ordinals_nulls_and_unknown_members() {
 }
 
 #[test]
+fn heartbeats_of_the_go_and_cpp_clients_quote_numbers() {
+    let body = br#"{"clientID":"c","producerDataSet":[],"consumerDataSet":[{"consumeFromWhere":"CONSUME_FROM_FIRST_OFFSET",
+        "consumeType":"CONSUME_PASSIVELY","messageModel":"CLUSTERING","groupName":"g","unitMode":"true","subscriptionDataSet":[
+        {"topic":"T","subString":"A||B","subVersion":"1700000000000","tagsSet":["A","B"],"codeSet":["65","-2147483648"]},
+        {"topic":"U","subString":"*","subVersion":"","tagsSet":null,"codeSet":null}]}]}"#;
+    let data: HeartbeatData = from_json(body).unwrap();
+    let subscriptions = &data.consumer_data_set[0].subscription_data_set;
+    assert!(data.consumer_data_set[0].unit_mode);
+    assert_eq!(subscriptions[0].code_set, [65, i32::MIN]);
+    assert_eq!(subscriptions[0].sub_version, 1_700_000_000_000);
+    assert_eq!((subscriptions[1].sub_version, subscriptions[1].code_set.len()), (0, 0));
+    assert!(from_json::<SubscriptionData>(br#"{"subVersion":"many"}"#).is_err());
+    assert!(from_json::<SubscriptionData>(br#"{"codeSet":["2147483648"]}"#).is_err());
+}
+
+#[test]
 fn locks_and_lists() {
     let lock: LockBatchRequestBody = same(
         r#"{"clientId":"id","consumerGroup":"CG","mqSet":[{"brokerName":"b","queueId":1,"topic":"T"}],"onlyThisBroker":false}"#,
