@@ -86,8 +86,6 @@ pub struct Limits {
     pub parked_filter_bytes_max: usize,
     /// Topics, system topics included.
     pub topics_max: usize,
-    /// Bytes of a registration with a name server, which names all topics: a little less than a frame.
-    pub registration_bytes_max: usize,
     /// Consumer groups.
     pub groups_max: usize,
     /// Reads under way on reader threads.
@@ -112,8 +110,7 @@ impl Default for Limits {
             parked_max: 200_000,
             parked_of_connection_max: 40_000,
             parked_filter_bytes_max: 64 << 20,
-            topics_max: 100_000,
-            registration_bytes_max: 14 << 20,
+            topics_max: 200_000,
             groups_max: 100_000,
             reads_max: 4_096,
             queues_max: 8_192,

@@ -229,8 +229,9 @@ impl Broker {
         }
     }
 
-    /// Sends an answer that waits for nothing, unless the request wants none.
+    /// Sends an answer that waits for nothing, unless the request wants none. One that no client would take is not sent.
     fn reply(&mut self, conn: ConnId, request: &Command, answer: Command, out: &mut Vec<Effect>) {
+        let answer = answer.within_frame();
         if answer.code != i32::from(ResponseCode::SUCCESS) {
             self.counters.refused += 1;
         }

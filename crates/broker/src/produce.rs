@@ -254,10 +254,6 @@ impl Broker {
                 let remark = format!("topic[{name}] was not created: the broker has {max} topics, its limit");
                 return Err(Refused(ResponseCode::SYSTEM_ERROR, remark));
             }
-            Err(CreateError::Registration(max)) => {
-                let remark = format!("topic[{name}] was not created: {}", unregistrable(max));
-                return Err(Refused(ResponseCode::SYSTEM_ERROR, remark));
-            }
             Err(_) if name.starts_with(names::RETRY_PREFIX) && self.state.topics.len() < max => {
                 topics::new(name, 1, perm::READ | perm::WRITE)
             }
@@ -415,11 +411,6 @@ impl Broker {
         answer.fields.push(property::TRACE_SWITCH, if self.config.trace_on { "true" } else { "false" });
         answer
     }
-}
-
-/// Why there is no room for a topic.
-pub(crate) fn unregistrable(bytes_max: usize) -> String {
-    format!("the broker's registration with the name server would exceed {} MiB, its limit", bytes_max >> 20)
 }
 
 fn not_exist(name: &str) -> Refused {

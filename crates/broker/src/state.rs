@@ -83,7 +83,7 @@ impl State {
     /// The whole state as an entry stream.
     pub(crate) fn dump(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for (_, topic) in self.topics.sorted().into_iter().filter(|(_, topic)| !topic.system) {
+        for (_, topic) in self.topics.sorted().filter(|(_, topic)| !topic.system) {
             put_topic(&mut out, &topic.config);
         }
         for group in self.groups.all() {

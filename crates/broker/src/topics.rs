@@ -1,32 +1,32 @@
 //! Topics and their settings.
 
 use crate::config::{BrokerConfig, Limits, perm};
-use kerolox_wire::body::TopicConfig;
+use kerolox_wire::body::{DataVersion, TopicConfig};
 use kerolox_wire::names;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
-
-/// Version of the topic table as name servers compare it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct DataVersion {
-    pub(crate) timestamp_ms: i64,
-    pub(crate) counter: i64,
-}
 
 /// All topics. System topics come from the settings, not from the log; see [`Topics::system`].
 #[derive(Default)]
 pub(crate) struct Topics {
     table: HashMap<Arc<str>, Topic, BuildHasherDefault<DefaultHasher>>,
+    /// All names in order, for answers that come in pages.
+    names: BTreeSet<Arc<str>>,
+    /// Names by the change that set their topic last: what a name server that knows an older version does not know.
+    by_change: BTreeMap<i64, Arc<str>>,
+    /// As name servers compare it. Its counter is the number of the last change.
     version: DataVersion,
     /// About as many bytes as a registration with all of them has.
-    registration_bytes: usize,
+    bytes: usize,
 }
 
 /// A topic and whether the broker made it by itself, out of its settings.
 pub(crate) struct Topic {
     pub(crate) config: TopicConfig,
     pub(crate) system: bool,
+    /// The change that set it last.
+    change: i64,
 }
 
 /// Why a topic could not be created.
@@ -35,13 +35,16 @@ pub(crate) enum CreateError {
     NoDefaultTopic,
     NotInheritable,
     TooMany(usize),
-    /// A registration with it would be longer than this.
-    Registration(usize),
 }
 
-/// Bytes that a topic takes in a registration.
-fn registration_bytes(config: &TopicConfig) -> usize {
-    kerolox_wire::body::to_json(config).len() + config.topic_name.len() + 4
+/// Bytes of a registration's topics. Whoever has more sends what changed, and everything in parts: a registration is one
+/// frame, and both sides stand still while one is made and read.
+const PART_BYTES: usize = 1 << 20;
+
+/// About as many bytes as a topic takes in a registration.
+fn bytes(config: &TopicConfig) -> usize {
+    let attributes = config.attributes.iter().map(|(name, value)| name.len() + value.len() + 6);
+    2 * config.topic_name.len() + config.topic_filter_type.len() + 150 + attributes.sum::<usize>()
 }
 
 impl Topics {
@@ -65,8 +68,7 @@ impl Topics {
     /// Adds or replaces a topic.
     pub(crate) fn put(&mut self, now_ms: i64, config: TopicConfig) {
         let system = self.table.get(&*config.topic_name).is_some_and(|topic| topic.system);
-        self.insert(Topic { config, system });
-        self.changed(now_ms);
+        self.insert(now_ms, config, system);
     }
 
     /// Removes a topic that is none of the system's.
@@ -74,28 +76,24 @@ impl Topics {
         if self.table.get(name).is_some_and(|topic| !topic.system)
             && let Some(topic) = self.table.remove(name)
         {
-            self.registration_bytes -= registration_bytes(&topic.config);
-            self.changed(now_ms);
+            self.names.remove(name);
+            self.by_change.remove(&topic.change);
+            self.bytes -= bytes(&topic.config);
+            self.version.next(now_ms);
         }
     }
 
-    fn insert(&mut self, topic: Topic) {
-        self.registration_bytes += registration_bytes(&topic.config);
-        let before = self.table.insert(Arc::from(&*topic.config.topic_name), topic);
-        self.registration_bytes -= before.map_or(0, |topic| registration_bytes(&topic.config));
-    }
-
-    /// Whether a registration has room for a topic, or for more of it than there is: name servers take what fits a frame.
-    pub(crate) fn check_room(&self, config: &TopicConfig, bytes_max: usize) -> Result<(), CreateError> {
-        let before = self.get(&config.topic_name).map_or(0, registration_bytes);
-        match self.registration_bytes - before + registration_bytes(config) <= bytes_max {
-            true => Ok(()),
-            false => Err(CreateError::Registration(bytes_max)),
+    fn insert(&mut self, now_ms: i64, config: TopicConfig, system: bool) {
+        self.version.next(now_ms);
+        self.bytes += bytes(&config);
+        let change = self.version.counter;
+        let name: Arc<str> = Arc::from(&*config.topic_name);
+        self.by_change.insert(change, Arc::clone(&name));
+        self.names.insert(Arc::clone(&name));
+        if let Some(before) = self.table.insert(name, Topic { config, system, change }) {
+            self.by_change.remove(&before.change);
+            self.bytes -= bytes(&before.config);
         }
-    }
-
-    fn changed(&mut self, now_ms: i64) {
-        self.version = DataVersion { timestamp_ms: now_ms, counter: self.version.counter + 1 };
     }
 
     pub(crate) fn version(&self) -> DataVersion {
@@ -103,10 +101,28 @@ impl Topics {
     }
 
     /// All topics by name.
-    pub(crate) fn sorted(&self) -> Vec<(&Arc<str>, &Topic)> {
-        let mut all: Vec<_> = self.table.iter().collect();
-        all.sort_unstable_by_key(|(name, _)| *name);
-        all
+    pub(crate) fn sorted(&self) -> impl Iterator<Item = (&Arc<str>, &Topic)> {
+        self.names.iter().filter_map(|name| self.table.get_key_value(name))
+    }
+
+    /// What a name server is to be told next that was told everything up to a version, and the version that it has then. All
+    /// of it at once, where that is not long: one that drops what a registration does not name
+    /// (`deleteTopicWithBrokerRegistration`) understands nothing else.
+    pub(crate) fn news(&self, told: Option<DataVersion>) -> (Vec<&TopicConfig>, DataVersion) {
+        let after = told.filter(|_| self.bytes > PART_BYTES).map_or(0, |version| version.counter);
+        let mut part = Vec::new();
+        let mut part_bytes = 0;
+        let mut last = after;
+        for (change, name) in self.by_change.range(after.saturating_add(1)..) {
+            let Some(topic) = self.table.get(name) else { continue };
+            part_bytes += bytes(&topic.config);
+            if part_bytes > PART_BYTES && !part.is_empty() {
+                return (part, DataVersion { counter: last, ..self.version });
+            }
+            part.push(&topic.config);
+            last = *change;
+        }
+        (part, self.version)
     }
 
     /// What a first send to an unknown topic creates: as many queues as the client asks for and the default topic
@@ -126,12 +142,10 @@ impl Topics {
             return Err(CreateError::TooMany(limits.topics_max));
         }
         let queues = client_queues.min(default.write_queue_nums).max(0);
-        let config = TopicConfig {
+        Ok(TopicConfig {
             topic_filter_type: default.topic_filter_type.clone(),
             ..new(name, queues, default.perm & !perm::INHERIT)
-        };
-        self.check_room(&config, limits.registration_bytes_max)?;
-        Ok(config)
+        })
     }
 
     /// Adds the topics that every broker has, with the settings' queue numbers and permissions. Source:
@@ -158,9 +172,8 @@ impl Topics {
             system.push(new(trace, 1, rw));
         }
         for config in system {
-            self.insert(Topic { config, system: true });
+            self.insert(now_ms, config, true);
         }
-        self.changed(now_ms);
     }
 }
 
@@ -198,31 +211,46 @@ pub(crate) fn text(config: &TopicConfig) -> String {
 mod tests {
     use super::*;
 
+    fn names<'a>(part: &[&'a TopicConfig]) -> Vec<&'a str> {
+        part.iter().map(|config| &*config.topic_name).collect()
+    }
+
     /// A registration beyond a frame was refused by the name server, which then forgot the broker: all its topics were
     /// gone for clients, until somebody deleted some.
     #[test]
-    fn no_more_topics_than_a_registration_takes() {
+    fn many_topics_are_told_in_parts_and_later_only_what_changed() {
         let mut topics = Topics::default();
-        let config = |n: usize| new(&format!("topic-{n}"), 8, 6);
-        let one = registration_bytes(&config(1));
-        let limits = Limits { registration_bytes_max: 10 * one, ..Limits::default() };
-        topics.put(0, TopicConfig { perm: 7, ..new("TBW102", 8, 7) });
-        let mut count = 0;
-        while let Ok(config) = topics.derive(&format!("topic-{count}"), "TBW102", 8, &limits) {
-            topics.put(0, config);
-            count += 1;
+        let count = PART_BYTES / 80;
+        (0..count).for_each(|n| topics.put(7, new(&format!("topic-{n:06}"), 8, 6)));
+        let (mut told, mut seen, mut parts) = (None, Vec::new(), 0);
+        while told != Some(topics.version()) {
+            let (part, version) = topics.news(told);
+            assert!(part.iter().map(|config| bytes(config)).sum::<usize>() <= PART_BYTES);
+            assert!(told.is_none_or(|told| told < version));
+            seen.extend(names(&part));
+            (told, parts) = (Some(version), parts + 1);
         }
-        assert!((8..=9).contains(&count), "{count}");
-        // What is there may be set again, and take less, but not more.
-        topics.put(0, config(1));
-        assert_eq!(topics.check_room(&config(1), limits.registration_bytes_max), Ok(()));
-        let mut long = config(1);
-        long.attributes.insert("+a".into(), "x".repeat(one));
-        assert_eq!(
-            topics.check_room(&long, limits.registration_bytes_max),
-            Err(CreateError::Registration(10 * one))
-        );
-        let all: usize = topics.table.values().map(|topic| registration_bytes(&topic.config)).sum();
-        assert_eq!(topics.registration_bytes, all);
+        assert!(parts >= 3, "{parts}");
+        assert_eq!(seen.len(), count);
+        assert!(seen.is_sorted());
+        assert_eq!(topics.bytes, topics.table.values().map(|topic| bytes(&topic.config)).sum::<usize>());
+        let before = told;
+        topics.put(8, new("topic-000001", 9, 6));
+        topics.put(9, new("topic-000002", 9, 6));
+        topics.put(9, new("topic-000001", 10, 6));
+        let (part, version) = topics.news(before);
+        assert_eq!(names(&part), ["topic-000002", "topic-000001"]);
+        assert_eq!((version, version.timestamp), (topics.version(), 9));
+        // A topic that is gone is nothing to tell of, but a change.
+        topics.remove(10, "topic-000002");
+        assert_eq!(names(&topics.news(Some(version)).0), Vec::<&str>::new());
+        assert_ne!(topics.news(Some(version)).1, version);
+    }
+
+    #[test]
+    fn few_topics_are_always_told_whole() {
+        let mut topics = Topics::default();
+        ["a", "b"].into_iter().for_each(|name| topics.put(7, new(name, 8, 6)));
+        assert_eq!(names(&topics.news(Some(topics.version())).0), ["a", "b"]);
     }
 }

@@ -111,6 +111,29 @@ fn deleting_a_name_that_is_too_long_for_the_log_stops_no_later_change() {
     assert!(told.contains("offset=1"), "{told}");
 }
 
+/// The answer was longer than any client's frame: it closed the connection and asked again.
+#[test]
+fn a_list_that_no_frame_takes_is_refused_and_comes_in_pages() {
+    let mut world = World::new();
+    world.run("connect 1");
+    let value = "x".repeat(4_000);
+    for list in 0..9 {
+        let topics: Vec<String> = (0..500)
+            .map(|n| format!("{{\"topicName\":\"T{list}-{n}\",\"attributes\":{{\"+a\":\"{value}\"}}}}"))
+            .collect();
+        let told = world.run(&format!(
+            "UPDATE_AND_CREATE_TOPIC_LIST 1 json={{\"topicConfigList\":[{}]}}",
+            topics.join(",")
+        )) + &world.run("flush");
+        assert!(told.contains("-> 1 SUCCESS"), "{told:.200}");
+    }
+    let told = world.run("GET_ALL_TOPIC_CONFIG 1");
+    assert!(told.contains("SYSTEM_ERROR") && told.contains("ask for it in parts"), "{told:.200}");
+    let told = world.run("GET_ALL_TOPIC_CONFIG 1 topicSeq=0 maxTopicNum=100000");
+    assert!(told.contains("SUCCESS totalTopicNum=4510"), "{told:.200}");
+    assert_eq!(told.matches("\"topicName\"").count(), 2_000);
+}
+
 #[test]
 fn the_table_of_codes_says_what_is_served() {
     use kerolox_wire::codes::{Plane, RequestCode, State};

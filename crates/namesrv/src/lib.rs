@@ -116,7 +116,8 @@ impl Namesrv {
 
     /// Answers a request. The shell drops the answer to a one-way request.
     pub fn handle(&mut self, now_ms: i64, conn: ConnId, request: &Command) -> Command {
-        self.answer(now_ms, conn, request).unwrap_or_else(|no| request.refuse(no.code, no.remark))
+        let answer = self.answer(now_ms, conn, request);
+        answer.unwrap_or_else(|no| request.refuse(no.code, no.remark)).within_frame()
     }
 
     /// The connection is gone, and with it the brokers that registered over it.

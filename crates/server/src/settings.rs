@@ -48,9 +48,7 @@ pub(crate) fn standalone(args: &cli::Standalone) -> Result<(Namesrv, Broker, Vec
             .warnings
             .push("namesrvAddr has no effect: a standalone process has its own name server".into());
     }
-    let mut broker = broker_of(&args.place, &args.network, args.advertise.as_deref(), &values, Vec::new())?;
-    // Its name server is told without a frame between them.
-    broker.broker.limits.registration_bytes_max = 56 << 20;
+    let broker = broker_of(&args.place, &args.network, args.advertise.as_deref(), &values, Vec::new())?;
     let namesrv_port = offset(NAMESRV_PORT, &args.network)?;
     if namesrv_port == broker.bind.port() {
         bail!("the name server and the broker cannot both listen on port {namesrv_port}: change listenPort");

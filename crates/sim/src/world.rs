@@ -352,7 +352,9 @@ impl World {
                 self.at(delay, Event::Seal { life, job: Box::new(job) });
             }
             Effect::Register => {
-                if let Some(command) = self.process.as_ref().map(|process| process.broker.registration()) {
+                if let Some(command) =
+                    self.process.as_ref().map(|process| process.broker.registration(None).0)
+                {
                     let delay = self.delay();
                     self.at(delay, Event::ToNamesrv { client: None, command });
                 }

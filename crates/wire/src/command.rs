@@ -4,8 +4,9 @@ mod binary;
 mod json;
 mod scan;
 
+use crate::codes::ResponseCode;
 use crate::fields::Fields;
-use crate::frame::FrameError;
+use crate::frame::{FRAME_BYTES_MAX, FrameError, HEADER_BYTES_MAX};
 use crate::header::{Header, HeaderError};
 use crate::language::Language;
 use bytes::{Bytes, BytesMut};
@@ -82,6 +83,19 @@ impl Command {
     /// A response to `self` that says why something was not done.
     pub fn refuse(&self, code: impl Into<i32>, remark: impl Into<String>) -> Self {
         self.respond(code).with_remark(remark)
+    }
+
+    /// The same response, unless it would be longer than a frame that clients take (they close the connection): then why it
+    /// is not sent.
+    #[must_use]
+    pub fn within_frame(self) -> Self {
+        let (bytes, max) = (self.body.len(), FRAME_BYTES_MAX - HEADER_BYTES_MAX);
+        if bytes <= max {
+            return self;
+        }
+        let remark =
+            format!("the answer has {bytes} bytes, more than the {max} of a frame: ask for it in parts");
+        self.refuse_instead(ResponseCode::SYSTEM_ERROR, remark)
     }
 
     /// The same response with another outcome: why something was not done after all.

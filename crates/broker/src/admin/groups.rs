@@ -1,7 +1,7 @@
 //! Consumer groups: created, listed, deleted; which topics they consume; offsets copied from one to another (codes 200, 201,
 //! 207, 225, 300, 314, 343, 352, 5003).
 
-use super::body;
+use super::{body, page};
 use crate::Broker;
 use crate::attributes;
 use crate::effect::Effect;
@@ -15,8 +15,8 @@ use kerolox_wire::body::{
     TopicList,
 };
 use kerolox_wire::header::{
-    CloneGroupOffset, DeleteSubscriptionGroup, DeleteSubscriptionGroupList, GetAllSubscriptionGroupResponse,
-    Group, Topic,
+    CloneGroupOffset, DeleteSubscriptionGroup, DeleteSubscriptionGroupList, GetAllSubscriptionGroup,
+    GetAllSubscriptionGroupResponse, Group, Topic,
 };
 use kerolox_wire::{Command, ResponseCode, names};
 use std::collections::BTreeSet;
@@ -120,11 +120,14 @@ impl Broker {
         Ok(())
     }
 
-    /// Code 201.
+    /// Code 201: all groups, or a page of them.
     pub(crate) fn all_groups(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
-        let groups = self.state.groups.all();
+        let data_version = DataVersion { counter: self.state.groups.changes(), ..DataVersion::default() };
+        let asked: GetAllSubscriptionGroup<'_> = header_or_refuse!(self, conn, request, out);
+        let (skip, take) = page(data_version, asked.group_seq, asked.max_group_num, asked.data_version);
+        let groups = self.state.groups.all().skip(skip).take(take);
         let table = SubscriptionGroupWrapper {
-            data_version: DataVersion { counter: self.state.groups.changes(), ..DataVersion::default() },
+            data_version,
             subscription_group_table: groups.map(|group| (group.group_name.clone(), group.clone())).collect(),
             ..Default::default()
         };

@@ -9,8 +9,10 @@ use crate::Broker;
 use crate::effect::Effect;
 use crate::input::ConnId;
 use crate::produce::Refused;
-use kerolox_wire::body::{RegisterBrokerBody, from_json, to_json};
-use kerolox_wire::header::RegisterBroker;
+use kerolox_wire::body::{
+    DataVersion, RegisterBrokerBody, TopicConfigAndMappingSerializeWrapper, from_json, to_json,
+};
+use kerolox_wire::header::{BrokerIdentity, RegisterBroker};
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -80,10 +82,32 @@ impl Broker {
         }
     }
 
-    /// The request by which a name server learns of this broker and its topics.
-    pub fn registration(&self) -> Command {
+    /// The version of the topic table: what a name server knows of it that was told everything.
+    pub fn topics_version(&self) -> DataVersion {
+        self.state.topics.version()
+    }
+
+    /// The question whether a name server knows this version of the topic table (code 322), by which it also learns that the
+    /// broker lives.
+    pub fn version_query(&self) -> Command {
+        let body = to_json(&self.topics_version());
+        Command::request(RequestCode::QUERY_DATA_VERSION).with_header(&self.identity()).with_body(body)
+    }
+
+    /// The next request by which a name server that was told everything up to `told` learns of this broker and its topics,
+    /// and the version that it knows then: the newest one, unless there is more to tell. Each part has a version of its own,
+    /// because a name server takes settings of known topics over from a version that is new to it only.
+    pub fn registration(&self, told: Option<DataVersion>) -> (Command, DataVersion) {
+        let (topics, data_version) = self.state.topics.news(told);
         let body = RegisterBrokerBody {
-            topic_config_serialize_wrapper: self.topic_table(),
+            topic_config_serialize_wrapper: TopicConfigAndMappingSerializeWrapper {
+                topic_config_table: topics
+                    .into_iter()
+                    .map(|topic| (topic.topic_name.clone(), topic.clone()))
+                    .collect(),
+                data_version,
+                ..Default::default()
+            },
             filter_server_list: Vec::new(),
         };
         let body = to_json(&body);
@@ -97,20 +121,38 @@ impl Broker {
             body_crc32: Some(kerolox_wire::record::crc(&body) as i32),
             ..Default::default()
         };
-        Command::request(RequestCode::REGISTER_BROKER).with_header(&header).with_body(body)
+        let request = Command::request(RequestCode::REGISTER_BROKER).with_header(&header).with_body(body);
+        (request, data_version)
     }
 
     /// The request by which a name server learns that this broker leaves.
     pub fn unregistration(&self) -> Command {
-        let header = kerolox_wire::header::BrokerIdentity {
+        Command::request(RequestCode::UNREGISTER_BROKER).with_header(&self.identity())
+    }
+
+    fn identity(&self) -> BrokerIdentity<'_> {
+        BrokerIdentity {
             broker_name: &self.config.name,
             broker_addr: &self.config.address,
             cluster_name: &self.config.cluster,
             broker_id: self.config.id,
             ..Default::default()
-        };
-        Command::request(RequestCode::UNREGISTER_BROKER).with_header(&header)
+        }
     }
+}
+
+/// Entries of a page of topics or groups at most: Apache's `splitMetadataSize`.
+const PAGE_MAX: usize = 2_000;
+
+/// Which entries of a table of that version a client asks for, as (how many to skip, how many to take): all (older clients
+/// do), or a page from `seq` on. One whose version is not the table's begins anew. Source: Apache's `subTopicConfigTable`.
+fn page(version: DataVersion, seq: Option<i32>, max: Option<i32>, known: Option<&str>) -> (usize, usize) {
+    if seq.is_none() && max.is_none() && known.is_none() {
+        return (0, usize::MAX);
+    }
+    let is_same = known.and_then(|json| from_json(json.as_bytes()).ok()) == Some(version);
+    let number = |number: Option<i32>| number.and_then(|n| usize::try_from(n).ok());
+    (number(seq).filter(|_| is_same).unwrap_or(0), number(max).unwrap_or(PAGE_MAX).min(PAGE_MAX))
 }
 
 /// What a request's body says.

@@ -1,21 +1,21 @@
 //! Topics: created, listed, deleted (codes 17, 18, 21, 215, 305, 351, 5002).
 
-use super::body;
+use super::{body, page};
 use crate::Broker;
 use crate::attributes;
 use crate::effect::Effect;
 use crate::input::ConnId;
-use crate::produce::{Refused, unregistrable};
+use crate::produce::Refused;
 use crate::state;
 use kerolox_store::AppendError;
 use kerolox_wire::body::{
-    CreateTopicListRequestBody, DataVersion, TopicConfig, TopicConfigAndMappingSerializeWrapper, TopicList,
+    CreateTopicListRequestBody, TopicConfig, TopicConfigAndMappingSerializeWrapper, TopicList,
 };
-use kerolox_wire::header::{CreateTopic, DeleteTopic, GetAllTopicConfigResponse, Topic};
+use kerolox_wire::header::{CreateTopic, DeleteTopic, GetAllTopicConfig, GetAllTopicConfigResponse, Topic};
 use kerolox_wire::{Command, ResponseCode, names};
 use std::collections::BTreeMap;
 
-/// A topic's attributes, names and values. They go to the name server with each registration, which is one frame.
+/// A topic's attributes, names and values. They go to the name server with the topic.
 const ATTRIBUTES_BYTES_MAX: usize = 4_096;
 
 impl Broker {
@@ -113,15 +113,11 @@ impl Broker {
     }
 
     fn set_topic(&mut self, now_ms: i64, config: TopicConfig) -> Result<(), Refused> {
-        let full = |remark: String| Refused(ResponseCode::SYSTEM_ERROR, remark);
-        let limits = &self.config.limits;
+        let max = self.config.limits.topics_max;
         let known = self.state.topics.get(&config.topic_name);
-        if known.is_none() && self.state.topics.len() >= limits.topics_max {
-            return Err(full(format!("the broker has {} topics, its limit", limits.topics_max)));
-        }
-        let bytes_max = limits.registration_bytes_max;
-        if self.state.topics.check_room(&config, bytes_max).is_err() {
-            return Err(full(unregistrable(bytes_max)));
+        if known.is_none() && self.state.topics.len() >= max {
+            let remark = format!("the broker has {max} topics, its limit");
+            return Err(Refused(ResponseCode::SYSTEM_ERROR, remark));
         }
         if known != Some(&config) {
             self.put_topic(now_ms, config).map_err(|e| self.refused(&e))?;
@@ -194,30 +190,23 @@ impl Broker {
         Ok(())
     }
 
-    /// All topics, as name servers and administrators are told of them.
-    pub(super) fn topic_table(&self) -> TopicConfigAndMappingSerializeWrapper {
-        let version = self.state.topics.version();
-        let topics = self.state.topics.sorted().into_iter();
-        TopicConfigAndMappingSerializeWrapper {
+    /// Code 21: all topics, or a page of them.
+    pub(crate) fn all_topics(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+        let asked: GetAllTopicConfig<'_> = crate::query::header_or_refuse!(self, conn, request, out);
+        let topics = &self.state.topics;
+        let (skip, take) = page(topics.version(), asked.topic_seq, asked.max_topic_num, asked.data_version);
+        let table = TopicConfigAndMappingSerializeWrapper {
             topic_config_table: topics
+                .sorted()
+                .skip(skip)
+                .take(take)
                 .map(|(name, topic)| (name.to_string(), topic.config.clone()))
                 .collect(),
-            data_version: DataVersion {
-                state_version: 0,
-                timestamp: version.timestamp_ms,
-                counter: version.counter,
-            },
-            ..Default::default()
-        }
-    }
-
-    /// Code 21.
-    pub(crate) fn all_topics(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
-        let table = self.topic_table();
-        let header = GetAllTopicConfigResponse {
-            total_topic_num: i32::try_from(table.topic_config_table.len()).unwrap_or(i32::MAX),
+            data_version: topics.version(),
             ..Default::default()
         };
+        let total_topic_num = i32::try_from(topics.len()).unwrap_or(i32::MAX);
+        let header = GetAllTopicConfigResponse { total_topic_num, ..Default::default() };
         let answer = request.respond(ResponseCode::SUCCESS).with_header(&header);
         self.reply(conn, request, answer.with_body(kerolox_wire::body::to_json(&table)), out);
     }
@@ -236,7 +225,7 @@ impl Broker {
 
     /// Code 305.
     pub(crate) fn system_topics(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
-        let topics = self.state.topics.sorted().into_iter();
+        let topics = self.state.topics.sorted();
         let topic_list = topics.filter(|(_, topic)| topic.system).map(|(name, _)| name.to_string()).collect();
         self.reply_body(conn, request, &TopicList { broker_addr: None, topic_list }, out);
     }

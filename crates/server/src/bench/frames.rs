@@ -22,6 +22,8 @@ pub(super) struct Template {
     opaque: Place,
     ids: Vec<usize>,
     stamps: Vec<usize>,
+    /// Where the topic's number is.
+    number: usize,
 }
 
 enum Place {
@@ -29,7 +31,16 @@ enum Place {
     Binary(usize),
 }
 
+/// The name of a topic that is one of several.
+pub(super) fn numbered(topic: &str, number: u32) -> String {
+    format!("{topic}-{number:06}")
+}
+
+/// Digits of that number.
+const NUMBER_DIGITS: usize = 6;
+
 pub(super) struct Shape<'a> {
+    /// The first of them, if there are several.
     pub(super) topic: &'a str,
     pub(super) queue_id: u32,
     pub(super) size: usize,
@@ -85,7 +96,9 @@ impl Template {
         };
         let ids = find(&bytes, ID.as_bytes()).map(|at| at + 16).collect();
         let stamps = find(&bytes, STAMP).map(|at| at + STAMP.len()).collect();
-        let template = Self { bytes, opaque, ids, stamps };
+        let topic = find(&bytes, shape.topic.as_bytes()).next().context("no topic in the frame")?;
+        let number = (topic + shape.topic.len()).saturating_sub(NUMBER_DIGITS);
+        let template = Self { bytes, opaque, ids, stamps, number };
         template.check(shape)?;
         Ok(template)
     }
@@ -93,7 +106,7 @@ impl Template {
     /// That a patched frame means what it should.
     fn check(&self, shape: &Shape<'_>) -> Result<()> {
         let mut out = BytesMut::new();
-        self.write(OPAQUE_BASE + 123_456_789, 42, 43, &mut out);
+        self.write(None, OPAQUE_BASE + 123_456_789, 42, 43, &mut out);
         let command = frame::decode(&mut out, usize::MAX)?.context("the frame is not whole")?;
         ensure!(command.opaque == OPAQUE_BASE + 123_456_789 && command.encoding == shape.encoding, "opaque");
         let header: SendMessage<'_> = command.header()?;
@@ -106,14 +119,24 @@ impl Template {
     }
 
     /// Appends the frame with this opaque, with `serial` (and those after it, in a batch) as unique ids, and `stamp_ns` in the
-    /// bodies.
-    pub(super) fn write(&self, opaque: i32, serial: u64, stamp_ns: u64, out: &mut BytesMut) {
+    /// bodies, to the topic of that number if they are numbered.
+    pub(super) fn write(
+        &self,
+        topic: Option<u32>,
+        opaque: i32,
+        serial: u64,
+        stamp_ns: u64,
+        out: &mut BytesMut,
+    ) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
         let Some(frame) = out.get_mut(start..) else { return };
         match self.opaque {
-            Place::Digits(at) => put_digits(frame, at, opaque),
+            Place::Digits(at) => put_digits::<10>(frame, at, opaque.unsigned_abs()),
             Place::Binary(at) => put(frame, at, opaque.to_be_bytes()),
+        }
+        if let Some(topic) = topic {
+            put_digits::<NUMBER_DIGITS>(frame, self.number, topic);
         }
         for (i, at) in self.ids.iter().enumerate() {
             put(frame, *at, hex(serial + i as u64 / 2));
@@ -130,8 +153,8 @@ fn put<const N: usize>(frame: &mut [u8], at: usize, value: [u8; N]) {
     }
 }
 
-fn put_digits(frame: &mut [u8], at: usize, mut value: i32) {
-    let mut digits = [b'0'; 10];
+fn put_digits<const N: usize>(frame: &mut [u8], at: usize, mut value: u32) {
+    let mut digits = [b'0'; N];
     for digit in digits.iter_mut().rev() {
         *digit += (value % 10) as u8;
         value /= 10;
@@ -220,7 +243,7 @@ mod tests {
         for encoding in [Encoding::Json, Encoding::Rocketmq] {
             let template = Template::new(&shape(encoding, 1)).unwrap();
             let mut out = BytesMut::new();
-            template.write(OPAQUE_BASE + 7, 0xABCDEF, 99, &mut out);
+            template.write(None, OPAQUE_BASE + 7, 0xABCDEF, 99, &mut out);
             assert_eq!(out.len(), template.len());
             let command = frame::decode(&mut out, 1 << 20).unwrap().unwrap();
             assert_eq!((command.code, command.opaque), (310, OPAQUE_BASE + 7));
@@ -233,10 +256,22 @@ mod tests {
     }
 
     #[test]
+    fn topics_of_any_number_are_written() {
+        for encoding in [Encoding::Json, Encoding::Rocketmq] {
+            let first = numbered("many", 0);
+            let template = Template::new(&Shape { topic: &first, ..shape(encoding, 1) }).unwrap();
+            let mut out = BytesMut::new();
+            template.write(Some(98_765), OPAQUE_BASE, 1, 99, &mut out);
+            let command = frame::decode(&mut out, 1 << 20).unwrap().unwrap();
+            assert_eq!(command.header::<SendMessage<'_>>().unwrap().topic, numbered("many", 98_765));
+        }
+    }
+
+    #[test]
     fn messages_of_a_batch_have_ids_of_their_own() {
         let template = Template::new(&shape(Encoding::Json, 3)).unwrap();
         let mut out = BytesMut::new();
-        template.write(OPAQUE_BASE, 10, 99, &mut out);
+        template.write(None, OPAQUE_BASE, 10, 99, &mut out);
         let command = frame::decode(&mut out, 1 << 20).unwrap().unwrap();
         assert_eq!(command.code, 320);
         let ids: Vec<_> = batch::messages(&command.body)

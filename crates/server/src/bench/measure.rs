@@ -105,9 +105,27 @@ impl Measured {
         }
     }
 
+    pub(super) fn rate(&self) -> f64 {
+        self.messages as f64 / self.seconds()
+    }
+
+    pub(super) fn quantile_ms(&self, quantile: f64) -> f64 {
+        self.latency.value_at_quantile(quantile) as f64 / 1e6
+    }
+
+    /// The broker's CPU-seconds per million messages, if it was watched.
+    pub(super) fn cpu_per_million(&self) -> Option<f64> {
+        self.cpu().map(|cpu| cpu * 1e6 / self.messages.max(1) as f64)
+    }
+
+    /// The longest latency in ms.
+    pub(super) fn max_ms(&self) -> f64 {
+        self.latency.max() as f64 / 1e6
+    }
+
     /// Prints the result; an error if nothing succeeded.
     pub(super) fn report(&self, what: &str, json: bool) -> Result<()> {
-        let rate = self.messages as f64 / self.seconds();
+        let rate = self.rate();
         let per_million = |cpu: f64| cpu * 1e6 / (self.messages.max(1) as f64);
         let ms = |ns: u64| ns as f64 / 1e6;
         let quantiles = [0.5, 0.9, 0.99, 0.999].map(|q| ms(self.latency.value_at_quantile(q)));
@@ -152,6 +170,16 @@ impl Measured {
         anyhow::ensure!(self.messages > 0, "no message got through");
         Ok(())
     }
+}
+
+/// Resident memory of processes, in MiB.
+pub(super) fn memory_mib(pids: &[u32]) -> f64 {
+    let kib = |pid: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().trim_end_matches(" kB").trim().parse::<f64>().ok()
+    };
+    pids.iter().filter_map(kib).sum::<f64>() / 1024.0
 }
 
 fn cpu_seconds_of_all(pids: &[u32]) -> f64 {

@@ -11,6 +11,7 @@ mod measure;
 mod null;
 mod produce;
 mod server;
+mod topics;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
@@ -23,6 +24,8 @@ pub(crate) enum Bench {
     Produce(Produce),
     /// Receive messages with long polling and measure rate and, of messages that `bench produce` sent, latency end to end.
     Consume(Consume),
+    /// Create many topics, list them, write and read all their queues round-robin: how long each takes, and the memory after it.
+    Topics(Topics),
     /// Serve the same requests and store nothing: what the network and the protocol alone allow.
     Null(Null),
     /// What this machine can do: syncs and bandwidth of the data folder's disk, loopback, memory.
@@ -107,6 +110,15 @@ pub(crate) struct Produce {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Topics {
+    #[command(flatten)]
+    pub(crate) produce: Produce,
+    /// Messages of each queue.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) messages: u32,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Consume {
     #[command(flatten)]
     pub(crate) server: Server,
@@ -149,6 +161,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::Produce(args) => local.block_on(&runtime, produce::run(args)),
         Bench::Consume(args) => local.block_on(&runtime, consume::run(args)),
+        Bench::Topics(args) => local.block_on(&runtime, topics::run(args)),
         Bench::Null(args) => local.block_on(&runtime, null::run(args)),
         Bench::Limits(args) => limits::run(&args),
     }

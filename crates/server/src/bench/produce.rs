@@ -1,7 +1,7 @@
 //! `bench produce`: connections that each keep a number of send requests in flight, or send at fixed times.
 
 use super::Produce;
-use super::frames::{OPAQUE_BASE, SLOTS_MAX, Shape, Template, glance};
+use super::frames::{OPAQUE_BASE, SLOTS_MAX, Shape, Template, glance, numbered};
 use super::measure::{Measured, ProgressLine};
 use super::server::Broker;
 use anyhow::{Context, Result, bail};
@@ -24,18 +24,27 @@ const END_WAIT: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(args: Produce) -> Result<()> {
     let server = &args.server;
-    let broker = Broker::find(server).await?;
-    let topics: Vec<String> = match args.topics {
-        1 => vec![server.topic.clone()],
-        n => (0..n).map(|i| format!("{}-{i}", server.topic)).collect(),
-    };
-    for topic in &topics {
-        broker.create_topic(topic, server.queues).await?;
+    let broker = Rc::new(Broker::find(server).await?);
+    broker.create_topics(&topics(&server.topic, args.topics), server.queues).await?;
+    load(broker.address, &args).await?.report("produce", server.json)
+}
+
+/// The topics that are written.
+pub(super) fn topics(base: &str, count: u32) -> Vec<String> {
+    match count {
+        1 => vec![base.to_owned()],
+        n => (0..n).map(|number| numbered(base, number)).collect(),
     }
-    let templates = templates(&args, &topics)?;
+}
+
+/// Sends as told, to topics that are there.
+pub(super) async fn load(address: SocketAddr, args: &Produce) -> Result<Measured> {
+    let server = &args.server;
+    let templates = templates(args)?;
     let measured = Measured::new(server.warm_up, server.duration, &server.pid)?;
     let shared = Rc::new(Shared {
         templates,
+        topics: args.topics as usize,
         measured: RefCell::new(measured),
         made: Cell::new(0),
         count: server.count.unwrap_or(u64::MAX),
@@ -46,7 +55,7 @@ pub(super) async fn run(args: Produce) -> Result<()> {
     });
     let mut lanes = Vec::new();
     for number in 0..server.connections {
-        let lane = Lane::connect(broker.address, number, &args, Rc::clone(&shared)).await?;
+        let lane = Lane::connect(address, number, args, Rc::clone(&shared)).await?;
         lanes.push(tokio::task::spawn_local(lane.run()));
     }
     let mut progress = ProgressLine::new();
@@ -68,29 +77,27 @@ pub(super) async fn run(args: Produce) -> Result<()> {
         }
     }
     progress.end();
-    let mut measured = shared.measured.borrow_mut();
+    let mut measured = shared.measured.replace(Measured::new(0.0, 0.0, &[])?);
     measured.end(Instant::now());
     measured.watch_cpu(Instant::now());
-    measured.report("produce", server.json)
+    Ok(measured)
 }
 
-fn templates(args: &Produce, topics: &[String]) -> Result<Vec<Template>> {
+/// One for each queue.
+fn templates(args: &Produce) -> Result<Vec<Template>> {
     let born_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
-    let mut all = Vec::new();
-    for queue_id in 0..args.server.queues {
-        for topic in topics {
-            let shape = Shape {
-                topic,
-                queue_id,
-                size: args.size as usize,
-                batch: args.batch,
-                encoding: args.server.encoding.into(),
-                born_ms,
-            };
-            all.push(Template::new(&shape)?);
-        }
-    }
-    Ok(all)
+    let first = topics(&args.server.topic, args.topics).into_iter().next().context("no topic")?;
+    let template = |queue_id| {
+        Template::new(&Shape {
+            topic: &first,
+            queue_id,
+            size: args.size as usize,
+            batch: args.batch,
+            encoding: args.server.encoding.into(),
+            born_ms,
+        })
+    };
+    (0..args.server.queues).map(template).collect()
 }
 
 /// Unique ids of two runs should not meet.
@@ -99,7 +106,9 @@ fn id_base() -> u64 {
 }
 
 struct Shared {
+    /// One for each queue.
     templates: Vec<Template>,
+    topics: usize,
     measured: RefCell<Measured>,
     /// Requests made.
     made: Cell<u64>,
@@ -131,7 +140,8 @@ struct Lane {
     /// At a fixed rate: the number of the next request and when it is due.
     next: (u64, Instant),
     phase: f64,
-    template: usize,
+    /// The queue that is next: queue ids times topics.
+    place: usize,
     out: BytesMut,
     inbox: BytesMut,
 }
@@ -148,7 +158,8 @@ impl Lane {
         #[allow(deprecated)]
         let timer = AsyncFd::new(timer)?;
         let first = shared.start + Duration::from_secs_f64(shared.interval.unwrap_or(0.0) * phase);
-        let template = number as usize * shared.templates.len() / args.server.connections as usize;
+        let places = shared.templates.len() * shared.topics;
+        let place = number as usize * places / args.server.connections as usize;
         Ok(Self {
             stream,
             timer,
@@ -158,7 +169,7 @@ impl Lane {
             generations_max: SLOTS_MAX / args.in_flight as i32,
             next: (0, first),
             phase,
-            template,
+            place,
             out: BytesMut::new(),
             inbox: BytesMut::with_capacity(256 << 10),
             shared,
@@ -222,10 +233,11 @@ impl Lane {
         let serial = shared.serial.replace(shared.serial.get() + shared.batch);
         let late = now.saturating_duration_since(meant);
         let stamp = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(late);
-        self.template = (self.template + 1) % shared.templates.len();
-        if let Some(template) = shared.templates.get(self.template) {
+        self.place = (self.place + 1) % (shared.templates.len() * shared.topics);
+        let topic = (shared.topics > 1).then_some((self.place % shared.topics) as u32);
+        if let Some(template) = shared.templates.get(self.place / shared.topics) {
             self.out.reserve(template.len());
-            template.write(opaque, serial, stamp.as_nanos() as u64, &mut self.out);
+            template.write(topic, opaque, serial, stamp.as_nanos() as u64, &mut self.out);
         }
         shared.made.set(shared.made.get() + 1);
     }

@@ -3,12 +3,16 @@
 use super::Server;
 use anyhow::{Context, Result, bail};
 use kerolox_net::Dialed;
+use kerolox_wire::body::{self, TopicList};
 use kerolox_wire::header::{CreateTopic, GetMaxOffset, GetRouteInfo, OffsetResponse, TopicQueue};
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::rc::Rc;
 use std::time::Duration;
 
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Requests of a kind that are made at once.
+const IN_FLIGHT: usize = 256;
 
 pub(super) struct Broker {
     pub(super) address: SocketAddr,
@@ -48,6 +52,23 @@ impl Broker {
         self.ask(request, &format!("create topic {topic}")).await.map(drop)
     }
 
+    /// Many of them, several at a time.
+    pub(super) async fn create_topics(self: &Rc<Self>, topics: &[String], queues: u32) -> Result<()> {
+        for some in topics.chunks(IN_FLIGHT) {
+            let creations: Vec<_> = some
+                .iter()
+                .map(|topic| {
+                    let (broker, topic) = (Rc::clone(self), topic.clone());
+                    tokio::task::spawn_local(async move { broker.create_topic(&topic, queues).await })
+                })
+                .collect();
+            for creation in creations {
+                creation.await??;
+            }
+        }
+        Ok(())
+    }
+
     /// The offset behind the last message of a queue, or of the first one that is kept.
     pub(super) async fn offset(&self, topic: &str, queue_id: u32, max: bool) -> Result<i64> {
         let queue_id = queue_id as i32;
@@ -62,8 +83,14 @@ impl Broker {
         Ok(answer.header::<OffsetResponse<'_>>().context("the answer carries no offset")?.offset)
     }
 
-    async fn ask(&self, request: Command, what: &str) -> Result<Command> {
-        let answer = self.dialed.request(request, TIMEOUT).await.with_context(|| what.to_owned())?;
+    /// The answer, whatever it says.
+    pub(super) async fn try_ask(&self, request: Command, what: &str) -> Result<Command> {
+        self.dialed.request(request, TIMEOUT).await.with_context(|| what.to_owned())
+    }
+
+    /// A successful answer.
+    pub(super) async fn ask(&self, request: Command, what: &str) -> Result<Command> {
+        let answer = self.try_ask(request, what).await?;
         if answer.code != ResponseCode::SUCCESS.0 {
             bail!(
                 "{what}: the broker answers {:?}: {}",
@@ -72,6 +99,25 @@ impl Broker {
             );
         }
         Ok(answer)
+    }
+}
+
+/// A connection to a name server.
+pub(super) struct Namesrv(Dialed);
+
+impl Namesrv {
+    pub(super) async fn connect(address: &str) -> Result<Self> {
+        let (dialed, _) =
+            Dialed::connect(address, TIMEOUT).await.with_context(|| format!("name server {address}"))?;
+        Ok(Self(dialed))
+    }
+
+    /// Names of all topics.
+    pub(super) async fn topics(&self) -> Result<Vec<String>> {
+        let request = Command::request(RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER);
+        let answer = self.0.request(request, TIMEOUT).await.context("name server")?;
+        let list: TopicList = body::from_json(&answer.body).context("the name server's list of topics")?;
+        Ok(list.topic_list)
     }
 }
 

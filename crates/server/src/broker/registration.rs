@@ -3,6 +3,8 @@
 use super::shell::Shell;
 use crate::{namesrv, report};
 use kerolox_net::Dialed;
+use kerolox_wire::body::{self, DataVersion};
+use kerolox_wire::header::QueryDataVersionResponse;
 use kerolox_wire::{Command, ResponseCode};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -15,8 +17,8 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How long a name server may take to answer that the broker is leaving.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A registration names all topics: where it takes the loop longer than this, further ones are made rarely enough to take
-/// at most a tenth of its time, however fast topics are created.
+/// Where a registration takes the loop longer than this, further ones are made rarely enough to take at most a tenth of its
+/// time, however fast topics are created.
 const LONG: Duration = Duration::from_millis(2);
 const PAUSE_FACTOR: u32 = 9;
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -32,19 +34,30 @@ pub(crate) struct Timing {
     pub(crate) timeout: Duration,
 }
 
+/// A connection to a name server, and what it was told.
+#[derive(Default)]
+struct Session {
+    dialed: Option<Dialed>,
+    told: Option<DataVersion>,
+}
+
 /// Registers with the name server of this process at once, whenever something changed, and at intervals.
 pub(crate) async fn in_process(broker: Rc<Shell>, namesrv: Rc<namesrv::Shell>, timing: Timing) {
     let mut changes = broker.registrations();
+    let mut told = None;
     loop {
         changes.mark_unchanged();
         let begun = Instant::now();
-        let answer = namesrv.ask(&broker.registration());
-        let took = begun.elapsed();
-        if answer.code != ResponseCode::SUCCESS.0 {
-            report::line(&format!("registration was refused: {}", refusal(&answer)));
+        let ask = async |request| {
+            // Others have their turn between two parts.
+            tokio::task::yield_now().await;
+            Ok(namesrv.ask(&request))
+        };
+        if let Err(why) = tell(&broker, &mut told, ask).await {
+            report::line(&format!("registration was refused: {why}"));
         }
         broker.note_registered();
-        tokio::time::sleep(pause(took)).await;
+        tokio::time::sleep(pause(begun.elapsed())).await;
         let _ = tokio::time::timeout(timing.every, changes.changed()).await;
     }
 }
@@ -52,12 +65,12 @@ pub(crate) async fn in_process(broker: Rc<Shell>, namesrv: Rc<namesrv::Shell>, t
 /// The same with a name server at an address, which may be a name that resolves anew each time.
 pub(crate) async fn remote(broker: Rc<Shell>, address: String, timing: Timing) {
     let mut changes = broker.registrations();
-    let mut dialed = None;
+    let mut session = Session::default();
     let mut retry = RETRY_FIRST;
     let mut failed = false;
     loop {
         changes.mark_unchanged();
-        match register(&broker, &address, &mut dialed, timing.timeout).await {
+        match register(&broker, &address, &mut session, timing.timeout).await {
             Ok(took) => {
                 if std::mem::take(&mut failed) {
                     report::line(&format!("registered with name server {address} again"));
@@ -68,7 +81,7 @@ pub(crate) async fn remote(broker: Rc<Shell>, address: String, timing: Timing) {
                 wait(&mut changes, timing.every).await;
             }
             Err(why) => {
-                dialed = None;
+                session = Session::default();
                 if !std::mem::replace(&mut failed, true) {
                     report::line(&format!("cannot register with name server {address}: {why}; trying again"));
                 }
@@ -86,20 +99,65 @@ async fn wait(changes: &mut watch::Receiver<u64>, time: Duration) {
 async fn register(
     broker: &Shell,
     address: &str,
-    dialed: &mut Option<Dialed>,
+    session: &mut Session,
     timeout: Duration,
 ) -> Result<Duration, String> {
     // Registers at intervals much longer than a connection may be idle: a closed one is no failure.
-    let open = match dialed.take().filter(|d| !d.is_closed()) {
+    let open = match session.dialed.take().filter(|d| !d.is_closed()) {
         Some(open) => open,
         None => Dialed::connect(address, CONNECT_TIMEOUT).await.map_err(|e| e.to_string())?.0,
     };
-    let begun = Instant::now();
-    let request = broker.registration();
-    let took = begun.elapsed();
-    let answer = open.request(request, timeout).await.map_err(|e| e.to_string())?;
-    *dialed = Some(open);
-    if answer.code == ResponseCode::SUCCESS.0 { Ok(took) } else { Err(refusal(&answer)) }
+    let ask = async |request| open.request(request, timeout).await.map_err(|e| e.to_string());
+    let took = tell(broker, &mut session.told, ask).await?;
+    session.dialed = Some(open);
+    Ok(took)
+}
+
+/// Tells a name server what it does not know yet, and that the broker lives; how long that took the loop. `told` is what it
+/// was told last.
+async fn tell(
+    broker: &Shell,
+    told: &mut Option<DataVersion>,
+    ask: impl AsyncFn(Command) -> Result<Command, String>,
+) -> Result<Duration, String> {
+    let target = broker.topics_version();
+    let before = match told.take() {
+        Some(version) => {
+            let answer = ask(broker.version_query()).await?;
+            if answer.code == ResponseCode::SUCCESS.0 && !is_changed(&answer) {
+                *told = Some(target);
+                return Ok(Duration::ZERO);
+            }
+            // It may have forgotten everything, or somebody else told it something.
+            Some(version).filter(|version| known(&answer) == Some(*version))
+        }
+        None => None,
+    };
+    let mut version = before;
+    let mut took = Duration::ZERO;
+    // What changes meanwhile has its turn later.
+    while version.is_none_or(|version| version.counter < target.counter) {
+        let begun = Instant::now();
+        let (request, next) = broker.registration(version);
+        took += begun.elapsed();
+        let answer = ask(request).await?;
+        if answer.code != ResponseCode::SUCCESS.0 {
+            return Err(refusal(&answer));
+        }
+        version = Some(next);
+    }
+    *told = version;
+    Ok(took)
+}
+
+/// What a name server answers to the question whether it knows the topics' version.
+fn is_changed(answer: &Command) -> bool {
+    answer.header::<QueryDataVersionResponse>().is_ok_and(|header| header.changed)
+}
+
+/// The version that it does know, if any.
+fn known(answer: &Command) -> Option<DataVersion> {
+    body::from_json(&answer.body).ok()
 }
 
 fn refusal(answer: &Command) -> String {

@@ -13,6 +13,7 @@ use kerolox_net as net;
 use kerolox_net::{Closed, Connections};
 use kerolox_store::{Position, ReadResult, SealJob};
 use kerolox_wire::Command;
+use kerolox_wire::body::DataVersion;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -121,9 +122,19 @@ impl Shell {
         self.core.borrow().broker.counters()
     }
 
-    /// The request with which the broker registers as of now.
-    pub(crate) fn registration(&self) -> Command {
-        self.core.borrow().broker.registration()
+    /// See [`Broker::topics_version`].
+    pub(crate) fn topics_version(&self) -> DataVersion {
+        self.core.borrow().broker.topics_version()
+    }
+
+    /// See [`Broker::version_query`].
+    pub(crate) fn version_query(&self) -> Command {
+        self.core.borrow().broker.version_query()
+    }
+
+    /// See [`Broker::registration`].
+    pub(crate) fn registration(&self, told: Option<DataVersion>) -> (Command, DataVersion) {
+        self.core.borrow().broker.registration(told)
     }
 
     /// The request with which the broker takes leave of a name server.

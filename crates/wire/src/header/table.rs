@@ -243,9 +243,27 @@ headers! {
         topic: &'a str = "topic",
     }
 
+    /// `GET_ALL_TOPIC_CONFIG` 21: without any of these all topics are meant.
+    GetAllTopicConfig {
+        /// The first topic of the page, counted from 0.
+        topic_seq: Option<i32> = "topicSeq",
+        max_topic_num: Option<i32> = "maxTopicNum",
+        /// Version of the table that the page continues, as JSON.
+        data_version: Option<&'a str> = "dataVersion",
+    }
+
     /// The answer to `GET_ALL_TOPIC_CONFIG` 21.
     GetAllTopicConfigResponse {
         total_topic_num: i32 = "totalTopicNum",
+    }
+
+    /// `GET_ALL_SUBSCRIPTIONGROUP_CONFIG` 201: without any of these all groups are meant.
+    GetAllSubscriptionGroup {
+        /// The first group of the page, counted from 0.
+        group_seq: Option<i32> = "groupSeq",
+        max_group_num: Option<i32> = "maxGroupNum",
+        /// Version of the table that the page continues, as JSON.
+        data_version: Option<&'a str> = "dataVersion",
     }
 
     /// The answer to `GET_ALL_SUBSCRIPTIONGROUP_CONFIG` 201.

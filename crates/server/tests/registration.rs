@@ -1,0 +1,98 @@
+//! A broker and a name server apart: what the name server is told when there are more topics than one registration takes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod support;
+
+use kerolox_wire::body::{self, CreateTopicListRequestBody, TopicConfig, TopicList, TopicRouteData};
+use kerolox_wire::header::GetRouteInfo;
+use kerolox_wire::{Command, RequestCode, ResponseCode};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use support::{BINARY, Folder, Kerolox, PATIENCE, Raw};
+
+/// Three registrations' worth.
+const TOPICS: usize = 6_000;
+
+fn name(n: usize) -> String {
+    format!("{n:06}-{}", "x".repeat(100))
+}
+
+fn topic(n: usize, queues: i32) -> TopicConfig {
+    TopicConfig {
+        topic_name: name(n),
+        read_queue_nums: queues,
+        write_queue_nums: queues,
+        ..TopicConfig::default()
+    }
+}
+
+fn create(broker: &mut Raw, topic_config_list: Vec<TopicConfig>) {
+    let body = body::to_json(&CreateTopicListRequestBody { topic_config_list });
+    let request = Command::request(RequestCode::UPDATE_AND_CREATE_TOPIC_LIST).with_body(body);
+    let answer = broker.ask(&request);
+    assert_eq!(answer.code, ResponseCode::SUCCESS.0, "{:?}", answer.remark);
+}
+
+/// Queues of a topic, as the name server says.
+fn queues(namesrv: &mut Raw, topic: &str) -> Option<i32> {
+    let header =
+        GetRouteInfo { topic: Some(topic), accept_standard_json_only: Some(true), ..GetRouteInfo::default() };
+    let answer = namesrv.ask(&Command::request(RequestCode::GET_ROUTEINFO_BY_TOPIC).with_header(&header));
+    let route: TopicRouteData = body::from_json(&answer.body).ok()?;
+    route.queue_datas.first().map(|queues| queues.write_queue_nums)
+}
+
+fn known(namesrv: &mut Raw) -> usize {
+    let answer = namesrv.ask(&Command::request(RequestCode::GET_ALL_TOPIC_LIST_FROM_NAMESERVER));
+    let list: TopicList = body::from_json(&answer.body).unwrap();
+    list.topic_list.iter().filter(|topic| topic.ends_with("xxx")).count()
+}
+
+#[track_caller]
+fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn namesrv(offset: u16) -> std::process::Command {
+    let mut command = std::process::Command::new(BINARY);
+    command.args(["namesrv", "--port-offset", &offset.to_string()]);
+    command
+}
+
+#[test]
+fn more_topics_than_a_registration_takes_are_all_found() {
+    let folder = Folder::new("registration");
+    let conf = folder.file("broker.conf", "registerNameServerPeriod=1000\n");
+    let first = Kerolox::spawn(namesrv);
+    let address: SocketAddr = first.namesrv();
+    let broker = Kerolox::spawn(|offset| {
+        let mut command = std::process::Command::new(BINARY);
+        command.args(["broker", "-n", &address.to_string(), "--port-offset", &offset.to_string()]);
+        command.arg("-c").arg(&conf).arg("--data").arg(folder.path("data"));
+        command
+    });
+    let mut client = Raw::connect(broker.broker());
+    let mut routes = Raw::connect(address);
+    for from in (0..TOPICS).step_by(1_000) {
+        create(&mut client, (from..from + 1_000).map(|n| topic(n, 4)).collect());
+    }
+    wait("all are there", || known(&mut routes) == TOPICS);
+    // Settings of one that is known are taken over, wherever it is among the others.
+    create(&mut client, vec![topic(17, 5)]);
+    wait("a change arrives", || queues(&mut routes, &name(17)) == Some(5));
+    assert_eq!(queues(&mut routes, &name(TOPICS - 1)), Some(4));
+
+    // One that forgot everything is told everything.
+    let offset = first.offset;
+    drop(first);
+    let second = Kerolox::try_spawn(namesrv(offset), offset).unwrap();
+    let mut routes = Raw::connect(address);
+    wait("all are there again", || known(&mut routes) == TOPICS);
+    assert_eq!(queues(&mut routes, &name(17)), Some(5));
+    broker.end();
+    drop(second);
+}
