@@ -100,6 +100,8 @@ pub struct Limits {
     pub timers_max: usize,
     /// Requests that wait for answers of clients.
     pub relays_max: usize,
+    /// Keys of all compaction topics: about 130 bytes of memory each.
+    pub compacted_keys_max: usize,
     /// Held queue locks.
     pub locks_max: usize,
 }
@@ -118,6 +120,7 @@ impl Default for Limits {
             offsets_max: 2_000_000,
             timers_max: 20_000_000,
             relays_max: 10_000,
+            compacted_keys_max: 2_000_000,
             locks_max: 500_000,
         }
     }

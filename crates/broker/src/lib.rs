@@ -9,6 +9,7 @@ mod admin;
 mod ask;
 mod attributes;
 mod clients;
+mod compaction;
 pub mod config;
 mod delay;
 mod effect;
@@ -43,6 +44,7 @@ pub use state::State;
 use acks::Acks;
 use ask::{Asked, Surveys};
 use clients::Clients;
+use compaction::Compaction;
 use delay::Delay;
 use hold::{HoldId, Holds};
 use kerolox_store::{AppendError, Bounds, DiskState, Position, Store, Watermarks};
@@ -118,6 +120,7 @@ pub struct Broker {
     delay: Delay,
     checks: Checks,
     timers: Timers,
+    compaction: Compaction,
     reads: HashMap<ReadId, Pending, BuildHasherDefault<DefaultHasher>>,
     next_read: u64,
     /// What clients were asked and have not answered.
@@ -150,6 +153,7 @@ impl Broker {
             delay: Delay::new(config.delay_levels_ms.len(), now_ms),
             checks: Checks::default(),
             timers: Timers::new(),
+            compaction: Compaction::default(),
             reads: HashMap::default(),
             next_read: 0,
             relays: Relays::default(),
@@ -169,6 +173,7 @@ impl Broker {
             state,
         };
         broker.schedule_checks();
+        broker.find_compacted();
         broker.note_needed();
         broker
     }
@@ -250,7 +255,9 @@ impl Broker {
     /// The log got further: answers leave, consumers wake.
     fn written(&mut self, now_ms: i64, written: u64, flushed: u64, out: &mut Vec<Effect>) {
         self.store.advance(written, flushed);
-        self.acks.release(self.store.watermarks().confirmed, out);
+        let confirmed = self.store.watermarks().confirmed;
+        self.acks.release(confirmed, out);
+        self.compaction.confirmed(confirmed);
         while let Some(message) = self.store.next_visible() {
             self.holds.arrived(&message.topic, message.queue_id, message.tag_code);
             if &*message.topic == names::SCHEDULE_TOPIC {
@@ -285,6 +292,7 @@ impl Broker {
         if let Some(below) = wanted {
             self.roll_timers(below, out);
             self.give_up_halves(now_ms, below, out);
+            self.roll_compacted(below, out);
         }
         self.note_needed();
     }
@@ -298,7 +306,8 @@ impl Broker {
             self.state.delay_offsets.iter().enumerate().filter_map(|(index, offset)| {
                 self.store.lies_from(names::SCHEDULE_TOPIC, index as u32, *offset)
             });
-        let first = [loading, timers, halves].into_iter().flatten().chain(delayed).min();
+        let first =
+            [loading, timers, halves, self.compaction.oldest()].into_iter().flatten().chain(delayed).min();
         self.store.need_from(first.unwrap_or(Position::MAX));
     }
 
@@ -337,6 +346,7 @@ impl Broker {
         self.tick_delay(now_ms, out);
         self.tick_transactions(now_ms, out);
         self.tick_timers(now_ms, out);
+        self.tick_compaction(now_ms, out);
         if now_ms >= self.next_expiry_ms {
             self.next_expiry_ms = now_ms + EXPIRY_SCAN_MS;
             self.locks.expire(now_ms);
@@ -420,7 +430,9 @@ impl Broker {
         let woken = (!self.woken.is_empty()).then_some(0);
         let checks = self.checks.wake_ms().filter(|_| !self.draining);
         let timers = self.timers.wake_ms().filter(|_| !self.draining);
-        [woken, self.relays.wake_ms(), self.holds.next_deadline_ms(), delay, checks, timers, lazy, expiry]
+        let compaction = self.compaction.wake_ms().filter(|_| !self.draining);
+        let held = self.holds.next_deadline_ms();
+        [woken, self.relays.wake_ms(), held, delay, checks, timers, compaction, lazy, expiry]
             .into_iter()
             .flatten()
             .min()
@@ -448,7 +460,8 @@ impl Broker {
     }
 
     fn bounds(&self, topic: &str, queue_id: u32) -> Bounds {
-        self.store.bounds(topic, queue_id).unwrap_or(Bounds { min: 0, max: 0 })
+        let bounds = self.store.bounds(topic, queue_id).unwrap_or(Bounds { min: 0, max: 0 });
+        self.compaction.widen(topic, queue_id, bounds)
     }
 
     fn peer(&self, conn: ConnId) -> SocketAddr {

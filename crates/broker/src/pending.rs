@@ -8,13 +8,25 @@ use crate::pull::PullRequest;
 use crate::retry::SendBack;
 use crate::transaction::HalfRead;
 use bytes::Bytes;
-use kerolox_store::{ReadPlan, ReadResult};
+use kerolox_store::{Position, ReadPlan, ReadResult};
 use kerolox_wire::recall::RecallHandle;
 use kerolox_wire::{Command, ResponseCode};
 
 /// Who waits for a read.
 pub(crate) enum Pending {
     Pull(PullRequest),
+    /// What was kept of a compaction topic, by offset and position, for a pull.
+    PullCompacted {
+        pull: PullRequest,
+        kept: Vec<(u64, Position)>,
+    },
+    /// Messages of compaction topics at a start.
+    CompactedLoad,
+    /// Last messages of keys that are to be written again.
+    RollCompacted {
+        below: Position,
+        positions: Vec<Position>,
+    },
     /// The original of a message that a consumer sends back.
     SendBack(SendBack),
     /// The next delayed messages of a level.
@@ -80,7 +92,7 @@ impl Pending {
     /// The client that waits, if one does.
     fn conn(&self) -> Option<ConnId> {
         match self {
-            Self::Pull(pull) => Some(pull.conn),
+            Self::Pull(pull) | Self::PullCompacted { pull, .. } => Some(pull.conn),
             Self::SendBack(back) => Some(back.conn),
             Self::Reset(reset) => Some(reset.conn),
             Self::Half { why: HalfRead::End { conn, .. }, .. }
@@ -95,14 +107,16 @@ impl Pending {
             | Self::Half { why: HalfRead::Check | HalfRead::GiveUp, .. }
             | Self::TimerIndex
             | Self::Timers { .. }
-            | Self::RollTimers { .. } => None,
+            | Self::RollTimers { .. }
+            | Self::CompactedLoad
+            | Self::RollCompacted { .. } => None,
         }
     }
 
     /// What a client is told if its read cannot be done; nothing for the broker's own.
     fn refusal(&self, code: ResponseCode, why: &str) -> Option<(ConnId, Command)> {
         match self {
-            Self::Pull(pull) => {
+            Self::Pull(pull) | Self::PullCompacted { pull, .. } => {
                 Some((pull.conn, Command { code: code.into(), ..pull.response.clone() }.with_remark(why)))
             }
             Self::SendBack(back) => Some((back.conn, back.request.refuse(code, why))),
@@ -119,7 +133,9 @@ impl Pending {
             | Self::Half { why: HalfRead::Check | HalfRead::GiveUp, .. }
             | Self::TimerIndex
             | Self::Timers { .. }
-            | Self::RollTimers { .. } => None,
+            | Self::RollTimers { .. }
+            | Self::CompactedLoad
+            | Self::RollCompacted { .. } => None,
         }
     }
 }
@@ -144,6 +160,14 @@ impl Broker {
         let Some(pending) = self.reads.remove(&read) else { return };
         match (pending, result) {
             (Pending::Pull(pull), ReadResult::Queue(slice)) => self.pull_read(pull, slice, out),
+            (Pending::PullCompacted { pull, kept }, ReadResult::Records(found)) => {
+                self.pull_compacted_read(now_ms, pull, &kept, found, out);
+            }
+            (Pending::CompactedLoad, ReadResult::Queue(slice)) => self.compacted_read(now_ms, Some(slice)),
+            (Pending::CompactedLoad, _) => self.compacted_read(now_ms, None),
+            (Pending::RollCompacted { below, positions }, result) => {
+                self.compacted_rolled(now_ms, below, &positions, records(result), out);
+            }
             (Pending::SendBack(back), ReadResult::Records(records)) => {
                 self.send_back_read(now_ms, back, records.into_iter().next().flatten(), out);
             }

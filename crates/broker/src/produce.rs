@@ -107,6 +107,7 @@ impl Broker {
             properties: sent.stored(&self.own_properties, unique_key.as_deref()),
         };
         self.redirect_exhausted_retry(now_ms, header, &mut draft)?;
+        self.refuse_uncompactable(&draft)?;
         // One that is sent back by its consumer is none any more.
         let half = sent.prepared && !(sent.delayed && header.reconsume_times.unwrap_or(0) > 0);
         let sys_flag = header.sys_flag & !sys_flag::TRANSACTION_MASK;
@@ -166,6 +167,7 @@ impl Broker {
         if drafts.iter().any(|draft| draft.properties.as_bytes().len() > PROPERTIES_BYTES_MAX) {
             return Err(self.too_large());
         }
+        drafts.iter().try_for_each(|draft| self.refuse_uncompactable(draft))?;
         let lens = messages.iter().zip(&drafts).map(|(message, draft)| {
             message.body.len() + draft.properties.as_bytes().len() + draft.topic.len() + RECORD_OVERHEAD_BYTES
         });

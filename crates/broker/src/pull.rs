@@ -44,9 +44,9 @@ pub(crate) struct PullRequest {
     pub(crate) queue_id: u32,
     /// As asked for; may be negative.
     offset: i64,
-    count_max: u32,
-    bytes_max: u32,
-    filter: Wanted,
+    pub(crate) count_max: u32,
+    pub(crate) bytes_max: u32,
+    pub(crate) filter: Wanted,
     /// Bytes of the expression that `filter` was made from, if it is this pull's own.
     pub(crate) filter_bytes: usize,
     topic_sys_flag: i32,
@@ -260,7 +260,9 @@ impl Broker {
         if bounds.max == 0 && pull.offset != 0 {
             return self.pull_moved(&pull, "NO_MESSAGE_IN_QUEUE", 0, bounds, out);
         }
-        let Some(from) = u64::try_from(pull.offset).ok().filter(|from| *from >= bounds.min) else {
+        // In a compaction topic the first offset moves with each message that takes the place of an older one.
+        let fits = |from: &u64| *from >= bounds.min || self.compaction.has(&pull.topic);
+        let Some(from) = u64::try_from(pull.offset).ok().filter(fits) else {
             return self.pull_moved(&pull, "OFFSET_TOO_SMALL", bounds.min, bounds, out);
         };
         if from > bounds.max {
@@ -269,6 +271,7 @@ impl Broker {
         if from == bounds.max {
             return self.hold_pull(now_ms, pull, bounds, out);
         }
+        let Some(pull) = self.pull_compacted(pull, from, out) else { return };
         let read = QueueRead {
             topic: Arc::clone(&pull.topic),
             queue_id: pull.queue_id,

@@ -1,6 +1,7 @@
 //! Questions about what is stored: by id, key, time, and the ends of queues (codes 12, 29, 30, 31, 32, 33).
 
 use crate::Broker;
+use crate::compaction;
 use crate::effect::Effect;
 use crate::input::ConnId;
 use crate::pending::Pending;
@@ -70,6 +71,11 @@ impl Broker {
         offset: u64,
         out: &mut Vec<Effect>,
     ) {
+        let header: SearchOffset<'_> = header_or_refuse!(self, conn, request, out);
+        // Before the first message that its queue has, a compaction topic may have others.
+        let first = self.store.bounds(header.topic, queue(header.queue_id)).map_or(0, |bounds| bounds.min);
+        let min = self.bounds(header.topic, queue(header.queue_id)).min;
+        let offset = if offset == first { min } else { offset };
         let answer = OffsetResponse { offset: offset as i64, ..Default::default() };
         self.reply(conn, request, request.respond(ResponseCode::SUCCESS).with_header(&answer), out);
     }
@@ -125,7 +131,7 @@ impl Broker {
         out: &mut Vec<Effect>,
     ) {
         let answer = match found {
-            Some(record) => request.respond(ResponseCode::SUCCESS).with_body(record),
+            Some(record) => request.respond(ResponseCode::SUCCESS).with_body(compaction::restored(record)),
             None => {
                 let remark = format!("can not find message by the offset, {position}");
                 request.refuse(ResponseCode::SYSTEM_ERROR, remark)
@@ -156,7 +162,7 @@ impl Broker {
     ) {
         let mut body = BytesMut::new();
         for record in found.iter().flatten() {
-            body.extend_from_slice(record);
+            body.extend_from_slice(&compaction::restored(record.clone()));
         }
         let header = QueryMessageResponse {
             index_last_update_timestamp: now_ms,

@@ -65,6 +65,9 @@ impl Broker {
 
     /// A message was appended: it may be a half message, or end one.
     pub(crate) fn note_appended(&mut self, message: &NewMessage<'_>, appended: &Appended) {
+        if self.compaction.has(message.topic) {
+            self.compacted_appended(message, appended);
+        }
         if message.topic == names::WHEEL_TIMER_TOPIC {
             let properties = Properties(message.properties);
             return self.timer_appended(properties, appended.queue_offset, appended.position);

@@ -131,6 +131,7 @@ impl Broker {
         state::put_topic(&mut entry, &config);
         self.write_changes(now_ms)?;
         self.store.append_state(now_ms, &entry)?;
+        self.compaction.topic_put(&config);
         self.state.topics.put(now_ms, config);
         self.register_due = true;
         Ok(())
@@ -185,6 +186,7 @@ impl Broker {
             self.store.delete_topic(now_ms, topic).map_err(|e| self.refused(&e))?;
             state::put_topic_deleted(&mut self.changes, topic);
             self.state.delete_topic(now_ms, topic);
+            self.compaction.topic_deleted(topic);
             self.register_due = true;
         }
         Ok(())

@@ -87,6 +87,8 @@ impl World {
                 self.now_ms += rest.trim_start_matches('+').parse::<i64>().unwrap();
                 self.feed(vec![Input::Tick])
             }
+            // What retention takes, it takes; some of it only after the broker has moved what it needs.
+            "retain" => self.retain(),
             "shutdown" => self.feed(vec![Input::Shutdown]),
             "async" => {
                 self.flush = FlushPolicy::Async { interval_ms: 500 };
@@ -135,6 +137,17 @@ impl World {
         let writes = std::mem::take(&mut parts.writes);
         let (written, flushed) = parts.writer.write(&writes, sync).unwrap();
         self.feed(vec![Input::Written { written, flushed }])
+    }
+
+    /// As often as it may take: two segments go at a time, and what is moved before must be safe first.
+    fn retain(&mut self) -> String {
+        let mut told = String::new();
+        for _ in 0..8 {
+            let (min, disk) = self.parts.as_mut().unwrap().keeper.retain(self.now_ms);
+            told.push_str(&self.feed(vec![Input::Trimmed { min, disk }]));
+            told.push_str(&self.flush(true));
+        }
+        told
     }
 
     /// `CODE CONN name=value … body=TEXT`: a request. `oneway` as a word of its own, `binary` for the ROCKETMQ encoding.
@@ -233,11 +246,15 @@ fn conn(text: &str) -> ConnId {
     ConnId(text.parse().expect("a connection number"))
 }
 
-/// A batch body of messages `TEXT` separated by commas.
+/// A batch body of messages `TEXT` or `KEY:TEXT` separated by commas.
 fn batch(bodies: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    for body in bodies.split(',') {
-        let properties = format!("UNIQ_KEY\u{1}id-{body}\u{2}");
+    for message in bodies.split(',') {
+        let (key, body) = message.split_once(':').unwrap_or(("", message));
+        let mut properties = format!("UNIQ_KEY\u{1}id-{body}\u{2}");
+        if !key.is_empty() {
+            properties.push_str(&format!("KEYS\u{1}{key}\u{2}"));
+        }
         let total = 4 + 4 + 4 + 4 + 4 + body.len() + 2 + properties.len();
         out.extend_from_slice(&(total as u32).to_be_bytes());
         out.extend_from_slice(&[0; 12]);
