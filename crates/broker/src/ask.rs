@@ -1,5 +1,5 @@
 //! What the broker asks of clients for others, and what comes of it: administrators want to know what a consumer does (codes
-//! 307 and 223 with 221) or to see it consume a message (309). The answer of a client goes to who asked.
+//! 307 and 223 with 221) or to see it consume a message (309); for replies see [`crate::reply`]. The answer of a client goes to who asked.
 //! Source of the rules: `AdminBrokerProcessor.callConsumer`, `Broker2Client`.
 
 use crate::Broker;
@@ -8,6 +8,7 @@ use crate::input::ConnId;
 use crate::pending::Pending;
 use crate::produce::Refused;
 use crate::query::header_or_refuse;
+use crate::reply::Reply;
 use bytes::Bytes;
 use kerolox_wire::body::{self, QueueOffsets};
 use kerolox_wire::header::{ConsumeMessageDirectly, GetConsumerRunningInfo, GetConsumerStatus};
@@ -29,6 +30,8 @@ pub(crate) enum Asked {
     Consumer { conn: ConnId, request: Command, group: String, client_id: String },
     /// An administrator, for what all consumers of a group say.
     Status { survey: u64, client_id: String },
+    /// A consumer that replied to a producer.
+    Reply(Reply),
 }
 
 /// Why there is no answer.
@@ -118,6 +121,7 @@ impl Broker {
                 };
                 self.reply(conn, &request, answer, out);
             }
+            Asked::Reply(reply) => self.reply_pushed(reply, answer, out),
             Asked::Status { survey, client_id } => self.surveyed(survey, client_id, answer.ok(), out),
         }
     }

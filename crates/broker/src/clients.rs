@@ -91,6 +91,8 @@ pub(crate) struct Clients {
     sql92: bool,
     consumers: BTreeMap<String, ConsumerGroup>,
     producers: BTreeMap<String, BTreeMap<ConnId, Client>>,
+    /// The connection of each producer that heartbeats by its client id: the latest, where it is used twice.
+    producer_ids: BTreeMap<String, ConnId>,
     /// Groups of each connection, so that a lost connection is cheap to clean up.
     groups_of: BTreeMap<ConnId, BTreeSet<String>>,
     /// Entries of `groups_of` in all.
@@ -108,6 +110,7 @@ impl Clients {
             sql92,
             consumers: BTreeMap::new(),
             producers: BTreeMap::new(),
+            producer_ids: BTreeMap::new(),
             groups_of: BTreeMap::new(),
             memberships: 0,
             subscription_bytes: 0,
@@ -176,6 +179,15 @@ impl Clients {
         }
     }
 
+    /// Forgets a producer's id unless its connection goes by it in another group.
+    fn forget_producer_id(&mut self, conn: ConnId, id: &str) {
+        let groups = self.groups_of.get(&conn).into_iter().flatten();
+        let mut elsewhere = groups.filter_map(|group| self.producers.get(group)?.get(&conn));
+        if self.producer(id) == Some(conn) && !elsewhere.any(|client| client.id == id) {
+            self.producer_ids.remove(id);
+        }
+    }
+
     /// Forgets that a connection has to do with a group, if it is neither producer nor consumer there any more.
     fn forget_group(&mut self, conn: ConnId, group: &str) {
         let produces = self.producers.get(group).is_some_and(|members| members.contains_key(&conn));
@@ -191,7 +203,12 @@ impl Clients {
 
     pub(crate) fn register_producer(&mut self, conn: ConnId, group: &str, client: Client) {
         self.note_group(conn, group);
-        self.producers.entry(group.to_owned()).or_default().insert(conn, client);
+        self.producer_ids.insert(client.id.clone(), conn);
+        let id = client.id.clone();
+        let before = self.producers.entry(group.to_owned()).or_default().insert(conn, client);
+        if let Some(before) = before.filter(|before| before.id != id) {
+            self.forget_producer_id(conn, &before.id);
+        }
     }
 
     /// Takes one consumer's heartbeat; whether members or subscribed topics of the group changed, so that all members
@@ -250,6 +267,11 @@ impl Clients {
         members.keys().nth(number as usize).copied()
     }
 
+    /// The connection of a producer, by its client id.
+    pub(crate) fn producer(&self, client_id: &str) -> Option<ConnId> {
+        self.producer_ids.get(client_id).copied()
+    }
+
     /// A group's producers.
     pub(crate) fn producers(&self, group: &str) -> impl Iterator<Item = (ConnId, &Client)> {
         self.producers.get(group).into_iter().flatten().map(|(conn, client)| (*conn, client))
@@ -268,11 +290,13 @@ impl Clients {
     }
 
     pub(crate) fn unregister_producer(&mut self, conn: ConnId, group: &str) {
-        if let Some(members) = self.producers.get_mut(group) {
-            members.remove(&conn);
-            if members.is_empty() {
-                self.producers.remove(group);
-            }
+        let Some(members) = self.producers.get_mut(group) else { return };
+        let gone = members.remove(&conn);
+        if members.is_empty() {
+            self.producers.remove(group);
+        }
+        if let Some(client) = gone {
+            self.forget_producer_id(conn, &client.id);
         }
         self.forget_group(conn, group);
     }
@@ -376,6 +400,27 @@ mod tests {
         clients.disconnected(A);
         assert_eq!(clients.subscription_bytes, 0);
         clients.check_subscriptions(&consumer("g2", 1)).unwrap();
+    }
+
+    #[test]
+    fn producers_are_known_by_their_ids_as_long_as_they_are_there() {
+        let mut clients = Clients::new(1_000, true);
+        let named = |id: &str| Client { id: id.into(), ..client() };
+        clients.register_producer(A, "g", named("a"));
+        clients.register_producer(A, "h", named("a"));
+        clients.unregister_producer(A, "g");
+        assert_eq!(clients.producer("a"), Some(A));
+        // The same client comes back on another connection before the old one is seen to be gone.
+        clients.register_producer(B, "g", named("a"));
+        clients.disconnected(A);
+        assert_eq!(clients.producer("a"), Some(B));
+        // One that changes its id with every beat is not remembered by all of them.
+        (0..9).for_each(|n| clients.register_producer(B, "g", named(&format!("a{n}"))));
+        assert_eq!((clients.producer("a8"), clients.producer_ids.len()), (Some(B), 1));
+        clients.register_producer(B, "h", named("b"));
+        clients.unregister_producer(B, "g");
+        clients.disconnected(B);
+        assert!(clients.producer_ids.is_empty());
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub struct BrokerConfig {
     pub timer_max_delay_ms: i64,
     /// `recallMessageEnable`.
     pub recall: bool,
+    /// `storeReplyMessageEnable`: whether replies go into the log too.
+    pub store_replies: bool,
     /// `useServerSideResetOffset`: whether the broker resets offsets itself, or has its clients do it.
     pub server_side_reset: bool,
     /// `longPollingEnable`; without it a pull is held for `short_polling_ms`.
@@ -156,6 +158,7 @@ impl BrokerConfig {
             transaction_check_max: 15,
             timer_max_delay_ms: 40 * 86_400_000,
             recall: true,
+            store_replies: true,
             server_side_reset: true,
             long_polling: true,
             short_polling_ms: 1_000,

@@ -24,6 +24,7 @@ mod produce;
 mod pull;
 mod query;
 mod relay;
+mod reply;
 mod resets;
 mod retry;
 mod sent;
@@ -64,7 +65,7 @@ use transaction::Checks;
 const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
 
 /// Requests whose bodies are read.
-const HAVE_BODIES: [RequestCode; 12] = [
+const HAVE_BODIES: [RequestCode; 14] = [
     RequestCode::UPDATE_AND_CREATE_TOPIC_LIST,
     RequestCode::DELETE_TOPIC_IN_BROKER_LIST,
     RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP,
@@ -73,6 +74,8 @@ const HAVE_BODIES: [RequestCode; 12] = [
     RequestCode::SEND_MESSAGE,
     RequestCode::SEND_MESSAGE_V2,
     RequestCode::SEND_BATCH_MESSAGE,
+    RequestCode::SEND_REPLY_MESSAGE,
+    RequestCode::SEND_REPLY_MESSAGE_V2,
     RequestCode::HEART_BEAT,
     RequestCode::CHECK_CLIENT_CONFIG,
     RequestCode::LOCK_BATCH_MQ,
@@ -208,6 +211,9 @@ impl Broker {
         match code {
             RequestCode::SEND_MESSAGE | RequestCode::SEND_MESSAGE_V2 | RequestCode::SEND_BATCH_MESSAGE => {
                 self.send(now_ms, conn, &request, out);
+            }
+            RequestCode::SEND_REPLY_MESSAGE | RequestCode::SEND_REPLY_MESSAGE_V2 => {
+                self.send_reply(now_ms, conn, &request, out);
             }
             RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => {
                 self.pull(now_ms, conn, &request, out)

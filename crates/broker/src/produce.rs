@@ -41,9 +41,9 @@ impl From<BodyError> for Refused {
 }
 
 /// Where an admitted send goes.
-struct Target {
-    topic: Arc<str>,
-    write_queues: i32,
+pub(crate) struct Target {
+    pub(crate) topic: Arc<str>,
+    pub(crate) write_queues: i32,
 }
 
 /// A message on its way into the log: where to, and the encoded properties.
@@ -185,7 +185,12 @@ impl Broker {
     }
 
     /// Checks that hold for every send; the topic, created if that is allowed.
-    fn admit_send(&mut self, now_ms: i64, conn: ConnId, header: &SendMessage<'_>) -> Result<Target, Refused> {
+    pub(crate) fn admit_send(
+        &mut self,
+        now_ms: i64,
+        conn: ConnId,
+        header: &SendMessage<'_>,
+    ) -> Result<Target, Refused> {
         self.refuse_if_draining()?;
         let name = header.topic;
         if !perm::writable(self.config.permission) {
@@ -265,7 +270,7 @@ impl Broker {
     }
 
     /// A queue of the client's choice, or any where it left that open.
-    fn choose_queue(&mut self, wanted: i32, write_queues: i32) -> u32 {
+    pub(crate) fn choose_queue(&mut self, wanted: i32, write_queues: i32) -> u32 {
         match u32::try_from(wanted) {
             Ok(queue_id) => queue_id,
             Err(_) => self.any_queue(write_queues),
@@ -273,7 +278,7 @@ impl Broker {
     }
 
     /// A unique key for a message whose client set none, as Apache's broker does.
-    fn unique_key(&mut self, now_ms: i64, sent: &Sent<'_>) -> Option<String> {
+    pub(crate) fn unique_key(&mut self, now_ms: i64, sent: &Sent<'_>) -> Option<String> {
         match sent.unique_key {
             Some(_) => None,
             None => Some(format!("{:016X}{:016X}", now_ms, self.random())),
@@ -332,7 +337,7 @@ impl Broker {
         Ok(())
     }
 
-    fn append(
+    pub(crate) fn append(
         &mut self,
         now_ms: i64,
         conn: ConnId,
@@ -392,11 +397,7 @@ impl Broker {
         unique_id: Option<&str>,
         recall_handle: Option<&str>,
     ) -> Command {
-        let ids = appended
-            .iter()
-            .map(|a| MessageId { host: self.config.host, position: a.position }.to_string())
-            .collect::<Vec<_>>()
-            .join(",");
+        let ids = appended.iter().map(|appended| self.message_id(appended)).collect::<Vec<_>>().join(",");
         let header = SendMessageResponse {
             msg_id: &ids,
             queue_id: queue_id as i32,
@@ -408,7 +409,11 @@ impl Broker {
         self.with_region(request.respond(ResponseCode::SUCCESS).with_header(&header))
     }
 
-    fn with_region(&self, mut answer: Command) -> Command {
+    pub(crate) fn message_id(&self, appended: &Appended) -> String {
+        MessageId { host: self.config.host, position: appended.position }.to_string()
+    }
+
+    pub(crate) fn with_region(&self, mut answer: Command) -> Command {
         answer.fields.push(property::MSG_REGION, &self.config.region);
         answer.fields.push(property::TRACE_SWITCH, if self.config.trace_on { "true" } else { "false" });
         answer

@@ -165,6 +165,9 @@ impl Topics {
             new(names::TRANS_HALF_TOPIC, 1, rw),
             new(names::TRANS_OP_HALF_TOPIC, 1, rw),
         ];
+        if config.store_replies {
+            system.push(new(&names::reply_topic(&config.cluster), 1, rw));
+        }
         if config.auto_create_topic {
             system.push(new(names::AUTO_CREATE_TOPIC, default_queues, named(true)));
         }

@@ -139,6 +139,7 @@ fn broker_config(values: &Values, address: String, host: SocketAddr) -> Result<B
         long_polling: flag("longPollingEnable", default.long_polling),
         short_polling_ms: values.number("shortPollingTimeMills").unwrap_or(default.short_polling_ms),
         sql92: flag("enablePropertyFilter", default.sql92),
+        store_replies: flag("storeReplyMessageEnable", default.store_replies),
         server_side_reset: flag("useServerSideResetOffset", default.server_side_reset),
         lite_pull: flag("litePullMessageEnable", default.lite_pull),
         young_bytes: memory_bytes().map_or(default.young_bytes, |bytes| {

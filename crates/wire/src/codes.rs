@@ -251,9 +251,9 @@ request_codes! {
        321 QUERY_CONSUME_QUEUE B [Broker] Planned;
        322 QUERY_DATA_VERSION C [Namesrv] Done;
        323 RESUME_CHECK_HALF_MESSAGE B [Broker] Done;
-       324 SEND_REPLY_MESSAGE A [Broker] Planned;
-       325 SEND_REPLY_MESSAGE_V2 A [Broker] Planned;
-       326 PUSH_REPLY_MESSAGE_TO_CLIENT A [Client] Planned;
+       324 SEND_REPLY_MESSAGE A [Broker] Done;
+       325 SEND_REPLY_MESSAGE_V2 A [Broker] Done;
+       326 PUSH_REPLY_MESSAGE_TO_CLIENT A [Client] Done;
        327 ADD_WRITE_PERM_OF_BROKER B [Namesrv] Done;
        328 GET_ALL_PRODUCER_INFO B [Broker] Done;
        329 DELETE_EXPIRED_COMMITLOG B [Broker] Planned;

@@ -61,6 +61,7 @@ impl World {
         let mut config = BrokerConfig { young_bytes: 64 << 10, ..BrokerConfig::new("broker-a", host) };
         for (key, value) in &self.settings {
             match &**key {
+                "storeReplyMessageEnable" => config.store_replies = value == "true",
                 "useServerSideResetOffset" => config.server_side_reset = value == "true",
                 "relays_max" => config.limits.relays_max = value.parse().unwrap(),
                 _ => panic!("{key}?"),
@@ -285,7 +286,9 @@ fn show(conn: ConnId, command: &Command) -> String {
         write!(line, " {k}={v}").unwrap();
     }
     line.push('\n');
-    if command.body.starts_with(b"{") {
+    let reply =
+        !command.is_response() && command.code == i32::from(RequestCode::PUSH_REPLY_MESSAGE_TO_CLIENT);
+    if command.body.starts_with(b"{") || reply {
         writeln!(line, "     {}", String::from_utf8_lossy(&command.body)).unwrap();
     } else {
         for message in record::split(&command.body) {

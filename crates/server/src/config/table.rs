@@ -207,7 +207,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "transactionOpMsgMaxSize", INT, "4096", "", "bytes", Ignored(TRANSACTION)),
     key(Broker, "transactionOpBatchInterval", INT, "3000", "", "ms", Ignored(TRANSACTION)),
     key(Broker, "aclEnable", Bool, "false", "", "", Refused { inert: &["false"], why: "access control is not served yet, and without it the broker would be open" }),
-    key(Broker, "storeReplyMessageEnable", Bool, "true", "", "", Ignored(FIXED)),
+    key(Broker, "storeReplyMessageEnable", Bool, "true", "", "", Honoured("whether replies to producers are stored as well, in the topic `<cluster>_REPLY_TOPIC`")),
     key(Broker, "enableDetailStat", Bool, "true", "", "", Ignored(METRICS)),
     key(Broker, "autoDeleteUnusedStats", Bool, "true", "", "", Ignored(METRICS)),
     key(Broker, "isolateLogEnable", Bool, "false", "", "", Ignored(CHANNEL)),

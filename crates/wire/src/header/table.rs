@@ -59,6 +59,26 @@ headers! {
         broker_name: Option<&'a str> = "bname",
     }
 
+    /// `PUSH_REPLY_MESSAGE_TO_CLIENT` 326: a reply, as its asker gets it.
+    ReplyMessage {
+        producer_group: &'a str = "producerGroup",
+        topic: &'a str = "topic",
+        default_topic: &'a str = "defaultTopic",
+        default_topic_queue_nums: i32 = "defaultTopicQueueNums",
+        queue_id: i32 = "queueId",
+        sys_flag: i32 = "sysFlag",
+        born_timestamp: i64 = "bornTimestamp",
+        flag: i32 = "flag",
+        /// Encoded; see [`crate::properties`].
+        properties: Option<&'a str> = "properties",
+        reconsume_times: Option<i32> = "reconsumeTimes",
+        unit_mode: Option<bool> = "unitMode",
+        /// Who replied, `HOST:PORT`.
+        born_host: &'a str = "bornHost",
+        store_host: &'a str = "storeHost",
+        store_timestamp: i64 = "storeTimestamp",
+    }
+
     PullMessageResponse {
         suggest_which_broker_id: i64 = "suggestWhichBrokerId",
         next_begin_offset: i64 = "nextBeginOffset",
