@@ -13,6 +13,8 @@ pub(crate) struct Acks {
     waiting: VecDeque<(Position, ConnId, Command)>,
     /// Answers that wait for state changes which are not in the log yet: they get their position at the end of the batch.
     unplaced: Vec<(ConnId, Command)>,
+    /// Bytes of their bodies.
+    unplaced_bytes: usize,
 }
 
 impl Acks {
@@ -24,11 +26,18 @@ impl Acks {
 
     /// `answer` may leave when the state changes of this batch are confirmed.
     pub(crate) fn wait_for_state(&mut self, conn: ConnId, answer: Command) {
+        self.unplaced_bytes += answer.body.len();
         self.unplaced.push((conn, answer));
+    }
+
+    /// Bytes of the bodies that wait for state changes of this batch.
+    pub(crate) fn unplaced_bytes(&self) -> usize {
+        self.unplaced_bytes
     }
 
     /// The state changes of this batch end at `end`.
     pub(crate) fn place(&mut self, end: Position) {
+        self.unplaced_bytes = 0;
         for (conn, answer) in std::mem::take(&mut self.unplaced) {
             self.wait(end, conn, answer);
         }
@@ -42,6 +51,7 @@ impl Acks {
 
     /// The state changes of this batch could not be appended.
     pub(crate) fn fail_unplaced(&mut self, why: &str, out: &mut Vec<Effect>) {
+        self.unplaced_bytes = 0;
         for (conn, answer) in std::mem::take(&mut self.unplaced) {
             out.push(Effect::Send { conn, command: answer.refuse_instead(ResponseCode::SYSTEM_BUSY, why) });
         }

@@ -104,6 +104,8 @@ pub struct Limits {
     pub relays_max: usize,
     /// Keys of all compaction topics: about 130 bytes of memory each.
     pub compacted_keys_max: usize,
+    /// Popped messages that are not acknowledged.
+    pub in_flight_max: usize,
     /// Held queue locks.
     pub locks_max: usize,
 }
@@ -123,6 +125,7 @@ impl Default for Limits {
             timers_max: 20_000_000,
             relays_max: 10_000,
             compacted_keys_max: 2_000_000,
+            in_flight_max: 4_000_000,
             locks_max: 500_000,
         }
     }

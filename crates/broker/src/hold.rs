@@ -2,20 +2,17 @@
 
 use crate::config::Limits;
 use crate::input::ConnId;
+use crate::parked::{HoldId, Parked};
 use crate::pull::PullRequest;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
-/// Identifies a parked pull; grows, so that the order of parking is the order of waking.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct HoldId(u64);
-
 type Hasher = BuildHasherDefault<DefaultHasher>;
 
 /// Different tags of a queue's new messages that its parked pulls are asked about. With more, all of them are woken:
 /// one that then finds nothing is told so and asks again.
-const TAGS_MAX: usize = 32;
+pub(crate) const TAGS_MAX: usize = 32;
 
 /// Those who wait for one queue, and the different tag codes of what came for it since [`Holds::woken`].
 #[derive(Default)]
@@ -24,41 +21,25 @@ struct Waiting {
     news: Vec<i64>,
 }
 
-/// Parked pulls by queue, by deadline and by connection. A message wakes only those of its own queue.
+/// Parked pulls by queue. A message wakes only those of its own queue.
 #[derive(Default)]
 pub(crate) struct Holds {
-    next: u64,
-    parked: BTreeMap<HoldId, PullRequest>,
-    deadlines: BTreeSet<(i64, HoldId)>,
+    parked: Parked<PullRequest>,
     queues: HashMap<Arc<str>, BTreeMap<u32, Waiting>, Hasher>,
-    connections: BTreeMap<ConnId, BTreeSet<HoldId>>,
-    /// Bytes of the expressions that parked pulls brought along.
-    filter_bytes: usize,
     /// Queues with news.
     touched: Vec<(Arc<str>, u32)>,
 }
 
 impl Holds {
-    /// Whether one more may be parked: within the limits of all together, of its connection, and of the expressions that
-    /// pulls bring along (those that bring none are not held up by others that do).
     pub(crate) fn has_room(&self, pull: &PullRequest, limits: &Limits) -> bool {
-        let own = self.connections.get(&pull.conn).map_or(0, BTreeSet::len);
-        let filters = self.filter_bytes + pull.filter_bytes;
-        self.parked.len() < limits.parked_max
-            && own < limits.parked_of_connection_max
-            && (pull.filter_bytes == 0 || filters <= limits.parked_filter_bytes_max)
+        self.parked.has_room(pull, limits)
     }
 
     /// Parks until [`PullRequest::hold_until_ms`].
     pub(crate) fn park(&mut self, pull: PullRequest) {
-        let id = HoldId(self.next);
-        self.next += 1;
-        self.deadlines.insert((pull.hold_until_ms, id));
-        self.filter_bytes += pull.filter_bytes;
-        let queue = self.queues.entry(Arc::clone(&pull.topic)).or_default().entry(pull.queue_id).or_default();
-        queue.ids.insert(id);
-        self.connections.entry(pull.conn).or_default().insert(id);
-        self.parked.insert(id, pull);
+        let (topic, queue_id) = (Arc::clone(&pull.topic), pull.queue_id);
+        let id = self.parked.park(pull);
+        self.queues.entry(topic).or_default().entry(queue_id).or_default().ids.insert(id);
     }
 
     /// A message with this tag became visible in a queue.
@@ -82,7 +63,7 @@ impl Holds {
             let Some(waiting) = waiting else { continue };
             let news = std::mem::take(&mut waiting.news);
             let wants = |id: &&HoldId| {
-                let pull = self.parked.get(id);
+                let pull = self.parked.get(**id);
                 news.len() > TAGS_MAX || pull.is_some_and(|pull| news.iter().any(|tag| pull.wants(*tag)))
             };
             woken.extend(waiting.ids.iter().filter(wants));
@@ -92,29 +73,27 @@ impl Holds {
     }
 
     /// All whose time is up.
-    pub(crate) fn overdue(&self, now_ms: i64, due: &mut Vec<HoldId>) {
-        due.extend(self.deadlines.iter().take_while(|(at, _)| *at <= now_ms).map(|(_, id)| *id));
+    pub(crate) fn overdue(&self, now_ms: i64) -> Vec<HoldId> {
+        self.parked.overdue(now_ms)
     }
 
     /// Those of a group that wait for a queue.
     pub(crate) fn of_group(&self, topic: &str, queue_id: u32, group: &str) -> Vec<HoldId> {
         let waiting = self.queues.get(topic).and_then(|queues| queues.get(&queue_id));
-        let of_group = |id: &&HoldId| self.parked.get(id).is_some_and(|pull| *pull.group == *group);
+        let of_group = |id: &&HoldId| self.parked.get(**id).is_some_and(|pull| *pull.group == *group);
         waiting.map_or(Vec::new(), |waiting| waiting.ids.iter().filter(of_group).copied().collect())
     }
 
     pub(crate) fn all(&self) -> Vec<HoldId> {
-        self.parked.keys().copied().collect()
+        self.parked.all()
     }
 
     pub(crate) fn next_deadline_ms(&self) -> Option<i64> {
-        self.deadlines.first().map(|(at, _)| *at)
+        self.parked.next_deadline_ms()
     }
 
     pub(crate) fn take(&mut self, id: HoldId) -> Option<PullRequest> {
-        let pull = self.parked.remove(&id)?;
-        self.deadlines.remove(&(pull.hold_until_ms, id));
-        self.filter_bytes -= pull.filter_bytes;
+        let pull = self.parked.take(id)?;
         if let Some(queues) = self.queues.get_mut(&pull.topic) {
             if let Some(waiting) = queues.get_mut(&pull.queue_id) {
                 waiting.ids.remove(&id);
@@ -126,18 +105,12 @@ impl Holds {
                 self.queues.remove(&pull.topic);
             }
         }
-        if let Some(ids) = self.connections.get_mut(&pull.conn) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.connections.remove(&pull.conn);
-            }
-        }
         Some(pull)
     }
 
     /// The connection is gone, and with it whoever waited.
     pub(crate) fn disconnected(&mut self, conn: ConnId) {
-        for id in self.connections.remove(&conn).unwrap_or_default() {
+        for id in self.parked.of_connection(conn) {
             self.take(id);
         }
     }
@@ -173,7 +146,7 @@ mod tests {
         for conn in 0..20_000 {
             holds.disconnected(ConnId(conn));
         }
-        assert_eq!((holds.parked.len(), holds.queues.len(), holds.connections.len()), (0, 0, 0));
+        assert_eq!((holds.all().len(), holds.queues.len(), holds.next_deadline_ms()), (0, 0, None));
     }
 
     /// Expressions of one client, up to their limit, ended long polling for all others too.

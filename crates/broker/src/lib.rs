@@ -19,7 +19,9 @@ mod hold;
 mod input;
 mod locks;
 mod offsets;
+mod parked;
 mod pending;
+mod pop;
 mod produce;
 mod pull;
 mod query;
@@ -47,13 +49,15 @@ use ask::{Asked, Surveys};
 use clients::Clients;
 use compaction::Compaction;
 use delay::Delay;
-use hold::{HoldId, Holds};
+use hold::Holds;
 use kerolox_store::{AppendError, Bounds, DiskState, Position, Store, Watermarks};
 use kerolox_wire::names;
 use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use locks::Locks;
+use parked::HoldId;
 use pending::Pending;
+use pop::Pops;
 use relay::Relays;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -65,7 +69,8 @@ use transaction::Checks;
 const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
 
 /// Requests whose bodies are read.
-const HAVE_BODIES: [RequestCode; 14] = [
+const HAVE_BODIES: &[RequestCode] = &[
+    RequestCode::BATCH_ACK_MESSAGE,
     RequestCode::UPDATE_AND_CREATE_TOPIC_LIST,
     RequestCode::DELETE_TOPIC_IN_BROKER_LIST,
     RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP,
@@ -120,6 +125,7 @@ pub struct Broker {
     holds: Holds,
     /// Parked pulls that found a message and are not answered yet.
     woken: BTreeSet<HoldId>,
+    pops: Pops,
     delay: Delay,
     checks: Checks,
     timers: Timers,
@@ -153,6 +159,7 @@ impl Broker {
             locks: Locks::new(config.lock_expiry_ms, config.limits.locks_max),
             holds: Holds::default(),
             woken: BTreeSet::new(),
+            pops: Pops::default(),
             delay: Delay::new(config.delay_levels_ms.len(), now_ms),
             checks: Checks::default(),
             timers: Timers::new(),
@@ -190,7 +197,7 @@ impl Broker {
             Input::Command { conn, command } => self.command(now_ms, conn, command, out),
             Input::Disconnected { conn } => self.disconnected(conn, out),
             Input::Written { written, flushed } => self.written(now_ms, written, flushed, out),
-            Input::WriteFailed { why } => self.fence(&why, out),
+            Input::WriteFailed { why } => self.fence(now_ms, &why, out),
             Input::ReadDone { read, result } => self.read_done(now_ms, read, result, out),
             Input::Sealed(run) => self.store.sealed(run),
             Input::Trimmed { min, disk } => self.trimmed(now_ms, min, disk, out),
@@ -218,6 +225,13 @@ impl Broker {
             RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => {
                 self.pull(now_ms, conn, &request, out)
             }
+            RequestCode::POP_MESSAGE => self.pop(now_ms, conn, &request, out),
+            RequestCode::ACK_MESSAGE => self.ack(conn, &request, out),
+            RequestCode::BATCH_ACK_MESSAGE => self.ack_batch(conn, &request, out),
+            RequestCode::CHANGE_MESSAGE_INVISIBLETIME => self.change_invisible(now_ms, conn, &request, out),
+            RequestCode::PEEK_MESSAGE => self.peek(now_ms, conn, &request, out),
+            RequestCode::NOTIFICATION => self.notification(now_ms, conn, &request, out),
+            RequestCode::POLLING_INFO => self.polling_info(conn, &request, out),
             RequestCode::CONSUMER_SEND_MSG_BACK => self.send_back(now_ms, conn, request, out),
             RequestCode::END_TRANSACTION => self.end_transaction(now_ms, conn, request, out),
             RequestCode::RECALL_MESSAGE => self.recall(conn, request, out),
@@ -255,6 +269,7 @@ impl Broker {
         self.will_not_answer(conn, out);
         self.peers.remove(&conn);
         self.holds.disconnected(conn);
+        self.pops.disconnected(conn);
         self.changed_groups.extend(self.clients.disconnected(conn));
     }
 
@@ -266,6 +281,7 @@ impl Broker {
         self.compaction.confirmed(confirmed);
         while let Some(message) = self.store.next_visible() {
             self.holds.arrived(&message.topic, message.queue_id, message.tag_code);
+            self.pops.arrived(&message.topic, message.queue_id, message.tag_code);
             if &*message.topic == names::SCHEDULE_TOPIC {
                 self.delay.arrived(now_ms, message.queue_id as usize);
             }
@@ -278,6 +294,12 @@ impl Broker {
     /// the shell has passed on what there is. Many who wait for one large message would otherwise need as many copies of
     /// it at once.
     fn serve_woken(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        self.wake_pops();
+        while self.acks.unplaced_bytes() < WOKEN_BYTES_MAX
+            && let Some(pop) = self.next_woken_pop()
+        {
+            self.serve_pop(now_ms, pop, out);
+        }
         let mut bytes = 0;
         while bytes < WOKEN_BYTES_MAX
             && let Some(id) = self.woken.pop_first()
@@ -317,7 +339,7 @@ impl Broker {
         self.store.need_from(first.unwrap_or(Position::MAX));
     }
 
-    fn fence(&mut self, why: &str, out: &mut Vec<Effect>) {
+    fn fence(&mut self, now_ms: i64, why: &str, out: &mut Vec<Effect>) {
         if self.stopped {
             return;
         }
@@ -326,25 +348,25 @@ impl Broker {
         self.store.fence(why);
         self.changes.clear();
         self.acks.fail(why, out);
-        self.release_holds(out);
+        self.release_holds(now_ms, out);
         out.push(Effect::Stop { why: why.to_owned() });
     }
 
-    fn release_holds(&mut self, out: &mut Vec<Effect>) {
+    fn release_holds(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
         for id in self.holds.all() {
             if let Some(pull) = self.holds.take(id) {
                 // Draining: nothing is parked again, whatever its deadline.
                 self.serve_pull(i64::MAX, pull, out);
             }
         }
+        self.release_pops(now_ms, out);
     }
 
     fn tick(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        self.tick_pops(now_ms, out);
         self.serve_woken(now_ms, out);
         self.answers_overdue(now_ms, out);
-        let mut due = Vec::new();
-        self.holds.overdue(now_ms, &mut due);
-        for id in due {
+        for id in self.holds.overdue(now_ms) {
             if let Some(pull) = self.holds.take(id) {
                 self.serve_pull(now_ms, pull, out);
             }
@@ -365,7 +387,7 @@ impl Broker {
 
     fn shutdown(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
         self.draining = true;
-        self.release_holds(out);
+        self.release_holds(now_ms, out);
         self.finish_batch(now_ms, out);
     }
 
@@ -438,10 +460,21 @@ impl Broker {
         let timers = self.timers.wake_ms().filter(|_| !self.draining);
         let compaction = self.compaction.wake_ms().filter(|_| !self.draining);
         let held = self.holds.next_deadline_ms();
-        [woken, self.relays.wake_ms(), held, delay, checks, timers, compaction, lazy, expiry]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            woken,
+            self.relays.wake_ms(),
+            held,
+            self.pops_wake_ms(),
+            delay,
+            checks,
+            timers,
+            compaction,
+            lazy,
+            expiry,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Whether a shutdown has nothing left to wait for: all is answered and sealed.

@@ -4,6 +4,7 @@ use crate::Broker;
 use crate::admin::reset::Reset;
 use crate::effect::Effect;
 use crate::input::{ConnId, ReadId};
+use crate::pop::{Key, Pop};
 use crate::pull::PullRequest;
 use crate::retry::SendBack;
 use crate::transaction::HalfRead;
@@ -26,6 +27,12 @@ pub(crate) enum Pending {
     RollCompacted {
         below: Position,
         positions: Vec<Position>,
+    },
+    Pop(Box<Pop>),
+    /// A popped message whose invisible time is over.
+    Revive {
+        key: Key,
+        offset: u64,
     },
     /// The original of a message that a consumer sends back.
     SendBack(SendBack),
@@ -93,6 +100,7 @@ impl Pending {
     fn conn(&self) -> Option<ConnId> {
         match self {
             Self::Pull(pull) | Self::PullCompacted { pull, .. } => Some(pull.conn),
+            Self::Pop(pop) => Some(pop.conn()),
             Self::SendBack(back) => Some(back.conn),
             Self::Reset(reset) => Some(reset.conn),
             Self::Half { why: HalfRead::End { conn, .. }, .. }
@@ -103,7 +111,8 @@ impl Pending {
             | Self::Query { conn, .. }
             | Self::Search { conn, .. }
             | Self::Earliest { conn, .. } => Some(*conn),
-            Self::Delay { .. }
+            Self::Revive { .. }
+            | Self::Delay { .. }
             | Self::Half { why: HalfRead::Check | HalfRead::GiveUp, .. }
             | Self::TimerIndex
             | Self::Timers { .. }
@@ -119,6 +128,7 @@ impl Pending {
             Self::Pull(pull) | Self::PullCompacted { pull, .. } => {
                 Some((pull.conn, Command { code: code.into(), ..pull.response.clone() }.with_remark(why)))
             }
+            Self::Pop(pop) => Some((pop.conn(), pop.refusal(code, why))),
             Self::SendBack(back) => Some((back.conn, back.request.refuse(code, why))),
             Self::Reset(reset) => Some((reset.conn, reset.request.refuse(code, why))),
             Self::Half { why: HalfRead::End { conn, request }, .. }
@@ -129,7 +139,8 @@ impl Pending {
             | Self::Query { conn, request }
             | Self::Search { conn, request }
             | Self::Earliest { conn, request } => Some((*conn, request.refuse(code, why))),
-            Self::Delay { .. }
+            Self::Revive { .. }
+            | Self::Delay { .. }
             | Self::Half { why: HalfRead::Check | HalfRead::GiveUp, .. }
             | Self::TimerIndex
             | Self::Timers { .. }
@@ -163,32 +174,13 @@ impl Broker {
             (Pending::PullCompacted { pull, kept }, ReadResult::Records(found)) => {
                 self.pull_compacted_read(now_ms, pull, &kept, found, out);
             }
-            (Pending::CompactedLoad, ReadResult::Queue(slice)) => self.compacted_read(now_ms, Some(slice)),
-            (Pending::CompactedLoad, _) => self.compacted_read(now_ms, None),
-            (Pending::RollCompacted { below, positions }, result) => {
-                self.compacted_rolled(now_ms, below, &positions, records(result), out);
-            }
+            (Pending::Pop(pop), ReadResult::Queue(slice)) => self.pop_read(now_ms, *pop, Some(slice), out),
+            (Pending::Pop(pop), _) => self.pop_read(now_ms, *pop, None, out),
             (Pending::SendBack(back), ReadResult::Records(records)) => {
                 self.send_back_read(now_ms, back, records.into_iter().next().flatten(), out);
             }
-            (Pending::Delay { index }, ReadResult::Queue(slice)) => {
-                self.delay_read(now_ms, index, slice, out)
-            }
             (Pending::Half { position, why }, ReadResult::Queue(slice)) => {
                 self.half_read(now_ms, position, why, &slice, out);
-            }
-            (Pending::Half { position, why: HalfRead::Check | HalfRead::GiveUp }, _) => {
-                self.check_later(now_ms, position);
-            }
-            (Pending::TimerIndex, ReadResult::Entries(entries)) => {
-                self.timers_loaded(now_ms, Some(entries), out);
-            }
-            (Pending::TimerIndex, _) => self.timers_loaded(now_ms, None, out),
-            (Pending::Timers { offsets }, result) => {
-                self.timers_read(now_ms, &offsets, records(result), out);
-            }
-            (Pending::RollTimers { offsets }, result) => {
-                self.timers_rolled(now_ms, &offsets, records(result));
             }
             (Pending::Recall { conn, request, handle }, ReadResult::Records(found)) => {
                 self.recall_found(conn, &request, &handle, &found, out);
@@ -213,7 +205,39 @@ impl Broker {
             (Pending::Earliest { conn, request }, ReadResult::Queue(slice)) => {
                 self.earliest_read(conn, &request, &slice, out)
             }
+            (pending, result) => self.own_read_done(now_ms, pending, result, out),
+        }
+    }
+
+    /// A read that the broker wanted for itself was done, or one that a client waits for was not.
+    fn own_read_done(&mut self, now_ms: i64, pending: Pending, result: ReadResult, out: &mut Vec<Effect>) {
+        match (pending, result) {
+            (Pending::CompactedLoad, ReadResult::Queue(slice)) => self.compacted_read(now_ms, Some(slice)),
+            (Pending::CompactedLoad, _) => self.compacted_read(now_ms, None),
+            (Pending::RollCompacted { below, positions }, result) => {
+                self.compacted_rolled(now_ms, below, &positions, records(result), out);
+            }
+            (Pending::Revive { key, offset }, ReadResult::Queue(slice)) => {
+                self.revive_read(now_ms, key, offset, Some(&slice));
+            }
+            (Pending::Revive { key, offset }, _) => self.revive_read(now_ms, key, offset, None),
+            (Pending::Delay { index }, ReadResult::Queue(slice)) => {
+                self.delay_read(now_ms, index, slice, out)
+            }
             (Pending::Delay { index }, _) => self.delay.retry(now_ms, index),
+            (Pending::Half { position, why: HalfRead::Check | HalfRead::GiveUp }, _) => {
+                self.check_later(now_ms, position);
+            }
+            (Pending::TimerIndex, ReadResult::Entries(entries)) => {
+                self.timers_loaded(now_ms, Some(entries), out);
+            }
+            (Pending::TimerIndex, _) => self.timers_loaded(now_ms, None, out),
+            (Pending::Timers { offsets }, result) => {
+                self.timers_read(now_ms, &offsets, records(result), out);
+            }
+            (Pending::RollTimers { offsets }, result) => {
+                self.timers_rolled(now_ms, &offsets, records(result));
+            }
             (pending, result) => {
                 let why = match result {
                     ReadResult::Failed(why) => format!("reading the store failed: {why}"),

@@ -4,6 +4,7 @@ use crate::Broker;
 use crate::config::perm;
 use crate::effect::Effect;
 use crate::input::ConnId;
+use crate::parked::Waits;
 use crate::pending::Pending;
 use crate::query::header_or_refuse;
 use crate::resets::Pulled;
@@ -67,6 +68,20 @@ impl PullRequest {
     }
 }
 
+impl Waits for PullRequest {
+    fn conn(&self) -> ConnId {
+        self.conn
+    }
+
+    fn until_ms(&self) -> i64 {
+        self.hold_until_ms
+    }
+
+    fn filter_bytes(&self) -> usize {
+        self.filter_bytes
+    }
+}
+
 #[cfg(test)]
 impl PullRequest {
     /// One that waits for the next message of a queue.
@@ -120,7 +135,7 @@ impl Broker {
         if self.offset_room(group, topic, queue_id).is_ok()
             && !self.state.resets.outdates(now_ms, queue, offset)
         {
-            self.state.offsets.set_lazily(now_ms, group, topic, queue_id, offset);
+            self.state.commit_lazily(now_ms, group, topic, queue_id, offset);
         }
     }
 

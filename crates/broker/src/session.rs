@@ -216,8 +216,7 @@ impl Broker {
         // ends, and miss what comes in between.
         let exists =
             self.state.topics.get(header.topic).is_some_and(|topic| header.queue_id < topic.read_queue_nums);
-        let near = self.store.span_bytes(header.topic, queue_id) <= self.config.young_bytes;
-        let young = || exists && near && self.bounds(header.topic, queue_id).min == 0;
+        let young = || exists && self.is_young(header.topic, queue_id);
         let found = |offset: u64| {
             let answer = OffsetResponse { offset: offset as i64, ..Default::default() };
             request.respond(ResponseCode::SUCCESS).with_header(&answer)
@@ -235,6 +234,12 @@ impl Broker {
             }
         };
         self.reply(conn, request, answer, out);
+    }
+
+    /// Whether a group without an offset begins at the first message of a queue, wherever it wants to begin.
+    pub(crate) fn is_young(&self, topic: &str, queue_id: u32) -> bool {
+        let near = self.store.span_bytes(topic, queue_id) <= self.config.young_bytes;
+        near && self.bounds(topic, queue_id).min == 0
     }
 
     /// Answered when the new offset is as safe as the flush policy says.
@@ -291,7 +296,7 @@ impl Broker {
         if let Err(why) = self.offset_room(group, topic, queue_id) {
             return self.reply(conn, request, request.refuse(ResponseCode::INVALID_PARAMETER, why), out);
         }
-        if let Some(commit) = self.state.offsets.set(group, topic, queue_id, offset) {
+        if let Some(commit) = self.state.commit(group, topic, queue_id, offset) {
             state::put_offset(&mut self.changes, &commit);
         }
         if !request.is_oneway() {

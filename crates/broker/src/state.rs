@@ -6,6 +6,7 @@
 use crate::groups::Groups;
 use crate::halves::{Half, Halves, Stored};
 use crate::offsets::{Commit, Offsets};
+use crate::pop::{InFlight, Key, Take};
 use crate::resets::Resets;
 use crate::timer::Due;
 use crate::timers_done::TimersDone;
@@ -14,6 +15,7 @@ use bytes::Buf;
 use kerolox_store::{StateFold, state};
 use kerolox_wire::body;
 use kerolox_wire::record::RecordView;
+use std::sync::Arc;
 
 /// Entry kinds of the broker; those below 16 are the store's.
 mod kind {
@@ -37,6 +39,13 @@ mod kind {
     pub(super) const TIMER_DONE: u8 = 24;
     /// `due ms i64 | offset u64`: this one is not to be delivered.
     pub(super) const TIMER_RECALLED: u8 = 25;
+    /// `group | topic | queue u32 | next u64 | ordered u8 | attempt | pop ms i64 | visible ms i64 | (offset u64 |
+    /// times u32)*`: messages were popped, or the times of some were changed.
+    pub(super) const POP_TAKEN: u8 = 32;
+    /// `group | topic | queue u32 | offset u64 *`: popped messages were acknowledged, or went to a retry topic.
+    pub(super) const POP_ENDED: u8 = 33;
+    /// `group | topic | queue u32`: nothing of a queue is in flight any more.
+    pub(super) const POP_CLEARED: u8 = 34;
     /// `group | topic | queue u32 | offset u64`: the group's consumers are to begin there.
     pub(super) const RESET: u8 = 48;
     /// `group | topic | queue u32`: one began there.
@@ -54,9 +63,44 @@ pub struct State {
     pub(crate) delay_offsets: Vec<u64>,
     pub(crate) halves: Halves,
     pub(crate) timers: TimersDone,
+    pub(crate) in_flight: InFlight,
 }
 
 impl State {
+    /// Sets a group's offset; `None` where it already is so, and in the log.
+    pub(crate) fn commit(&mut self, group: &str, topic: &str, queue_id: u32, offset: u64) -> Option<Commit> {
+        self.in_flight.committed(group, topic, queue_id, offset);
+        self.offsets.set(group, topic, queue_id, offset)
+    }
+
+    /// The same for one that came along with a pull: it goes into the log later.
+    pub(crate) fn commit_lazily(
+        &mut self,
+        now_ms: i64,
+        group: &str,
+        topic: &str,
+        queue_id: u32,
+        offset: u64,
+    ) {
+        self.in_flight.committed(group, topic, queue_id, offset);
+        self.offsets.set_lazily(now_ms, group, topic, queue_id, offset);
+    }
+
+    /// Messages were popped, or the times of some were changed.
+    pub(crate) fn pop_taken(&mut self, take: &Take) {
+        let low = self.in_flight.take(take);
+        self.offsets.set(&take.key.group, &take.key.topic, take.key.queue_id, low);
+    }
+
+    /// Popped messages were acknowledged, or went to a retry topic; whether any was in flight.
+    pub(crate) fn pop_ended(&mut self, key: &Key, offsets: &[u64]) -> bool {
+        let low = self.in_flight.end(key, offsets);
+        if let Some(low) = low {
+            self.offsets.set(&key.group, &key.topic, key.queue_id, low);
+        }
+        low.is_some()
+    }
+
     pub(crate) fn set_delay_offset(&mut self, index: usize, offset: u64) {
         if self.delay_offsets.len() <= index {
             self.delay_offsets.resize(index + 1, 0);
@@ -70,6 +114,7 @@ impl State {
         self.topics.remove(now_ms, topic);
         self.offsets.forget_topic(topic);
         self.resets.forget_topic(topic);
+        self.in_flight.forget_topic(topic);
     }
 
     pub(crate) fn delete_group(&mut self, group: &str, offsets_too: bool) {
@@ -78,6 +123,7 @@ impl State {
             self.offsets.forget_group(group);
             self.resets.forget_group(group);
         }
+        self.in_flight.forget_group(group);
     }
 
     /// The whole state as an entry stream.
@@ -107,6 +153,7 @@ impl State {
         for due in &self.timers.recalled {
             put_timer_recalled(&mut out, *due);
         }
+        self.in_flight.all().for_each(|take| put_pop_taken(&mut out, &take));
         out
     }
 }
@@ -148,6 +195,12 @@ pub(crate) fn put_group_deleted(out: &mut Vec<u8>, group: &str, offsets_too: boo
     state::put(out, kind::GROUP_DELETE, &payload);
 }
 
+/// Texts are names, whose lengths fit.
+fn put_text(payload: &mut Vec<u8>, text: &str) {
+    payload.extend_from_slice(&(text.len() as u16).to_be_bytes());
+    payload.extend_from_slice(text.as_bytes());
+}
+
 pub(crate) fn put_offset(out: &mut Vec<u8>, commit: &Commit) {
     let mut payload = queue_of_group((&commit.group, &commit.topic, commit.queue_id));
     payload.extend_from_slice(&commit.offset.to_be_bytes());
@@ -157,10 +210,8 @@ pub(crate) fn put_offset(out: &mut Vec<u8>, commit: &Commit) {
 /// `group | topic | queue u32`.
 fn queue_of_group((group, topic, queue_id): (&str, &str, u32)) -> Vec<u8> {
     let mut payload = Vec::with_capacity(16 + group.len() + topic.len());
-    for text in [group, topic] {
-        payload.extend_from_slice(&(text.len() as u16).to_be_bytes());
-        payload.extend_from_slice(text.as_bytes());
-    }
+    put_text(&mut payload, group);
+    put_text(&mut payload, topic);
     payload.extend_from_slice(&queue_id.to_be_bytes());
     payload
 }
@@ -173,6 +224,36 @@ pub(crate) fn put_reset(out: &mut Vec<u8>, queue: (&str, &str, u32), offset: u64
 
 pub(crate) fn put_reset_done(out: &mut Vec<u8>, queue: (&str, &str, u32)) {
     state::put(out, kind::RESET_DONE, &queue_of_group(queue));
+}
+
+pub(crate) fn put_pop_taken(out: &mut Vec<u8>, take: &Take) {
+    let key = &take.key;
+    let attempt = take.order.as_deref().unwrap_or_default();
+    let mut payload = queue_of_group(key.as_tuple());
+    payload.reserve(27 + attempt.len() + 12 * take.messages.len());
+    payload.extend_from_slice(&take.next.to_be_bytes());
+    payload.push(u8::from(take.order.is_some()));
+    put_text(&mut payload, attempt);
+    payload.extend_from_slice(&take.pop_ms.to_be_bytes());
+    payload.extend_from_slice(&take.visible_ms.to_be_bytes());
+    for (offset, times) in &take.messages {
+        payload.extend_from_slice(&offset.to_be_bytes());
+        payload.extend_from_slice(&times.to_be_bytes());
+    }
+    state::put(out, kind::POP_TAKEN, &payload);
+}
+
+pub(crate) fn put_pop_ended(out: &mut Vec<u8>, key: &Key, offsets: &[u64]) {
+    let mut payload = queue_of_group(key.as_tuple());
+    payload.reserve(8 * offsets.len());
+    for offset in offsets {
+        payload.extend_from_slice(&offset.to_be_bytes());
+    }
+    state::put(out, kind::POP_ENDED, &payload);
+}
+
+pub(crate) fn put_pop_cleared(out: &mut Vec<u8>, queue: (&str, &str, u32)) {
+    state::put(out, kind::POP_CLEARED, &queue_of_group(queue));
 }
 
 pub(crate) fn put_delay_offset(out: &mut Vec<u8>, index: usize, offset: u64) {
@@ -248,6 +329,20 @@ impl StateFold for State {
                 let due = take_due(&mut &*payload).filter(|_| payload.len() == 16);
                 self.timers.recalled.insert(due.ok_or("timer entry is malformed")?);
             }
+            kind::POP_TAKEN => {
+                let take = take_pop(payload).ok_or("entry of popped messages is malformed")?;
+                self.pop_taken(&take);
+            }
+            kind::POP_ENDED => {
+                let (key, offsets) = ended_pop(payload).ok_or("entry of ended messages is malformed")?;
+                self.pop_ended(&key, &offsets);
+            }
+            kind::POP_CLEARED => {
+                let mut rest = payload;
+                let queue = take_queue_of_group(&mut rest).filter(|_| rest.is_empty());
+                let (group, topic, queue_id) = queue.ok_or("entry of a cleared queue is malformed")?;
+                self.in_flight.clear(group, topic, queue_id);
+            }
             kind::RESET => self.apply_reset(payload).ok_or("reset entry is malformed")?,
             kind::RESET_DONE => self.apply_reset_done(payload).ok_or("reset's end is malformed")?,
             other => return Err(format!("entry kind {other} is not known to this version")),
@@ -284,7 +379,7 @@ impl State {
     fn apply_offset(&mut self, mut payload: &[u8]) -> Option<()> {
         let (group, topic, queue_id) = take_queue_of_group(&mut payload)?;
         let offset = payload.try_get_u64().ok()?;
-        self.offsets.set(group, topic, queue_id, offset);
+        self.commit(group, topic, queue_id, offset);
         Some(())
     }
 
@@ -306,6 +401,34 @@ impl State {
         self.set_delay_offset(usize::from(level).checked_sub(1)?, offset);
         Some(())
     }
+}
+
+fn take_key(payload: &mut &[u8]) -> Option<Key> {
+    let (group, topic, queue_id) = take_queue_of_group(payload)?;
+    Some(Key { group: Arc::from(group), topic: Arc::from(topic), queue_id })
+}
+
+fn take_pop(mut payload: &[u8]) -> Option<Take> {
+    let key = take_key(&mut payload)?;
+    let next = payload.try_get_u64().ok()?;
+    let ordered = payload.try_get_u8().ok()? != 0;
+    let attempt = text(&mut payload)?;
+    let order = ordered.then(|| attempt.to_owned());
+    let (pop_ms, visible_ms) = (payload.try_get_i64().ok()?, payload.try_get_i64().ok()?);
+    let mut messages = Vec::with_capacity(payload.len() / 12);
+    while !payload.is_empty() {
+        messages.push((payload.try_get_u64().ok()?, payload.try_get_u32().ok()?));
+    }
+    Some(Take { key, next, order, pop_ms, visible_ms, messages })
+}
+
+fn ended_pop(mut payload: &[u8]) -> Option<(Key, Vec<u64>)> {
+    let key = take_key(&mut payload)?;
+    let mut offsets = Vec::with_capacity(payload.len() / 8);
+    while !payload.is_empty() {
+        offsets.push(payload.try_get_u64().ok()?);
+    }
+    Some((key, offsets))
 }
 
 fn take_due(payload: &mut &[u8]) -> Option<Due> {
@@ -356,6 +479,17 @@ mod tests {
         state.halves.put(700, half);
         state.timers.advance((5_000, 9), 4);
         state.timers.recalled.insert((6_000, 11));
+        let key = Key { group: Arc::from("g"), topic: Arc::from("orders"), queue_id: 3 };
+        let order = Some("attempt".to_owned());
+        let take = Take {
+            key: key.clone(),
+            next: 9,
+            order,
+            pop_ms: 5,
+            visible_ms: 70,
+            messages: vec![(4, 0), (8, 2)],
+        };
+        state.pop_taken(&take);
         let mut dump = state.dump();
         // What is deleted stays deleted.
         state.topics.put(1, topics::new("gone", 8, 6));
@@ -379,6 +513,28 @@ mod tests {
         assert_eq!(folded.halves.get(700), Some(half));
         assert_eq!((folded.timers.done, folded.timers.floor), ((5_000, 9), 4));
         assert!(folded.timers.recalled.contains(&(6_000, 11)));
+        assert_eq!(folded.in_flight.all().collect::<Vec<_>>(), [take]);
+        assert_eq!(folded.offsets.get("g", "orders", 3), Some(4));
+    }
+
+    #[test]
+    fn popped_messages_take_the_offset_with_them() {
+        let key = Key { group: Arc::from("g"), topic: Arc::from("T"), queue_id: 4 };
+        let messages = vec![(4, 0), (8, 0)];
+        let take = Take { key: key.clone(), next: 9, order: None, pop_ms: 5, visible_ms: 70, messages };
+        let mut stream = Vec::new();
+        let mut offset_after = |put: &dyn Fn(&mut Vec<u8>)| {
+            put(&mut stream);
+            let state = fold(&stream);
+            (state.offsets.get("g", "T", 4), state.in_flight.len())
+        };
+        assert_eq!(offset_after(&|out| put_pop_taken(out, &take)), (Some(4), 2));
+        assert_eq!(offset_after(&|out| put_pop_ended(out, &key, &[4])), (Some(8), 1));
+        assert_eq!(offset_after(&|out| put_pop_cleared(out, ("g", "T", 4))), (Some(8), 0));
+        assert_eq!(offset_after(&|out| put_pop_taken(out, &take)), (Some(4), 2));
+        let commit = Commit { group: Arc::from("g"), topic: Arc::from("T"), queue_id: 4, offset: 5 };
+        assert_eq!(offset_after(&|out| put_offset(out, &commit)), (Some(5), 1));
+        assert_eq!(offset_after(&|out| put_pop_ended(out, &key, &[8])), (Some(9), 0));
     }
 
     #[test]
@@ -393,6 +549,9 @@ mod tests {
         assert!(state.apply(kind::HALF_END, &[0; 9]).is_err());
         assert!(state.apply(kind::TIMER_DONE, &[0; 16]).is_err());
         assert!(state.apply(kind::TIMER_RECALLED, &[0; 17]).is_err());
+        assert!(state.apply(kind::POP_TAKEN, &[0; 30]).is_err());
+        assert!(state.apply(kind::POP_ENDED, &[0; 9]).is_err());
+        assert!(state.apply(kind::POP_CLEARED, &[0; 9]).is_err());
         assert!(state.apply(kind::DELAY_OFFSET, b"\0\0\0\0\0\0\0\0\x01").is_err());
     }
 }

@@ -313,12 +313,12 @@ request_codes! {
       5001 SWITCH_TIMER_ENGINE B [Broker] Planned;
       5002 DELETE_TOPIC_IN_BROKER_LIST B [Broker] Done;
       5003 DELETE_SUBSCRIPTION_GROUP_LIST B [Broker] Done;
-    200050 POP_MESSAGE A [Broker Proxy] Planned;
-    200051 ACK_MESSAGE A [Broker Proxy] Planned;
-    200052 PEEK_MESSAGE A [Broker] Planned;
-    200053 CHANGE_MESSAGE_INVISIBLETIME A [Broker Proxy] Planned;
-    200054 NOTIFICATION A [Broker] Planned;
-    200055 POLLING_INFO A [Broker] Planned;
+    200050 POP_MESSAGE A [Broker Proxy] Done;
+    200051 ACK_MESSAGE A [Broker Proxy] Done;
+    200052 PEEK_MESSAGE A [Broker] Done;
+    200053 CHANGE_MESSAGE_INVISIBLETIME A [Broker Proxy] Done;
+    200054 NOTIFICATION A [Broker] Done;
+    200055 POLLING_INFO A [Broker] Done;
     200056 POP_ROLLBACK A [Broker] Planned;
     200070 POP_LITE_MESSAGE A [Broker] Planned;
     200071 LITE_SUBSCRIPTION_CTL A [Broker] Planned;
@@ -330,7 +330,7 @@ request_codes! {
     200077 GET_LITE_CLIENT_INFO B [Broker] Planned;
     200078 GET_LITE_GROUP_INFO B [Broker] Planned;
     200079 TRIGGER_LITE_DISPATCH B [Broker] Planned;
-    200151 BATCH_ACK_MESSAGE A [Broker] Planned;
+    200151 BATCH_ACK_MESSAGE A [Broker] Done;
 }
 
 response_codes! {

@@ -8,6 +8,7 @@
 //!
 //! `docs/formats/wire.md` and `docs/formats/commitlog.md` draw the bytes.
 
+mod base64;
 pub mod body;
 pub mod codes;
 pub mod command;
@@ -19,6 +20,7 @@ pub mod message_id;
 pub mod names;
 pub mod properties;
 pub mod recall;
+pub mod receipt;
 pub mod record;
 pub mod sys_flag;
 

@@ -1,6 +1,7 @@
 //! Handles by which a delayed message is recalled: `v1 topic broker time id`, separated by spaces, in base64 of the kind
 //! for addresses. Source: Apache's `RecallMessageHandle`.
 
+use crate::base64;
 use std::fmt;
 
 /// What a handle says. It comes from a client: nothing of it is to be believed.
@@ -14,31 +15,22 @@ pub struct RecallHandle {
     pub id: String,
 }
 
-const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /// Longest handle: a topic, a broker's name and an id.
 const HANDLE_BYTES_MAX: usize = 4_096;
 
 impl fmt::Display for RecallHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = format!("v1 {} {} {} {}", self.topic, self.broker, self.deliver_ms, self.id);
-        for chunk in plain.as_bytes().chunks(3) {
-            let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
-                << (8 * (3 - chunk.len()));
-            for place in 0..4 {
-                let letter =
-                    LETTERS.get((bits >> (18 - 6 * place) & 63) as usize).copied().unwrap_or_default();
-                let letter = if place > chunk.len() { b'=' } else { letter };
-                write!(f, "{}", char::from(letter))?;
-            }
-        }
-        Ok(())
+        let mut text = String::with_capacity(plain.len() * 2);
+        base64::encode(plain.as_bytes(), &mut text);
+        f.write_str(&text)
     }
 }
 
 impl RecallHandle {
     /// `None` if the text is no handle.
     pub fn parse(text: &str) -> Option<Self> {
-        let plain = String::from_utf8(decode(text)?).ok()?;
+        let plain = String::from_utf8(base64::decode(text, HANDLE_BYTES_MAX)?).ok()?;
         let mut items = plain.split(' ');
         if items.next() != Some("v1") {
             return None;
@@ -47,23 +39,6 @@ impl RecallHandle {
         let (topic, broker, time, id) = (item()?, item()?, item()?, item()?);
         Some(Self { topic, broker, deliver_ms: time.parse().ok()?, id })
     }
-}
-
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim_end_matches('=').as_bytes();
-    if text.len() > HANDLE_BYTES_MAX {
-        return None;
-    }
-    let mut out = Vec::with_capacity(text.len());
-    for chunk in text.chunks(4) {
-        let mut bits = 0_u32;
-        for letter in chunk {
-            bits = bits << 6 | LETTERS.iter().position(|known| known == letter)? as u32;
-        }
-        let bytes = (bits << (6 * (4 - chunk.len()))).to_be_bytes();
-        out.extend_from_slice(bytes.get(1..chunk.len())?);
-    }
-    Some(out)
 }
 
 #[cfg(test)]

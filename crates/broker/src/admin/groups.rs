@@ -200,8 +200,7 @@ impl Broker {
             match online {
                 true => self.reset_offset(to, &commit.topic, commit.queue_id, commit.offset),
                 false => {
-                    let commit = self.state.offsets.set(to, &commit.topic, commit.queue_id, commit.offset);
-                    commit.iter().for_each(|commit| state::put_offset(&mut self.changes, commit));
+                    self.set_offset(to, &commit.topic, commit.queue_id, commit.offset);
                 }
             }
         }

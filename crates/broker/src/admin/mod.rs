@@ -62,13 +62,19 @@ impl Broker {
     }
 
     /// Answers with a body.
-    fn reply_body(&mut self, conn: ConnId, request: &Command, body: &impl Serialize, out: &mut Vec<Effect>) {
+    pub(crate) fn reply_body(
+        &mut self,
+        conn: ConnId,
+        request: &Command,
+        body: &impl Serialize,
+        out: &mut Vec<Effect>,
+    ) {
         let answer = request.respond(ResponseCode::SUCCESS).with_body(to_json(body));
         self.reply(conn, request, answer, out);
     }
 
     /// Answers a change of the state: a success when it is as safe as the flush policy says.
-    fn reply_change(
+    pub(crate) fn reply_change(
         &mut self,
         conn: ConnId,
         request: &Command,

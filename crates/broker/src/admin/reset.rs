@@ -143,13 +143,23 @@ impl Broker {
 
     /// Sets an offset, and lets nothing of what the group's consumers have in hand undo it.
     pub(super) fn reset_offset(&mut self, group: &str, topic: &str, queue_id: u32, offset: u64) {
-        if let Some(commit) = self.state.offsets.set(group, topic, queue_id, offset) {
-            state::put_offset(&mut self.changes, &commit);
-        }
+        self.set_offset(group, topic, queue_id, offset);
         state::put_reset(&mut self.changes, (group, topic, queue_id), offset);
         self.state.resets.put(group, topic, queue_id, offset);
         // Those who wait at the end of the queue learn of it at once.
         self.woken.extend(self.holds.of_group(topic, queue_id, group));
+        self.pops.touch(topic, queue_id);
+    }
+
+    /// An administrator says where a group stands: what it popped before counts no more.
+    pub(super) fn set_offset(&mut self, group: &str, topic: &str, queue_id: u32, offset: u64) {
+        if self.state.in_flight.get(group, topic, queue_id).is_some() {
+            self.state.in_flight.clear(group, topic, queue_id);
+            state::put_pop_cleared(&mut self.changes, (group, topic, queue_id));
+        }
+        if let Some(commit) = self.state.commit(group, topic, queue_id, offset) {
+            state::put_offset(&mut self.changes, &commit);
+        }
     }
 
     fn queue_offsets(&self, topic: &str, offsets: impl Iterator<Item = (u32, u64)>) -> QueueOffsets {

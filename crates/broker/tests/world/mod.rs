@@ -11,8 +11,19 @@ use std::fmt::Write;
 /// The clock at the beginning of a story.
 const START_MS: i64 = 1_000_000;
 /// Names in the order in which they are printed; others follow.
-const SHOWN_PROPERTIES: [&str; 9] =
-    ["TAGS", "KEYS", "DELAY", "REAL_TOPIC", "REAL_QID", "RETRY_TOPIC", "ORIGIN_MESSAGE_ID", "UNIQ_KEY", "a"];
+const SHOWN_PROPERTIES: [&str; 11] = [
+    "1ST_POP_TIME",
+    "POP_CK",
+    "TAGS",
+    "KEYS",
+    "DELAY",
+    "REAL_TOPIC",
+    "REAL_QID",
+    "RETRY_TOPIC",
+    "ORIGIN_MESSAGE_ID",
+    "UNIQ_KEY",
+    "a",
+];
 
 pub(crate) struct World {
     now_ms: i64,
@@ -172,6 +183,10 @@ impl World {
                 Some(("json", json)) => command.body = json.as_bytes().to_vec().into(),
                 Some(("body", text)) => command.body = text.replace('_', " ").into_bytes().into(),
                 Some(("batch", bodies)) => command.body = batch(bodies).into(),
+                // A receipt's items are written with commas between them.
+                Some(("extraInfo", receipt)) => {
+                    command.fields.push("extraInfo", &receipt.replace(',', " "));
+                }
                 Some(("body-bytes", n)) => command.body = vec![b'x'; n.parse().unwrap()].into(),
                 // Properties are written name:value,name:value.
                 Some(("properties", list)) => {

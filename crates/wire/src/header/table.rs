@@ -90,6 +90,111 @@ headers! {
         forbidden_type: Option<i32> = "forbiddenType",
     }
 
+    /// `POP_MESSAGE` 200050.
+    PopMessage {
+        consumer_group: &'a str = "consumerGroup",
+        topic: &'a str = "topic",
+        /// Negative: any.
+        queue_id: i32 = "queueId",
+        max_msg_nums: i32 = "maxMsgNums",
+        invisible_time: i64 = "invisibleTime",
+        /// How long to wait for a message, in milliseconds.
+        poll_time: i64 = "pollTime",
+        /// By the client's clock.
+        born_time: i64 = "bornTime",
+        /// Where a group without an offset begins: 0 at the first message, 1 at the last.
+        init_mode: i32 = "initMode",
+        exp_type: Option<&'a str> = "expType",
+        exp: Option<&'a str> = "exp",
+        order: Option<bool> = "order",
+        attempt_id: Option<&'a str> = "attemptId",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    /// The answer to `POP_MESSAGE` 200050 and `PEEK_MESSAGE` 200052; for the texts see [`crate::receipt`].
+    PopMessageResponse {
+        pop_time: i64 = "popTime",
+        invisible_time: i64 = "invisibleTime",
+        revive_qid: i32 = "reviveQid",
+        /// Messages that wait behind those of the answer.
+        rest_num: i64 = "restNum",
+        start_offset_info: Option<&'a str> = "startOffsetInfo",
+        msg_offset_info: Option<&'a str> = "msgOffsetInfo",
+        order_count_info: Option<&'a str> = "orderCountInfo",
+    }
+
+    /// `ACK_MESSAGE` 200051.
+    AckMessage {
+        consumer_group: &'a str = "consumerGroup",
+        /// The topic in which the message really lies.
+        topic: &'a str = "topic",
+        queue_id: i32 = "queueId",
+        /// The receipt.
+        extra_info: &'a str = "extraInfo",
+        offset: i64 = "offset",
+        lite_topic: Option<&'a str> = "liteTopic",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    /// `CHANGE_MESSAGE_INVISIBLETIME` 200053.
+    ChangeInvisibleTime {
+        consumer_group: &'a str = "consumerGroup",
+        /// The topic in which the message really lies.
+        topic: &'a str = "topic",
+        queue_id: i32 = "queueId",
+        /// The receipt.
+        extra_info: &'a str = "extraInfo",
+        offset: i64 = "offset",
+        /// From now on.
+        invisible_time: i64 = "invisibleTime",
+        lite_topic: Option<&'a str> = "liteTopic",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    ChangeInvisibleTimeResponse {
+        pop_time: i64 = "popTime",
+        invisible_time: i64 = "invisibleTime",
+        revive_qid: i32 = "reviveQid",
+    }
+
+    /// `PEEK_MESSAGE` 200052.
+    PeekMessage {
+        consumer_group: &'a str = "consumerGroup",
+        topic: &'a str = "topic",
+        queue_id: i32 = "queueId",
+        max_msg_nums: i32 = "maxMsgNums",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    /// `NOTIFICATION` 200054: whether there is something to pop.
+    Notification {
+        consumer_group: &'a str = "consumerGroup",
+        topic: &'a str = "topic",
+        queue_id: i32 = "queueId",
+        poll_time: i64 = "pollTime",
+        born_time: i64 = "bornTime",
+        order: Option<bool> = "order",
+        attempt_id: Option<&'a str> = "attemptId",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    NotificationResponse {
+        has_msg: bool = "hasMsg",
+        polling_full: bool = "pollingFull",
+    }
+
+    /// `POLLING_INFO` 200055: how many wait for messages of a queue.
+    PollingInfo {
+        consumer_group: &'a str = "consumerGroup",
+        topic: &'a str = "topic",
+        queue_id: i32 = "queueId",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    PollingInfoResponse {
+        polling_num: i32 = "pollingNum",
+    }
+
     /// `CONSUMER_SEND_MSG_BACK` 36.
     ConsumerSendMsgBack {
         /// Position of the message in the log.

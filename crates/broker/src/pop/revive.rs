@@ -1,0 +1,118 @@
+//! Popped messages whose invisible time is over: those popped in order can be popped again where they are, others are
+//! appended to the retry topic of topic and group, one more time consumed. Source: `PopReviveService`.
+
+use super::Key;
+use crate::Broker;
+use crate::effect::Effect;
+use crate::pending::Pending;
+use crate::produce::Draft;
+use crate::state;
+use kerolox_store::{AppendError, QueueRead, QueueReadOutcome, QueueSlice};
+use kerolox_wire::names::RETRY_PREFIX;
+use kerolox_wire::properties::{PropertiesBuf, name as property};
+use kerolox_wire::receipt;
+use kerolox_wire::record::{self, RecordView};
+use std::sync::Arc;
+
+/// Messages seen to at a time: others get their turn.
+const REVIVE_MAX: usize = 1_024;
+/// Reads from disk at a time.
+const READS_MAX: usize = 256;
+/// Pause after an append that the log refused, or a read that failed.
+const RETRY_MS: i64 = 1_000;
+
+impl Broker {
+    /// When something of pops is to be done without any request.
+    pub(crate) fn pops_wake_ms(&self) -> Option<i64> {
+        let due = self.state.in_flight.next_due_ms();
+        let due = due.filter(|_| !self.draining && self.pops.reviving < READS_MAX);
+        [due, self.pops.waits.wake_ms()].into_iter().flatten().min()
+    }
+
+    pub(crate) fn tick_pops(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        self.revive_due(now_ms, out);
+        for id in self.pops.waits.overdue(now_ms) {
+            if let Some(request) = self.pops.waits.take(id) {
+                self.serve_pop(now_ms, request, out);
+            }
+        }
+    }
+
+    fn revive_due(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        if self.draining {
+            return;
+        }
+        for _ in 0..REVIVE_MAX {
+            if self.pops.reviving >= READS_MAX {
+                return;
+            }
+            let Some((key, offset)) = self.state.in_flight.pop_due(now_ms) else { return };
+            let flight = self.state.in_flight.get(&key.group, &key.topic, key.queue_id);
+            if flight.is_some_and(|flight| flight.order.is_some()) {
+                self.pops.waits.touch(&key.topic, key.queue_id);
+                continue;
+            }
+            let read = QueueRead::one(Arc::clone(&key.topic), key.queue_id, offset);
+            match self.store.read_queue(read) {
+                QueueReadOutcome::Done(slice) => self.revive(now_ms, key, offset, &slice),
+                QueueReadOutcome::Cold(plan) => {
+                    self.pops.reviving += 1;
+                    self.start_read(plan, Pending::Revive { key, offset }, out);
+                }
+            }
+        }
+    }
+
+    /// A message whose time is over was read from disk; `None`: it could not be.
+    pub(crate) fn revive_read(&mut self, now_ms: i64, key: Key, offset: u64, slice: Option<&QueueSlice>) {
+        self.pops.reviving = self.pops.reviving.saturating_sub(1);
+        match slice {
+            Some(slice) => self.revive(now_ms, key, offset, slice),
+            None => self.state.in_flight.put_off(now_ms + RETRY_MS, key, offset),
+        }
+    }
+
+    fn revive(&mut self, now_ms: i64, key: Key, offset: u64, slice: &QueueSlice) {
+        // It may have been acknowledged, or got more time, while it was read.
+        if self.state.in_flight.message(&key, offset).is_none_or(|taken| taken.visible_ms > now_ms) {
+            return;
+        }
+        self.counters.damaged += slice.damaged.len() as u64;
+        let view = record::split(&slice.records).flatten().find(|view| view.queue_offset == offset);
+        // One that is gone with its segment, or damaged, cannot come again.
+        let appended = view.map_or(Ok(()), |view| self.append_revived(now_ms, &key, offset, &view));
+        match appended {
+            Ok(()) => {
+                self.state.pop_ended(&key, &[offset]);
+                state::put_pop_ended(&mut self.changes, &key, &[offset]);
+            }
+            Err(_) => self.state.in_flight.put_off(now_ms + RETRY_MS, key, offset),
+        }
+    }
+
+    fn append_revived(
+        &mut self,
+        now_ms: i64,
+        key: &Key,
+        offset: u64,
+        view: &RecordView<'_>,
+    ) -> Result<(), AppendError> {
+        let topic = match key.topic.starts_with(RETRY_PREFIX) {
+            true => Arc::clone(&key.topic),
+            false => self.ensure_topic(now_ms, receipt::retry_topic(&key.topic, &key.group), 1)?,
+        };
+        let mut properties = PropertiesBuf::from(view.properties().0);
+        let first = view.reconsume_times == 0 || view.properties().get(property::FIRST_POP_TIME).is_none();
+        if first && let Some(taken) = self.state.in_flight.message(key, offset) {
+            properties.set(property::FIRST_POP_TIME, &taken.pop_ms.to_string());
+        }
+        if properties.as_bytes().len() > record::PROPERTIES_BYTES_MAX {
+            properties = PropertiesBuf::from(view.properties().0);
+        }
+        let draft = Draft { topic, queue_id: 0, properties };
+        self.append_again(now_ms, view, &draft, |message| {
+            message.reconsume_times = message.reconsume_times.saturating_add(1);
+        })?;
+        Ok(())
+    }
+}
