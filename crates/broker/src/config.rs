@@ -108,6 +108,8 @@ pub struct Limits {
     pub in_flight_max: usize,
     /// Held queue locks.
     pub locks_max: usize,
+    /// Pairs of a topic and a group that statistics tell apart.
+    pub stats_max: usize,
 }
 
 impl Default for Limits {
@@ -127,6 +129,7 @@ impl Default for Limits {
             compacted_keys_max: 2_000_000,
             in_flight_max: 4_000_000,
             locks_max: 500_000,
+            stats_max: 200_000,
         }
     }
 }

@@ -33,6 +33,7 @@ mod sent;
 mod session;
 mod sql;
 mod state;
+mod stats;
 mod subscription;
 mod timer;
 mod timers_done;
@@ -59,6 +60,7 @@ use parked::HoldId;
 use pending::Pending;
 use pop::Pops;
 use relay::Relays;
+use stats::Stats;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
@@ -102,6 +104,8 @@ pub struct Counters {
     pub pulled: u64,
     /// Requests refused.
     pub refused: u64,
+    /// Sends refused.
+    pub refused_sends: u64,
     /// Damaged records that readers passed over.
     pub damaged: u64,
     /// Deliveries of delayed messages that the log refused for the moment.
@@ -145,6 +149,7 @@ pub struct Broker {
     sealed_for_shutdown: bool,
     stopped: bool,
     counters: Counters,
+    stats: Stats,
 }
 
 impl Broker {
@@ -177,6 +182,7 @@ impl Broker {
             sealed_for_shutdown: false,
             stopped: false,
             counters: Counters::default(),
+            stats: Stats::new(now_ms, config.limits.stats_max, config.limits.offsets_max),
             changes: Vec::new(),
             config,
             store,
@@ -190,6 +196,7 @@ impl Broker {
 
     /// One thing happened. Effects are appended to `out` in the order in which they are to be done.
     pub fn handle(&mut self, now_ms: i64, input: Input, out: &mut Vec<Effect>) {
+        self.stats.advance(now_ms);
         match input {
             Input::Connected { conn, peer } => {
                 self.peers.insert(conn, peer);
@@ -277,6 +284,7 @@ impl Broker {
     fn written(&mut self, now_ms: i64, written: u64, flushed: u64, out: &mut Vec<Effect>) {
         self.store.advance(written, flushed);
         let confirmed = self.store.watermarks().confirmed;
+        self.stats.confirmed(confirmed);
         self.acks.release(confirmed, out);
         self.compaction.confirmed(confirmed);
         while let Some(message) = self.store.next_visible() {
@@ -410,6 +418,7 @@ impl Broker {
             self.acks.fail_unplaced(&e.to_string(), out);
         }
         self.acks.place(self.store.watermarks().appended);
+        self.stats.appended(self.store.watermarks().appended);
         self.dump_and_seal(now_ms, out);
         let mut writes = Vec::new();
         self.store.take_writes(&mut writes);

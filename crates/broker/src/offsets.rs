@@ -102,6 +102,12 @@ impl Offsets {
         })
     }
 
+    /// A group's offsets of a topic, by queue.
+    pub(crate) fn queues_of(&self, group: &str, topic: &str) -> impl Iterator<Item = (u32, u64)> {
+        let queues = self.groups.get(group).and_then(|topics| topics.get(topic));
+        queues.into_iter().flatten().map(|(queue_id, offset)| (*queue_id, *offset))
+    }
+
     /// Groups that have offsets of a topic.
     pub(crate) fn groups_of(&self, topic: &str) -> impl Iterator<Item = &Arc<str>> {
         self.groups.iter().filter(move |(_, topics)| topics.contains_key(topic)).map(|(group, _)| group)

@@ -2,6 +2,7 @@
 
 use crate::Broker;
 use crate::admin::reset::Reset;
+use crate::admin::Untimed;
 use crate::effect::Effect;
 use crate::input::{ConnId, ReadId};
 use crate::pop::{Key, Pop};
@@ -9,7 +10,7 @@ use crate::pull::PullRequest;
 use crate::retry::SendBack;
 use crate::transaction::HalfRead;
 use bytes::Bytes;
-use kerolox_store::{Position, ReadPlan, ReadResult};
+use kerolox_store::{Bounds, Position, ReadPlan, ReadResult};
 use kerolox_wire::recall::RecallHandle;
 use kerolox_wire::{Command, ResponseCode};
 
@@ -93,6 +94,18 @@ pub(crate) enum Pending {
         conn: ConnId,
         request: Command,
     },
+    /// Codes 28, 202, 208, 303 and 317.
+    Times {
+        conn: ConnId,
+        request: Command,
+        untimed: Untimed,
+    },
+    /// Code 321.
+    QueueEntries {
+        conn: ConnId,
+        request: Command,
+        bounds: Bounds,
+    },
 }
 
 impl Pending {
@@ -110,7 +123,9 @@ impl Pending {
             | Self::Direct { conn, .. }
             | Self::Query { conn, .. }
             | Self::Search { conn, .. }
-            | Self::Earliest { conn, .. } => Some(*conn),
+            | Self::Earliest { conn, .. }
+            | Self::Times { conn, .. }
+            | Self::QueueEntries { conn, .. } => Some(*conn),
             Self::Revive { .. }
             | Self::Delay { .. }
             | Self::Half { why: HalfRead::Check | HalfRead::GiveUp, .. }
@@ -138,7 +153,9 @@ impl Pending {
             | Self::Direct { conn, request }
             | Self::Query { conn, request }
             | Self::Search { conn, request }
-            | Self::Earliest { conn, request } => Some((*conn, request.refuse(code, why))),
+            | Self::Earliest { conn, request }
+            | Self::Times { conn, request, .. }
+            | Self::QueueEntries { conn, request, .. } => Some((*conn, request.refuse(code, why))),
             Self::Revive { .. }
             | Self::Delay { .. }
             | Self::Half { why: HalfRead::Check | HalfRead::GiveUp, .. }
@@ -204,6 +221,12 @@ impl Broker {
             }
             (Pending::Earliest { conn, request }, ReadResult::Queue(slice)) => {
                 self.earliest_read(conn, &request, &slice, out)
+            }
+            (Pending::Times { conn, request, untimed }, ReadResult::Times(times)) => {
+                self.times_read(now_ms, conn, &request, untimed, times, out);
+            }
+            (Pending::QueueEntries { conn, request, bounds }, ReadResult::Entries(entries)) => {
+                self.queue_entries_read(conn, &request, bounds, &entries, out);
             }
             (pending, result) => self.own_read_done(now_ms, pending, result, out),
         }

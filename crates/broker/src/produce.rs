@@ -80,6 +80,7 @@ impl Broker {
                 }
             }
             Err(Refused(code, remark)) => {
+                self.counters.refused_sends += 1;
                 let answer = self.with_region(request.refuse(code, remark));
                 self.reply(conn, request, answer, out);
             }

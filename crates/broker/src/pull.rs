@@ -307,6 +307,14 @@ impl Broker {
         let bounds = self.bounds(&pull.topic, pull.queue_id);
         let found = slice.count > 0;
         self.counters.pulled += u64::from(slice.count);
+        match found {
+            true => {
+                let bytes = slice.records.len() as u64;
+                self.stats.got(&pull.topic, &pull.group, u64::from(slice.count), bytes);
+            }
+            false => self.stats.missed(),
+        }
+        self.note_pulled(&pull, slice.next_offset);
         self.counters.damaged += slice.damaged.len() as u64;
         let (code, remark) = match found {
             true => (ResponseCode::SUCCESS, "FOUND"),
@@ -316,12 +324,28 @@ impl Broker {
         out.push(Effect::Send { conn: pull.conn, command: answer });
     }
 
-    fn pull_moved(&self, pull: &PullRequest, status: &str, to: u64, bounds: Bounds, out: &mut Vec<Effect>) {
+    /// Where the group will go on, as `GET_CONSUME_STATS` tells.
+    fn note_pulled(&mut self, pull: &PullRequest, next: u64) {
+        self.stats.pulled(&pull.topic, &pull.group, pull.queue_id, next);
+    }
+
+    fn pull_moved(
+        &mut self,
+        pull: &PullRequest,
+        status: &str,
+        to: u64,
+        bounds: Bounds,
+        out: &mut Vec<Effect>,
+    ) {
+        self.stats.missed();
+        self.note_pulled(pull, to);
         let answer = pull_answer(pull, ResponseCode::PULL_OFFSET_MOVED, status, to, bounds);
         out.push(Effect::Send { conn: pull.conn, command: answer });
     }
 
     fn hold_pull(&mut self, now_ms: i64, pull: PullRequest, bounds: Bounds, out: &mut Vec<Effect>) {
+        self.stats.missed();
+        self.note_pulled(&pull, bounds.max);
         let room = self.holds.has_room(&pull, &self.config.limits);
         if pull.hold_until_ms > now_ms && room && !self.draining {
             return self.holds.park(pull);

@@ -85,6 +85,11 @@ impl Timers {
         self.loading.is_none()
     }
 
+    /// How long the message that is due first has been due.
+    pub(crate) fn late_ms(&self, now_ms: i64) -> i64 {
+        self.by_due.first().map_or(0, |due| now_ms.saturating_sub(due.0).max(0))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_due.len()
     }
@@ -240,7 +245,7 @@ impl Broker {
                     self.timers.pause_until_ms = now_ms + RETRY_MS;
                     break;
                 }
-                Some(Ok(())) => {}
+                Some(Ok(())) => self.stats.totals.timers += 1,
                 None => self.counters.damaged += 1,
             }
             self.timers.remove(due);

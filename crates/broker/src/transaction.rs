@@ -68,6 +68,7 @@ impl Broker {
         if self.compaction.has(message.topic) {
             self.compacted_appended(message, appended);
         }
+        self.stats.put(message.topic, appended.end - appended.position);
         if message.topic == names::WHEEL_TIMER_TOPIC {
             let properties = Properties(message.properties);
             return self.timer_appended(properties, appended.queue_offset, appended.position);

@@ -241,6 +241,7 @@ impl<D: Disk> Keeper<D> {
         };
         let needed_from = self.room.needed_from();
         let (go, mut state) = decide(&Limits { keep_from: limits.keep_from.min(needed_from), ..limits });
+        state.space = Some(space);
         // What would go as well if nobody needed it.
         let wanted = decide(&limits).0.checked_sub(1).and_then(|last| candidates.get(last));
         state.wanted = wanted.map(|last| last.end).filter(|end| *end > needed_from);

@@ -171,11 +171,21 @@ pub struct QueueSlice {
     pub damaged: Vec<Damage>,
 }
 
+/// A message of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub topic: Arc<str>,
+    pub queue_id: u32,
+    pub offset: u64,
+}
+
 /// What the index knows of a message of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueEntry {
     pub offset: u64,
     pub position: Position,
+    /// Bytes of its record.
+    pub size: u32,
     /// The code of its tags; of a timer message, when it is due.
     pub tag_code: i64,
 }
@@ -190,11 +200,20 @@ pub enum ReadResult {
     Entries(Vec<QueueEntry>),
     /// Answer of [`Store::plan_search_time`].
     Offset(u64),
+    /// Answer of [`Store::read_times`] and [`Store::plan_first_time`].
+    Times(Vec<Option<i64>>),
     Failed(String),
 }
 
 pub enum QueueReadOutcome {
     Done(QueueSlice),
+    Cold(ReadPlan),
+}
+
+pub enum TimesOutcome {
+    /// In the order asked for: when the message was stored; `None` where there is none (any more), it is not visible yet, or
+    /// damaged.
+    Done(Vec<Option<i64>>),
     Cold(ReadPlan),
 }
 
@@ -208,6 +227,8 @@ pub enum Boundary {
 /// What the keeper measured.
 #[derive(Debug, Clone, Default)]
 pub struct DiskState {
+    /// Room in the file system; `None` while it was not measured.
+    pub space: Option<disk::Space>,
     /// Used part of the file system, 0.0 to 1.0.
     pub used_ratio: f64,
     /// Why messages are refused, if they are.

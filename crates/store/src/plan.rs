@@ -21,7 +21,9 @@ impl ReadPlan {
             Work::Queue { read, .. } => read.bytes_max as usize,
             Work::Records(positions) => positions.len() * RECORD_BYTES_GUESS,
             // No bytes, but work: it counts like a message.
-            Work::Entries { .. } | Work::SearchTime { .. } => RECORD_BYTES_GUESS,
+            Work::Entries { .. } | Work::SearchTime { .. } | Work::Times(_) | Work::FirstTime => {
+                RECORD_BYTES_GUESS
+            }
             Work::QueryKey { count_max, .. } => (count_max * RECORD_BYTES_GUESS).min(KEY_ANSWER_BYTES_MAX),
         }
     }
@@ -54,6 +56,9 @@ pub(crate) enum Work {
         max: u64,
         pieces: Vec<PlanPiece>,
     },
+    Times(Vec<TimeOf>),
+    /// When the first record of the log was stored.
+    FirstTime,
     QueryKey {
         topic: String,
         key: String,
@@ -64,6 +69,17 @@ pub(crate) enum Work {
         /// In order of position, all behind the runs.
         chunks: Vec<Arc<Vec<Key>>>,
         runs: Arc<BTreeMap<Position, Arc<RunFacts>>>,
+    },
+}
+
+/// When a message was stored, or where that can be read.
+pub(crate) enum TimeOf {
+    Known(Option<i64>),
+    /// The first one of the piece, which has no other.
+    Record {
+        topic: Arc<str>,
+        queue_id: u32,
+        piece: PlanPiece,
     },
 }
 

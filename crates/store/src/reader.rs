@@ -3,7 +3,7 @@
 use crate::disk::Disk;
 use crate::index::{OpenRuns, RunFacts};
 use crate::log::{Found, Scanner, Shared};
-use crate::plan::{KEY_ANSWER_BYTES_MAX, PlanEntries, PlanPiece, ReadPlan, Work};
+use crate::plan::{KEY_ANSWER_BYTES_MAX, PlanEntries, PlanPiece, ReadPlan, TimeOf, Work};
 use crate::queue::Entry;
 use crate::store::{Gather, Next, is_queued};
 use crate::{Boundary, Position, QueueEntry, QueueRead, QueueSlice, ReadResult, STATE_TOPIC};
@@ -93,8 +93,8 @@ impl<D: Disk> Reader<D> {
                 let all = pieces.iter().flat_map(|piece| {
                     let entries = self.entries(piece, 0, piece.count, topic, *queue_id);
                     (piece.first..).zip(entries).filter_map(|(offset, entry)| {
-                        let Entry { position, tag_code, .. } = entry?;
-                        Some(QueueEntry { offset, position, tag_code })
+                        let Entry { position, size, tag_code } = entry?;
+                        Some(QueueEntry { offset, position, size, tag_code })
                     })
                 });
                 ReadResult::Entries(all.collect())
@@ -103,6 +103,8 @@ impl<D: Disk> Reader<D> {
                 let times = Times { reader: self, topic, queue_id: *queue_id, pieces };
                 ReadResult::Offset(times.search(*time_ms, *boundary, *min, *max))
             }
+            Work::Times(times) => ReadResult::Times(times.iter().map(|time| self.time(time)).collect()),
+            Work::FirstTime => ReadResult::Times(vec![self.first_time(plan.confirmed)]),
             Work::QueryKey { .. } => ReadResult::Records(self.query_key(plan)),
         }
     }
@@ -293,8 +295,28 @@ impl<D: Disk> Reader<D> {
         Ok(())
     }
 
+    fn time(&self, time: &TimeOf) -> Option<i64> {
+        match time {
+            TimeOf::Known(time) => *time,
+            TimeOf::Record { topic, queue_id, piece } => {
+                Times { reader: self, topic, queue_id: *queue_id, pieces: std::slice::from_ref(piece) }
+                    .store_ms(0)
+            }
+        }
+    }
+
+    fn first_time(&self, confirmed: Position) -> Option<i64> {
+        let bytes = self.any_record(self.shared.min(), confirmed)?;
+        Some(RecordView::parse(&bytes).ok()?.store_ms)
+    }
+
     /// The whole record that begins at a position below `confirmed`, verified. State records are nobody's business.
     fn record(&self, position: Position, confirmed: Position) -> Option<Vec<u8>> {
+        let bytes = self.any_record(position, confirmed)?;
+        (RecordView::parse(&bytes).ok()?.topic != STATE_TOPIC).then_some(bytes)
+    }
+
+    fn any_record(&self, position: Position, confirmed: Position) -> Option<Vec<u8>> {
         if position < self.shared.min() || position + RECORD_BYTES_MIN as u64 > confirmed {
             return None;
         }
@@ -307,7 +329,7 @@ impl<D: Disk> Reader<D> {
         let bytes = self.shared.read(position, len as usize).ok()??;
         let view = RecordView::parse(&bytes).ok()?;
         view.verify(Some(position), position >= self.shared.crc_from).ok()?;
-        (view.topic != STATE_TOPIC).then_some(bytes)
+        Some(bytes)
     }
 
     fn query_key(&self, plan: &ReadPlan) -> Vec<Option<Bytes>> {

@@ -51,7 +51,7 @@ pub(crate) fn decide(
             limits.disk_full_ratio * 100.0
         )
     });
-    (go, DiskState { used_ratio: used, full, wanted: None })
+    (go, DiskState { space: None, used_ratio: used, full, wanted: None })
 }
 
 #[cfg(test)]

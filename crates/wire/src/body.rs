@@ -17,6 +17,7 @@ mod pop;
 mod queue_offsets;
 mod registration;
 mod route;
+mod stats;
 
 pub use admin::*;
 pub use client::*;
@@ -25,6 +26,7 @@ pub use pop::*;
 pub use queue_offsets::*;
 pub use registration::*;
 pub use route::*;
+pub use stats::*;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};

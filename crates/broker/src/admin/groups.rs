@@ -116,6 +116,7 @@ impl Broker {
         for group in groups.iter().filter(there).copied().collect::<Vec<_>>() {
             state::put_group_deleted(&mut self.changes, group, clean_offsets);
             self.state.delete_group(group, clean_offsets);
+            self.stats.forget_group(group);
         }
         Ok(())
     }

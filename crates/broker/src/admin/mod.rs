@@ -3,7 +3,11 @@
 mod clients;
 mod groups;
 pub(crate) mod reset;
+mod progress;
+mod stats;
 mod topics;
+
+pub(crate) use progress::Untimed;
 
 use crate::Broker;
 use crate::effect::Effect;
@@ -53,6 +57,15 @@ impl Broker {
             RequestCode::GET_CONSUMER_CONNECTION_LIST => self.consumer_connections(conn, request, out),
             RequestCode::GET_PRODUCER_CONNECTION_LIST => self.producer_connections(conn, request, out),
             RequestCode::GET_ALL_PRODUCER_INFO => self.all_producers(conn, request, out),
+            RequestCode::VIEW_BROKER_STATS_DATA => self.view_stats(conn, request, out),
+            RequestCode::GET_BROKER_RUNTIME_INFO => self.runtime_info(now_ms, conn, request, out),
+            RequestCode::GET_TOPIC_STATS_INFO => self.topic_stats(now_ms, conn, request, out),
+            RequestCode::GET_CONSUME_STATS => self.consume_stats(now_ms, conn, request, out),
+            RequestCode::GET_BROKER_CONSUME_STATS => self.broker_consume_stats(now_ms, conn, request, out),
+            RequestCode::QUERY_CONSUME_TIME_SPAN => self.time_spans(now_ms, conn, request, out),
+            RequestCode::QUERY_CORRECTION_OFFSET => self.correction_offset(conn, request, out),
+            RequestCode::QUERY_CONSUME_QUEUE => self.queue_entries(conn, request, out),
+            RequestCode::QUERY_SUBSCRIPTION_BY_CONSUMER => self.subscription_of(conn, request, out),
             _ => {
                 let remark = format!(" request type {} not supported", request.code);
                 let refusal = request.refuse(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, remark);

@@ -187,6 +187,7 @@ impl Broker {
             state::put_topic_deleted(&mut self.changes, topic);
             self.state.delete_topic(now_ms, topic);
             self.compaction.topic_deleted(topic);
+            self.stats.forget_topic(topic);
             self.register_due = true;
         }
         Ok(())

@@ -178,6 +178,16 @@ impl Store {
         self.room.need_from(position);
     }
 
+    /// Where the log begins, as far as retention has told.
+    pub fn begin(&self) -> Position {
+        self.min
+    }
+
+    /// The disk as the keeper last measured it.
+    pub fn disk(&self) -> &DiskState {
+        &self.disk
+    }
+
     /// The keeper measured the disk and decided: the log now begins at `min`.
     pub fn trimmed(&mut self, min: Position, disk: DiskState) {
         debug_assert!(min <= self.marks.flushed);

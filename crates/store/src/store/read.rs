@@ -2,9 +2,9 @@
 
 use super::Store;
 use crate::index::keys;
-use crate::plan::{PlanEntries, PlanPiece, ReadPlan, Work};
+use crate::plan::{PlanEntries, PlanPiece, ReadPlan, TimeOf, Work};
 use crate::queue::{Entry, Queue};
-use crate::{Boundary, Damage, Position, QueueRead, QueueReadOutcome, QueueSlice};
+use crate::{Boundary, Damage, Place, Position, QueueRead, QueueReadOutcome, QueueSlice, TimesOutcome};
 use bytes::BytesMut;
 use kerolox_wire::record::RecordView;
 use std::sync::Arc;
@@ -249,6 +249,45 @@ impl Store {
             pieces: pieces.unwrap_or_default(),
         };
         ReadPlan { work, confirmed: self.marks.confirmed }
+    }
+
+    /// When messages were stored, however many: one plan reads all that memory does not know.
+    pub fn read_times(&self, places: Vec<Place>) -> TimesOutcome {
+        let mut cold = false;
+        let times: Vec<TimeOf> = places.into_iter().map(|place| self.time_of(place, &mut cold)).collect();
+        if cold {
+            return TimesOutcome::Cold(ReadPlan {
+                work: Work::Times(times),
+                confirmed: self.marks.confirmed,
+            });
+        }
+        let known = |time| match time {
+            TimeOf::Known(time) => time,
+            TimeOf::Record { .. } => None,
+        };
+        TimesOutcome::Done(times.into_iter().map(known).collect())
+    }
+
+    fn time_of(&self, place: Place, cold: &mut bool) -> TimeOf {
+        let Place { topic, queue_id, offset } = place;
+        let Some(queue) = self.index.queues.find(&topic, queue_id) else { return TimeOf::Known(None) };
+        let (pieces, _) = self.plan_pieces(queue, offset, queue.bounds().max, 1);
+        let Some(piece) = pieces.into_iter().next().filter(|piece| piece.first == offset) else {
+            return TimeOf::Known(None);
+        };
+        if let PlanEntries::Memory { entries, skip } = &piece.entries
+            && let Some(entry) = entries.get(*skip)
+            && let Some(record) = self.tail.get(entry.position, entry.size)
+        {
+            return TimeOf::Known(RecordView::parse(record).ok().map(|view| view.store_ms));
+        }
+        *cold = true;
+        TimeOf::Record { topic, queue_id, piece }
+    }
+
+    /// When the first record of the log was stored, be it a message or not.
+    pub fn plan_first_time(&self) -> ReadPlan {
+        ReadPlan { work: Work::FirstTime, confirmed: self.marks.confirmed }
     }
 
     /// Records of a topic whose KEYS or unique id contain `key`, newest first, stored in `from_ms..=to_ms`.

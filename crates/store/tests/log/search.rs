@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use kerolox_store::disk::HostileDisk;
-use kerolox_store::{Boundary, Filter, QueueRead, ReadResult};
+use kerolox_store::{Boundary, Filter, Place, QueueRead, ReadResult, TimesOutcome};
 use std::sync::Arc;
 
 fn search(w: &World, time_ms: i64, boundary: Boundary) -> u64 {
@@ -150,5 +150,58 @@ fn filters_and_limits_hold_hot_and_cold() {
         assert_eq!(offsets(&w, QueueRead { from: 200, ..base.clone() }), (vec![], 200));
         assert_eq!(offsets(&w, QueueRead { from: 999, ..base.clone() }), (vec![], 999));
         w = World::open(w.close());
+    }
+}
+
+#[test]
+fn store_times_of_many_messages_in_one_plan() {
+    let mut w = World::open(HostileDisk::default());
+    assert_eq!(times(&w, &[("T", 0, 0)]), [None]);
+    for i in 0..100 {
+        w.now = 1_000 + i;
+        w.send("T", (i % 2) as u32, &"x".repeat(100));
+        w.send("U", 0, "between");
+        if i % 20 == 0 {
+            w.flush();
+            if w.store.seal_due() {
+                w.seal();
+            }
+        }
+    }
+    let wanted = [("T", 0, 0), ("U", 0, 99), ("T", 1, 7), ("T", 1, 50), ("T", 9, 0), ("T", 0, u64::MAX)];
+    let expected = [Some(1_001), Some(1_100), Some(1_016), None, None, None];
+    // What is not visible is not told of.
+    assert_eq!(times(&w, &wanted[1..2]), [None]);
+    w.flush();
+    let last = w.store.read_times(places(&wanted[1..2]));
+    assert!(matches!(last, TimesOutcome::Done(times) if times == [Some(1_100)]), "it is in memory");
+    assert_eq!(times(&w, &wanted), expected);
+    let first = |w: &World| match w.reader.execute(&w.store.plan_first_time()) {
+        ReadResult::Times(times) => times,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(first(&w), [Some(1_001)]);
+    let w = World::open(w.close());
+    assert!(matches!(w.store.read_times(places(&wanted)), TimesOutcome::Cold(_)), "none of it is");
+    assert_eq!(times(&w, &wanted), expected);
+    assert_eq!(first(&w), [Some(1_001)]);
+}
+
+fn places(wanted: &[(&str, u32, u64)]) -> Vec<Place> {
+    let place = |(topic, queue_id, offset): &(&str, u32, u64)| Place {
+        topic: Arc::from(*topic),
+        queue_id: *queue_id,
+        offset: *offset,
+    };
+    wanted.iter().map(place).collect()
+}
+
+fn times(w: &World, wanted: &[(&str, u32, u64)]) -> Vec<Option<i64>> {
+    match w.store.read_times(places(wanted)) {
+        TimesOutcome::Done(times) => times,
+        TimesOutcome::Cold(plan) => match w.reader.execute(&plan) {
+            ReadResult::Times(times) => times,
+            other => panic!("{other:?}"),
+        },
     }
 }

@@ -469,6 +469,50 @@ headers! {
         group_sys_flag: Option<i32> = "groupSysFlag",
     }
 
+    /// `VIEW_BROKER_STATS_DATA` 315.
+    ViewBrokerStatsData {
+        stats_name: &'a str = "statsName",
+        stats_key: &'a str = "statsKey",
+    }
+
+    /// `GET_CONSUME_STATS` 208.
+    GetConsumeStats {
+        consumer_group: &'a str = "consumerGroup",
+        /// None, or blank: all that the group consumes.
+        topic: Option<&'a str> = "topic",
+        /// Separated by `;`: these, whatever the group subscribes to.
+        topic_list: Option<&'a str> = "topicList",
+    }
+
+    /// `GET_BROKER_CONSUME_STATS` 317.
+    GetBrokerConsumeStats {
+        /// Only ordered topics.
+        is_order: Option<bool> = "isOrder",
+    }
+
+    /// `QUERY_CONSUME_TIME_SPAN` 303 and `QUERY_SUBSCRIPTION_BY_CONSUMER` 345.
+    TopicGroup {
+        topic: &'a str = "topic",
+        group: &'a str = "group",
+    }
+
+    /// `QUERY_CORRECTION_OFFSET` 308.
+    QueryCorrectionOffset {
+        /// Separated by `,`.
+        filter_groups: Option<&'a str> = "filterGroups",
+        compare_group: &'a str = "compareGroup",
+        topic: &'a str = "topic",
+    }
+
+    /// `QUERY_CONSUME_QUEUE` 321.
+    QueryConsumeQueue {
+        topic: &'a str = "topic",
+        queue_id: i32 = "queueId",
+        index: i64 = "index",
+        count: i32 = "count",
+        consumer_group: Option<&'a str> = "consumerGroup",
+    }
+
     /// `GET_ROUTEINFO_BY_TOPIC` 105.
     GetRouteInfo {
         topic: Option<&'a str> = "topic",
@@ -576,7 +620,8 @@ headers! {
         cluster_name: Option<&'a str> = "clusterName",
     }
 
-    /// `REGISTER_TOPIC_IN_NAMESRV` 217, `QUERY_TOPIC_CONSUME_BY_WHO` 300 and `GET_TOPIC_CONFIG` 351.
+    /// `GET_TOPIC_STATS_INFO` 202, `REGISTER_TOPIC_IN_NAMESRV` 217, `QUERY_TOPIC_CONSUME_BY_WHO` 300 and
+    /// `GET_TOPIC_CONFIG` 351.
     Topic {
         topic: &'a str = "topic",
     }
