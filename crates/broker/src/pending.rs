@@ -1,8 +1,8 @@
 //! Reads under way, and what is to be done when they end.
 
 use crate::Broker;
-use crate::admin::reset::Reset;
 use crate::admin::Untimed;
+use crate::admin::reset::Reset;
 use crate::effect::Effect;
 use crate::input::{ConnId, ReadId};
 use crate::pop::{Key, Pop};

@@ -2,8 +2,8 @@
 
 mod clients;
 mod groups;
-pub(crate) mod reset;
 mod progress;
+pub(crate) mod reset;
 mod stats;
 mod topics;
 
