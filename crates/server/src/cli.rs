@@ -31,6 +31,13 @@ pub(crate) enum Command {
     /// Measure a broker, this one or any other that speaks RocketMQ's protocol, or the machine.
     #[command(subcommand)]
     Bench(crate::bench::Bench),
+    /// Ask and change name servers and brokers, with the commands and flags of Apache RocketMQ's mqadmin.
+    #[command(disable_help_flag = true)]
+    Admin {
+        /// A command and its flags; `kerolox admin help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! The program: reads its command line, runs what it asks for, and says in one line why it could not.
 
+mod admin;
 mod bench;
 mod broker;
 mod cli;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         }
     };
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) => {
             eprintln!("kerolox: {}", one_line(&e));
             ExitCode::FAILURE
@@ -39,14 +40,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: cli::Cli) -> anyhow::Result<()> {
+fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
     match cli.command.unwrap_or(cli::Command::Standalone(cli.standalone)) {
         cli::Command::Store(cli::Store::Verify { data }) => verify::run(&data),
         cli::Command::Bench(bench) => bench::run(bench),
         cli::Command::Standalone(args) => run::standalone(&args),
         cli::Command::Namesrv(args) => run::namesrv(&args),
         cli::Command::Broker(args) => run::broker(&args),
+        // Which says itself what went wrong.
+        cli::Command::Admin { arguments } => return Ok(admin::main(&arguments)),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 /// The error and its causes, without line breaks.

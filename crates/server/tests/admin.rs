@@ -1,0 +1,476 @@
+//! `kerolox admin` against the real binary: what it prints, as table and as JSON, and how it ends.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod support;
+
+use serde_json::{Value, json};
+use std::process::Command;
+use support::{BINARY, Folder, Kerolox};
+
+/// A server to administer.
+struct Server {
+    _folder: Folder,
+    kerolox: Kerolox,
+}
+
+impl Server {
+    fn start(name: &str) -> Self {
+        let folder = Folder::new(name);
+        let conf = folder.file("broker.conf", "brokerName=broker-a\n");
+        let kerolox = Kerolox::spawn(|offset| {
+            let mut command = Command::new(BINARY);
+            command.args(["--port-offset", &offset.to_string(), "--data"]).arg(folder.path("data"));
+            command.arg("-c").arg(&conf);
+            command
+        });
+        Self { _folder: folder, kerolox }
+    }
+
+    fn broker(&self) -> String {
+        self.kerolox.broker().to_string()
+    }
+
+    /// Exit code, standard output, standard error of `kerolox admin LINE`; words are separated by spaces.
+    fn run(&self, line: &str) -> (i32, String, String) {
+        let output = Command::new(BINARY)
+            .arg("admin")
+            .args(line.split(' '))
+            .env("NAMESRV_ADDR", self.kerolox.namesrv().to_string())
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    /// What a command prints that is done. `ADDR` stands for the broker's address, in the command and in the result.
+    #[track_caller]
+    fn done(&self, line: &str) -> String {
+        let (code, stdout, stderr) = self.run(&line.replace("ADDR", &self.broker()));
+        assert_eq!((code, stderr.as_str()), (0, ""), "{line}");
+        stdout.replace(&self.broker(), "ADDR")
+    }
+
+    #[track_caller]
+    fn json(&self, line: &str) -> Value {
+        serde_json::from_str(&self.done(&format!("{line} --output json"))).unwrap()
+    }
+
+    /// The one line on standard error of a command that fails.
+    #[track_caller]
+    fn fails(&self, line: &str, exit_code: i32) -> String {
+        let (code, _, stderr) = self.run(&line.replace("ADDR", &self.broker()));
+        assert_eq!(code, exit_code, "{line}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{line}: {stderr}");
+        stderr.trim_end().replace(&self.broker(), "ADDR")
+    }
+}
+
+/// Lines with runs of spaces made one, for tables whose widths a unit test has.
+fn squeezed(text: &str) -> Vec<String> {
+    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn topics_are_created_shown_changed_and_deleted() {
+    let server = Server::start("admin-topics");
+    let config = "TopicConfig [topicName=TA, readQueueNums=8, writeQueueNums=8, perm=RW-, topicFilterType=SINGLE_TAG, \
+                  topicSysFlag=0, order=false, attributes={}]";
+    assert_eq!(
+        server.done("updateTopic -c DefaultCluster -t TA"),
+        format!("create topic to ADDR success.\n{config}\n")
+    );
+    let made = server.json("updateTopic -b ADDR -t TB -r 2 -w 4 -p 4 -a +message.type=FIFO");
+    assert_eq!(made["brokers"], json!(["ADDR"]));
+    assert_eq!(made["topicConfig"]["attributes"], json!({"+message.type": "FIFO"}));
+    let (read, write) = (&made["topicConfig"]["readQueueNums"], &made["topicConfig"]["writeQueueNums"]);
+    assert_eq!((read, write), (&json!(2), &json!(4)));
+
+    let route = server.done("topicRoute -t TA");
+    assert!(
+        route.starts_with(
+            "{\n\t\"brokerDatas\":[\n\t\t{\n\t\t\t\"brokerAddrs\":{\n\t\t\t\t0:\"ADDR\"\n\t\t\t},\n"
+        ),
+        "{route}"
+    );
+    assert_eq!(server.json("topicRoute -t TA")["queueDatas"][0]["writeQueueNums"], 8);
+    let table = server.done("topicRoute -t TB -l");
+    assert!(
+        table.starts_with(
+            "#ClusterName                                  #BrokerName                      #BrokerAddrs "
+        ),
+        "{table}"
+    );
+    let lines = squeezed(&table);
+    assert_eq!(lines[1], "DefaultCluster broker-a {0=ADDR} 2 4 4");
+    assert_eq!((lines[2].as_str(), lines[3].as_str()), ("-".repeat(158).as_str(), "Total: 1 2 4"));
+    assert_eq!(
+        server.json("topicRoute -t TB -l")["total"],
+        json!({"brokers": 1, "readQueueNums": 2, "writeQueueNums": 4})
+    );
+
+    assert_eq!(server.done("topicClusterList -t TA"), "DefaultCluster\n");
+    assert_eq!(server.json("topicClusterList -t TA"), json!({"clusters": ["DefaultCluster"]}));
+    let names = server.done("topicList");
+    assert!(names.lines().any(|name| name == "TA") && names.lines().is_sorted(), "{names}");
+    let with_clusters = squeezed(&server.done("topicList -c"));
+    assert_eq!(with_clusters[0], "#Cluster Name #Topic #Consumer Group");
+    assert!(with_clusters.contains(&"DefaultCluster TA".to_owned()), "{with_clusters:?}");
+
+    assert_eq!(
+        server.done("updateTopicPerm -b ADDR -t TA -p 4"),
+        format!("update topic perm from 6 to 4 in ADDR success.\n{}.\n", config.replace("RW-", "R--"))
+    );
+    assert_eq!(server.done("updateTopicPerm -b ADDR -t TA -p 4"), "new perm equals to the old one!\n");
+    assert_eq!(
+        server.json("updateTopicPerm -c DefaultCluster -t TA -p 6"),
+        json!({"changed": [{"broker": "ADDR", "from": 4, "to": 6}]})
+    );
+    let shared = server.json("allocateMQ -t TA -i a,b,c");
+    let counts: Vec<_> =
+        ["a", "b", "c"].iter().map(|c| shared["result"][c].as_array().unwrap().len()).collect();
+    assert_eq!(counts, [3, 3, 2]);
+
+    assert_eq!(
+        server.done("deleteTopic -c DefaultCluster -t TB"),
+        "delete topic [TB] from cluster [DefaultCluster] success.\ndelete topic [TB] from NameServer success.\n"
+    );
+    let why = server.fails("topicRoute -t TB", 1);
+    assert!(why.ends_with("(code TOPIC_NOT_EXIST 17)"), "{why}");
+    let why = server.fails("updateTopic -b ADDR -t a/b", 1);
+    assert!(why.starts_with("kerolox: ADDR refused UPDATE_AND_CREATE_TOPIC 17: "), "{why}");
+    let why = server.fails("updateTopicPerm -b 127.0.0.1:1 -t TA -p 2", 1);
+    assert_eq!(why, "kerolox: 127.0.0.1:1 is no master that has the topic TA");
+}
+
+#[test]
+fn topics_and_groups_come_from_files() {
+    let server = Server::start("admin-lists");
+    let folder = Folder::new("admin-lists-files");
+    let topics = folder.file(
+        "topics.json",
+        r#"[{"topicName":"LA","readQueueNums":3,"writeQueueNums":3},{"topicName":"LB"}]"#,
+    );
+    let done = server.done(&format!("updateTopicList -c DefaultCluster -f {}", topics.display()));
+    assert_eq!(done, "submit batch of topic config to ADDR success, please check the result later.\n");
+    assert_eq!(server.json("topicRoute -t LA")["queueDatas"][0]["readQueueNums"], 3);
+    assert_eq!(server.json("topicRoute -t LB")["queueDatas"][0]["readQueueNums"], 16);
+    let groups = folder.file("groups.json", r#"[{"groupName":"GA","retryMaxTimes":3}]"#);
+    let done = server.done(&format!("updateSubGroupList -b ADDR -f {}", groups.display()));
+    assert_eq!(done, "submit batch of group config to ADDR success, please check the result later.\n");
+    assert_eq!(server.json("getConsumerConfig -g GA")["brokers"][0]["groupConfig"]["retryMaxTimes"], 3);
+    let nothing = folder.file("nothing.json", "[]");
+    for (file, why) in [
+        (nothing.display().to_string(), "is an empty list"),
+        (folder.path("missing").display().to_string(), "No such file or directory (os error 2)"),
+        (
+            folder.file("broken.json", "{").display().to_string(),
+            "the body is not valid JSON for this request",
+        ),
+    ] {
+        let said = server.fails(&format!("updateTopicList -b ADDR -f {file}"), 1);
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn orders_and_tables_of_name_servers() {
+    let server = Server::start("admin-namesrv");
+    server.done("updateTopic -b ADDR -t TO -o true -w 4");
+    assert_eq!(
+        server.done("updateOrderConf -t TO -m get"),
+        "get orderConf success. topic=[TO], orderConf=[broker-a:4] \n"
+    );
+    server.done("updateOrderConf -t TO -m put -v other:2");
+    let set = server.done("updateTopic -b ADDR -t TO -o true -w 8");
+    assert!(
+        set.starts_with(
+            "set broker orderConf. isOrder=true, orderConf=[broker-a:8]\ncreate topic to ADDR success.\n"
+        ),
+        "{set}"
+    );
+    assert_eq!(server.json("updateOrderConf -t TO -m get")["orderConf"], "other:2;broker-a:8");
+    server.done("updateOrderConf -t TO -m delete");
+    let why = server.fails("updateOrderConf -t TO -m get", 1);
+    assert_eq!(why, "kerolox: the topic TO has no order configuration");
+
+    assert_eq!(
+        server.done("updateKvConfig -s ns -k key -v value"),
+        "create or update kv config to namespace success.\n"
+    );
+    assert_eq!(server.done("deleteKvConfig -s ns -k key"), "delete kv config from namespace success.\n");
+    let namesrv = server.kerolox.namesrv();
+    let wiped = server.done("wipeWritePerm -b broker-a");
+    assert!(
+        wiped.starts_with(&format!("wipe write perm of broker[broker-a] in name server[{namesrv}] OK, ")),
+        "{wiped}"
+    );
+    assert_eq!(server.json("topicRoute -t TO")["queueDatas"][0]["perm"], 4);
+    let given = server.json("addWritePerm -b broker-a");
+    assert_eq!(given["nameServers"][0]["nameServer"], namesrv.to_string());
+    assert_eq!(server.json("topicRoute -t TO")["queueDatas"][0]["perm"], 6);
+    let absent = server.done("wipeWritePerm -b nobody");
+    assert!(absent.ends_with(" OK, 0\n"), "{absent}");
+}
+
+#[test]
+fn groups_are_created_shown_and_deleted() {
+    let server = Server::start("admin-groups");
+    let made = server.done("updateSubGroup -c DefaultCluster -g GA -o true -q 2 -r 5");
+    let config = "SubscriptionGroupConfig{groupName=GA, consumeEnable=true, consumeFromMinEnable=false, \
+                  consumeBroadcastEnable=false, consumeMessageOrderly=true, retryQueueNums=2, retryMaxTimes=5, \
+                  groupRetryPolicy=GroupRetryPolicy{type=CUSTOMIZED, exponentialRetryPolicy=null, \
+                  customizedRetryPolicy=null}, brokerId=0, whichBrokerWhenConsumeSlowly=1, \
+                  notifyConsumerIdsChangedEnable=true, groupSysFlag=0, consumeTimeoutMinute=15, \
+                  subscriptionDataSet=null, attributes={}}";
+    assert_eq!(made, format!("create subscription group to ADDR success.\n{config}\n"));
+    let shown = server.done("getConsumerConfig -g GA");
+    let rule = "=".repeat(29);
+    assert!(
+        shown.starts_with(&format!(
+            "{rule}DefaultCluster:broker-a{rule}\ngroupName                               =  GA\n"
+        )),
+        "{shown}"
+    );
+    assert_eq!(shown.lines().count(), 16);
+    let policy = r#"{"type":"EXPONENTIAL","exponentialRetryPolicy":{"initial":5,"max":7,"multiplier":2}}"#;
+    server.done(&format!("updateSubGroup -b ADDR -g GB -p {policy}"));
+    let config = &server.json("getConsumerConfig -g GB")["brokers"][0]["groupConfig"];
+    assert_eq!(config["groupRetryPolicy"]["exponentialRetryPolicy"]["max"], 7);
+    let why = server.fails("updateSubGroup -b ADDR -g GB -p nonsense", 2);
+    assert!(why.contains("-p nonsense: "), "{why}");
+
+    assert_eq!(
+        server.done("deleteSubGroup -c DefaultCluster -g GA -r true"),
+        "delete subscription group [GA] from broker [ADDR] in cluster [DefaultCluster] success.\n"
+    );
+    assert_eq!(
+        server.done("deleteSubGroup -b ADDR -g GB"),
+        "delete subscription group [GB] from broker [ADDR] success.\n"
+    );
+    let why = server.fails("getConsumerConfig -g GA", 1);
+    assert_eq!(why, "kerolox: no broker knows a consumer group GA (updateSubGroup creates one)");
+    assert_eq!(
+        server.fails("deleteSubGroup -g GA", 2),
+        "kerolox: missing: one of --brokerAddr, --clusterName"
+    );
+}
+
+#[test]
+fn messages_are_sent_and_found_again() {
+    let server = Server::start("admin-messages");
+    server.done("updateTopic -c DefaultCluster -t TM");
+    let sent = server.done("sendMessage -t TM -p hello -k key1 -c TagA -b broker-a -i 3");
+    let lines = squeezed(&sent);
+    assert_eq!(lines[0], "#Broker Name #QID #Send Result #MsgId");
+    assert!(lines[1].starts_with("broker-a 3 SEND_OK "), "{sent}");
+    let id = lines[1].rsplit(' ').next().unwrap().to_owned();
+    assert_eq!(
+        (id.len(), server.json("sendMessage -t TM -p two")["sent"][0]["status"].as_str()),
+        (32, Some("SEND_OK"))
+    );
+
+    let found = server.json("queryMsgByKey -t TM -k key1");
+    assert_eq!(
+        (&found["messages"][0]["messageId"], &found["messages"][0]["queueId"]),
+        (&json!(id), &json!(3))
+    );
+    assert_eq!(squeezed(&server.done("queryMsgByKey -t TM -k no"))[0], "#Message ID #QID #Offset #IndexKey");
+    let by_unique = server.json(&format!("queryMsgByUniqueKey -t TM -i {id}"));
+    let message = &by_unique["messages"][0];
+    assert_eq!((&message["body"], &message["properties"]["TAGS"]), (&json!("hello"), &json!("TagA")));
+    let offset_id = message["offsetMessageId"].as_str().unwrap();
+    for line in [
+        format!("queryMsgById -t TM -i {offset_id} -f UTF-8"),
+        format!("queryMsgById -t TM -i {id} -f UTF-8"),
+        "queryMsgByOffset -t TM -b broker-a -i 3 -o 0 -f UTF-8".to_owned(),
+    ] {
+        let shown = server.done(&line);
+        for wanted in [
+            format!("OffsetID:            {offset_id}\n"),
+            "Topic:               TM\nTags:                [TagA]\nKeys:                [key1]\nQueue ID:            3\n".into(),
+            "Store Host:          ADDR\n".into(),
+            format!("Message Body Path:   /tmp/rocketmq/msgbodys/{id}\nMessage Body:        hello\n"),
+        ] {
+            assert!(shown.contains(&wanted), "{line}: {shown}\n{wanted}");
+        }
+    }
+    assert_eq!(std::fs::read_to_string(format!("/tmp/rocketmq/msgbodys/{id}")).unwrap(), "hello");
+    let why = server.fails("queryMsgByUniqueKey -t TM -i nope", 1);
+    assert_eq!(why, "kerolox: the topic TM has no message nope");
+    let why = server.fails("queryMsgByOffset -t TM -b broker-a -i 3 -o 9", 1);
+    assert!(why.contains("has no message at 9"), "{why}");
+
+    let again = server.done(&format!("queryMsgById -t TM -i {offset_id} -s true"));
+    assert!(
+        again.starts_with(&format!(
+            "prepare resend msg. originalMsgId={offset_id}SendResult [sendStatus=SEND_OK, "
+        )),
+        "{again}"
+    );
+    assert_eq!(server.json("queryMsgByKey -t TM -k key1")["messages"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn messages_are_printed_and_measured() {
+    let server = Server::start("admin-print");
+    server.done("updateTopic -c DefaultCluster -t TP -r 2 -w 2");
+    for (body, tag) in [("m0", "A"), ("m1", "B"), ("m2", "A")] {
+        server.done(&format!("sendMessage -t TP -p {body} -c {tag} -b broker-a -i 1"));
+    }
+    let printed = server.done("printMsg -t TP -d true");
+    assert!(
+        printed.starts_with(
+            "minOffset=0, maxOffset=0, MessageQueue [topic=TP, brokerName=broker-a, queueId=0]\n"
+        ),
+        "{printed}"
+    );
+    let bodies = |text: &str| -> Vec<String> {
+        text.lines().filter_map(|line| line.split_once(" BODY: ")).map(|(_, body)| body.to_owned()).collect()
+    };
+    assert_eq!(bodies(&printed), ["m0", "m1", "m2"]);
+    assert!(printed.contains("MAX_OFFSET=3, MIN_OFFSET=0, "), "{printed}");
+    assert!(printed.contains("body=[109, 48], transactionId='null'}] BODY: m0\n"), "{printed}");
+    assert_eq!(bodies(&server.done("printMsg -t TP -d false -s A")), ["NOT PRINT BODY"; 2]);
+    let counted = server.done("printMsgByQueue -t TP -a broker-a -i 1 -p true -d true -f true");
+    assert_eq!(bodies(&counted), ["m0", "m1", "m2"]);
+    assert!(
+        counted.ends_with(&format!("Tag: {:<30} Count: 2\nTag: {:<30} Count: 1\n", "A", "B")),
+        "{counted}"
+    );
+    assert_eq!(
+        server.json("printMsgByQueue -t TP -a broker-a -i 1 -f true"),
+        json!({"tags": {"A": 2, "B": 1}})
+    );
+    let two = server.json("consumeMessage -t TP -b broker-a -i 1 -o 1 -c 2");
+    let two: Vec<_> =
+        two["messages"].as_array().unwrap().iter().map(|m| m["body"].as_str().unwrap()).collect();
+    assert_eq!(two, ["m1", "m2"]);
+    let all = server.done("consumeMessage -t TP");
+    assert_eq!(bodies(&all).len(), 3);
+    assert!(all.ends_with("queueId=1] print msg finished. status=NO_NEW_MSG, offset=3\n"), "{all}");
+    assert_eq!(
+        server.fails("consumeMessage -t TP -i 1", 2),
+        "kerolox: a queue (-i) needs its broker (-b), an offset (-o) its queue (-i)"
+    );
+    let why = server.fails("printMsg -t TP -c GBK", 2);
+    assert_eq!(why, "kerolox: --charsetName GBK: only UTF-8 is known");
+
+    let trips = server.done("checkMsgSendRT -t TP -a 3 -s 10");
+    let lines = squeezed(&trips);
+    assert_eq!((lines[0].as_str(), lines.len()), ("#Broker Name #QID #Send Result #RT", 5));
+    assert!(lines[1].starts_with("broker-a 0 true ") && lines[2].starts_with("broker-a 1 true "), "{trips}");
+    assert!(lines[4].starts_with("Avg RT: "), "{trips}");
+    let figures = server.json("clusterRT -a 2");
+    assert_eq!(
+        (&figures["brokers"][0]["successCount"], &figures["brokers"][0]["failCount"]),
+        (&json!(2), &json!(0))
+    );
+    let sent = server.done("sendMsgStatus -b broker-a -c 2");
+    assert_eq!(sent.matches("ms, SendResult=SendResult [sendStatus=SEND_OK, msgId=").count(), 2, "{sent}");
+    let why = server.fails("sendMessage -t TP -p x -m true", 2);
+    assert_eq!(why, "kerolox: -m: this tool writes no traces");
+}
+
+#[test]
+fn brokers_of_clusters_are_listed() {
+    let server = Server::start("admin-cluster");
+    let lines = squeezed(&server.done("clusterList"));
+    assert!(
+        lines[0].starts_with("#Cluster Name #Broker Name #BID #Addr #Version #InTPS(LOAD) "),
+        "{lines:?}"
+    );
+    assert!(lines[1].starts_with("DefaultCluster broker-a 0 ADDR "), "{lines:?}");
+    assert_eq!(server.json("clusterList")["brokers"][0]["brokerId"], 0);
+    let lines = squeezed(&server.done("clusterList -m"));
+    assert_eq!(
+        lines[0],
+        "#Cluster Name #Broker Name #InTotalYest #OutTotalYest #InTotalToday #OutTotalToday"
+    );
+    assert_eq!(
+        server.fails("clusterList -c nope", 1),
+        "kerolox: there is no cluster nope; the name server knows DefaultCluster"
+    );
+}
+
+#[test]
+fn what_cannot_be_done_is_said_with_its_exit_code() {
+    let server = Server::start("admin-errors");
+    for (line, why) in [
+        (
+            "topiclst",
+            "kerolox: there is no command \"topiclst\"; is topicList meant? (kerolox admin help lists them)",
+        ),
+        ("topicRoute", "kerolox: missing: -t (kerolox admin help topicRoute tells what it takes)"),
+        (
+            "topicRoute -t T -z",
+            "kerolox: -z is not a flag of topicRoute (kerolox admin help topicRoute tells what it takes)",
+        ),
+        ("topicRoute -t T --output xml", "kerolox: --output \"xml\" is neither table nor json"),
+        ("topicRoute -t T --timeout 0", "kerolox: --timeout must be from 0.001 to 86400 seconds"),
+        ("completion tcsh", "kerolox: which shell? kerolox admin completion bash|zsh|fish"),
+        (
+            "printMsg -t T -b yesterday",
+            "kerolox: \"yesterday\" is no time: now, milliseconds since 1970 or yyyy-MM-dd#HH:mm:ss:SSS",
+        ),
+    ] {
+        assert_eq!(server.fails(line, 2), why);
+    }
+    let why = server.fails("topicList -n 127.0.0.1:1;127.0.0.1:2", 1);
+    assert_eq!(
+        why,
+        "kerolox: no name server answers (-n or NAMESRV_ADDR says where they are): 127.0.0.1:2 cannot be reached: \
+         Connection refused (os error 111); is the server running, and is this its address?"
+    );
+    let namesrv = server.kerolox.namesrv();
+    assert!(server.done(&format!("topicList -n 127.0.0.1:1;{namesrv}")).contains("TBW102\n"));
+    let why = server.fails("addBroker -c x -b y", 1);
+    assert_eq!(
+        why,
+        "kerolox: addBroker: Kerolox runs one broker in each process: there is no container; start or stop a process instead"
+    );
+    // A server that takes connections and says nothing is not waited for.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let why = server.fails(&format!("topicList --timeout 0.2 -n {}", silent.local_addr().unwrap()), 1);
+    assert!(why.contains("no answer within 0.2 s (--timeout gives more)"), "{why}");
+}
+
+#[test]
+fn help_and_completion_come_from_the_table() {
+    let server = Server::start("admin-help");
+    let overview = server.done("help");
+    assert!(
+        overview.contains(
+            "\nTopics:\n  updateTopic                        Create a topic or change its settings.\n"
+        ),
+        "{overview}"
+    );
+    let help = server.done("help updateTopic");
+    assert!(
+        help.contains("\nUsage: kerolox admin updateTopic (-b HOST:PORT | -c CLUSTER) -t TOPIC [FLAGS]\n"),
+        "{help}"
+    );
+    assert!(help.contains("\n  -n,  --namesrvAddr ADDRS "), "{help}");
+    assert_eq!(server.done("updateTopic -h"), help);
+    assert_eq!(server.done("UPDATETOPIC --help"), help);
+    for (shell, part) in [
+        ("bash", "complete -o default -F _kerolox kerolox"),
+        ("zsh", "compdef _kerolox kerolox"),
+        ("fish", "-a topicRoute -d 'Show where"),
+    ] {
+        let script = server.done(&format!("completion {shell}"));
+        assert!(script.contains(part) && script.contains("topicRoute"), "{script}");
+        if let Ok(mut child) = Command::new(shell).args(["-n"]).stdin(std::process::Stdio::piped()).spawn() {
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), script.as_bytes()).unwrap();
+            assert!(child.wait().unwrap().success(), "{shell} does not take its script");
+        }
+    }
+    let offered = Command::new("bash")
+        .args(["-c", "source /dev/stdin; COMP_WORDS=(kerolox admin topicRoute --li); COMP_CWORD=3; _kerolox; echo \"${COMPREPLY[@]}\""])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn();
+    let mut offered = offered.unwrap();
+    std::io::Write::write_all(&mut offered.stdin.take().unwrap(), server.done("completion bash").as_bytes())
+        .unwrap();
+    assert_eq!(String::from_utf8(offered.wait_with_output().unwrap().stdout).unwrap(), "--list\n");
+}
