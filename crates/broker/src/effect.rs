@@ -1,6 +1,6 @@
 //! Everything that a broker can ask of its shell.
 
-use crate::input::{ConnId, ReadId};
+use crate::input::{AskId, ConnId, ReadId};
 use kerolox_store::{ReadPlan, SealJob, WriteBatch};
 use kerolox_wire::Command;
 
@@ -16,6 +16,8 @@ pub enum Effect {
     Read { read: ReadId, conn: Option<ConnId>, plan: ReadPlan },
     /// Once the log is flushed up to the job's position: let the keeper seal; report [`crate::Input::Sealed`].
     Seal(SealJob),
+    /// Ask any name server this, and report [`crate::Input::NameServerAnswered`] in any case.
+    AskNameServer { ask: AskId, command: Command },
     /// Topics or their settings changed: register with the name servers now rather than at the next beat.
     /// [`crate::Broker::registration`] gives the request.
     Register,

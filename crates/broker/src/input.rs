@@ -12,6 +12,10 @@ pub struct ConnId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReadId(pub u64);
 
+/// A question to a name server that the broker asked for with [`crate::Effect::AskNameServer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AskId(pub u64);
+
 /// One thing that happened. Time comes beside it, as an argument of [`crate::Broker::handle`].
 pub enum Input {
     /// A client connected.
@@ -26,6 +30,8 @@ pub enum Input {
     WriteFailed { why: String },
     /// A read was executed.
     ReadDone { read: ReadId, result: ReadResult },
+    /// A name server answered, or none did in time.
+    NameServerAnswered { ask: AskId, answer: Option<Command> },
     /// An index run is on disk.
     Sealed(Sealed),
     /// Retention ran.

@@ -7,6 +7,7 @@
 mod acks;
 mod admin;
 mod ask;
+mod assignment;
 mod attributes;
 mod clients;
 mod compaction;
@@ -42,11 +43,12 @@ mod transaction;
 
 pub use config::BrokerConfig;
 pub use effect::Effect;
-pub use input::{ConnId, Input, ReadId};
+pub use input::{AskId, ConnId, Input, ReadId};
 pub use state::State;
 
 use acks::Acks;
 use ask::{Asked, Surveys};
+use assignment::Assignments;
 use clients::Clients;
 use compaction::Compaction;
 use delay::Delay;
@@ -73,6 +75,8 @@ const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for
 /// Requests whose bodies are read.
 const HAVE_BODIES: &[RequestCode] = &[
     RequestCode::BATCH_ACK_MESSAGE,
+    RequestCode::QUERY_ASSIGNMENT,
+    RequestCode::SET_MESSAGE_REQUEST_MODE,
     RequestCode::UPDATE_AND_CREATE_TOPIC_LIST,
     RequestCode::DELETE_TOPIC_IN_BROKER_LIST,
     RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP,
@@ -130,6 +134,7 @@ pub struct Broker {
     /// Parked pulls that found a message and are not answered yet.
     woken: BTreeSet<HoldId>,
     pops: Pops,
+    assignments: Assignments,
     delay: Delay,
     checks: Checks,
     timers: Timers,
@@ -165,6 +170,7 @@ impl Broker {
             holds: Holds::default(),
             woken: BTreeSet::new(),
             pops: Pops::default(),
+            assignments: Assignments::default(),
             delay: Delay::new(config.delay_levels_ms.len(), now_ms),
             checks: Checks::default(),
             timers: Timers::new(),
@@ -206,6 +212,7 @@ impl Broker {
             Input::Written { written, flushed } => self.written(now_ms, written, flushed, out),
             Input::WriteFailed { why } => self.fence(now_ms, &why, out),
             Input::ReadDone { read, result } => self.read_done(now_ms, read, result, out),
+            Input::NameServerAnswered { ask, answer } => self.name_server_answered(ask, answer.as_ref(), out),
             Input::Sealed(run) => self.store.sealed(run),
             Input::Trimmed { min, disk } => self.trimmed(now_ms, min, disk, out),
             Input::Tick => self.tick(now_ms, out),
@@ -236,6 +243,7 @@ impl Broker {
             RequestCode::ACK_MESSAGE => self.ack(conn, &request, out),
             RequestCode::BATCH_ACK_MESSAGE => self.ack_batch(conn, &request, out),
             RequestCode::CHANGE_MESSAGE_INVISIBLETIME => self.change_invisible(now_ms, conn, &request, out),
+            RequestCode::QUERY_ASSIGNMENT => self.query_assignment(conn, &request, out),
             RequestCode::PEEK_MESSAGE => self.peek(now_ms, conn, &request, out),
             RequestCode::NOTIFICATION => self.notification(now_ms, conn, &request, out),
             RequestCode::POLLING_INFO => self.polling_info(conn, &request, out),

@@ -14,7 +14,9 @@ use crate::topics::Topics;
 use bytes::Buf;
 use kerolox_store::{StateFold, state};
 use kerolox_wire::body;
+use kerolox_wire::body::SetMessageRequestMode;
 use kerolox_wire::record::RecordView;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Entry kinds of the broker; those below 16 are the store's.
@@ -46,6 +48,8 @@ mod kind {
     pub(super) const POP_ENDED: u8 = 33;
     /// `group | topic | queue u32`: nothing of a queue is in flight any more.
     pub(super) const POP_CLEARED: u8 = 34;
+    /// Whether a group pulls or pops a topic, as JSON.
+    pub(super) const REQUEST_MODE: u8 = 35;
     /// `group | topic | queue u32 | offset u64`: the group's consumers are to begin there.
     pub(super) const RESET: u8 = 48;
     /// `group | topic | queue u32`: one began there.
@@ -64,6 +68,8 @@ pub struct State {
     pub(crate) halves: Halves,
     pub(crate) timers: TimersDone,
     pub(crate) in_flight: InFlight,
+    /// How groups were told to consume topics, by topic and group.
+    pub(crate) request_modes: BTreeMap<String, BTreeMap<String, SetMessageRequestMode>>,
 }
 
 impl State {
@@ -84,6 +90,11 @@ impl State {
     ) {
         self.in_flight.committed(group, topic, queue_id, offset);
         self.offsets.set_lazily(now_ms, group, topic, queue_id, offset);
+    }
+
+    pub(crate) fn set_request_mode(&mut self, mode: SetMessageRequestMode) {
+        let groups = self.request_modes.entry(mode.topic.clone()).or_default();
+        groups.insert(mode.consumer_group.clone(), mode);
     }
 
     /// Messages were popped, or the times of some were changed.
@@ -115,6 +126,7 @@ impl State {
         self.offsets.forget_topic(topic);
         self.resets.forget_topic(topic);
         self.in_flight.forget_topic(topic);
+        self.request_modes.remove(topic);
     }
 
     pub(crate) fn delete_group(&mut self, group: &str, offsets_too: bool) {
@@ -124,6 +136,8 @@ impl State {
             self.resets.forget_group(group);
         }
         self.in_flight.forget_group(group);
+        self.request_modes.values_mut().for_each(|groups| drop(groups.remove(group)));
+        self.request_modes.retain(|_, groups| !groups.is_empty());
     }
 
     /// The whole state as an entry stream.
@@ -154,6 +168,10 @@ impl State {
             put_timer_recalled(&mut out, *due);
         }
         self.in_flight.all().for_each(|take| put_pop_taken(&mut out, &take));
+        self.request_modes
+            .values()
+            .flat_map(BTreeMap::values)
+            .for_each(|mode| put_request_mode(&mut out, mode));
         out
     }
 }
@@ -224,6 +242,10 @@ pub(crate) fn put_reset(out: &mut Vec<u8>, queue: (&str, &str, u32), offset: u64
 
 pub(crate) fn put_reset_done(out: &mut Vec<u8>, queue: (&str, &str, u32)) {
     state::put(out, kind::RESET_DONE, &queue_of_group(queue));
+}
+
+pub(crate) fn put_request_mode(out: &mut Vec<u8>, mode: &SetMessageRequestMode) {
+    state::put(out, kind::REQUEST_MODE, &body::to_json(mode));
 }
 
 pub(crate) fn put_pop_taken(out: &mut Vec<u8>, take: &Take) {
@@ -329,6 +351,7 @@ impl StateFold for State {
                 let due = take_due(&mut &*payload).filter(|_| payload.len() == 16);
                 self.timers.recalled.insert(due.ok_or("timer entry is malformed")?);
             }
+            kind::REQUEST_MODE => self.set_request_mode(json(payload)?),
             kind::POP_TAKEN => {
                 let take = take_pop(payload).ok_or("entry of popped messages is malformed")?;
                 self.pop_taken(&take);
@@ -490,6 +513,12 @@ mod tests {
             messages: vec![(4, 0), (8, 2)],
         };
         state.pop_taken(&take);
+        state.set_request_mode(SetMessageRequestMode {
+            topic: "orders".into(),
+            consumer_group: "g".into(),
+            pop_share_queue_num: 2,
+            ..Default::default()
+        });
         let mut dump = state.dump();
         // What is deleted stays deleted.
         state.topics.put(1, topics::new("gone", 8, 6));
@@ -513,6 +542,7 @@ mod tests {
         assert_eq!(folded.halves.get(700), Some(half));
         assert_eq!((folded.timers.done, folded.timers.floor), ((5_000, 9), 4));
         assert!(folded.timers.recalled.contains(&(6_000, 11)));
+        assert_eq!(folded.request_modes["orders"]["g"].pop_share_queue_num, 2);
         assert_eq!(folded.in_flight.all().collect::<Vec<_>>(), [take]);
         assert_eq!(folded.offsets.get("g", "orders", 3), Some(4));
     }

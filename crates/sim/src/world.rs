@@ -359,6 +359,8 @@ impl World {
                     self.at(delay, Event::ToNamesrv { client: None, command });
                 }
             }
+            // No client of this world asks for assignments.
+            Effect::AskNameServer { .. } => {}
             Effect::Stop { why } => {
                 self.ledger.violations.push(format!("the broker stopped without a disk fault: {why}"))
             }

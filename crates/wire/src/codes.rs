@@ -266,9 +266,9 @@ request_codes! {
        355 EXPORT_ROCKSDB_CONFIG_TO_JSON B [Broker] Planned;
        361 LITE_PULL_MESSAGE A [Broker Proxy] Done;
        370 RECALL_MESSAGE A [Broker Proxy] Done;
-       400 QUERY_ASSIGNMENT A [Broker] Planned;
-       401 SET_MESSAGE_REQUEST_MODE B [Broker] Planned;
-       402 GET_ALL_MESSAGE_REQUEST_MODE C [Broker] Planned;
+       400 QUERY_ASSIGNMENT A [Broker] Done;
+       401 SET_MESSAGE_REQUEST_MODE B [Broker] Done;
+       402 GET_ALL_MESSAGE_REQUEST_MODE C [Broker] Done;
        513 UPDATE_AND_CREATE_STATIC_TOPIC B [Broker] Planned;
        901 GET_BROKER_MEMBER_GROUP C [Namesrv] Done;
        902 ADD_BROKER C [Container] Planned;
@@ -319,7 +319,7 @@ request_codes! {
     200053 CHANGE_MESSAGE_INVISIBLETIME A [Broker Proxy] Done;
     200054 NOTIFICATION A [Broker] Done;
     200055 POLLING_INFO A [Broker] Done;
-    200056 POP_ROLLBACK A [Broker] Planned;
+    200056 POP_ROLLBACK A [Broker] Done;
     200070 POP_LITE_MESSAGE A [Broker] Planned;
     200071 LITE_SUBSCRIPTION_CTL A [Broker] Planned;
     200072 ACK_LITE_MESSAGE A [Broker] Planned;

@@ -54,6 +54,12 @@ impl Broker {
             RequestCode::GET_CONSUMER_RUNNING_INFO => self.running_info(now_ms, conn, request, out),
             RequestCode::CONSUME_MESSAGE_DIRECTLY => self.consume_directly(conn, request, out),
             RequestCode::CLONE_GROUP_OFFSET => self.clone_offsets(conn, request, out),
+            RequestCode::SET_MESSAGE_REQUEST_MODE => self.set_request_mode(conn, request, out),
+            RequestCode::GET_ALL_MESSAGE_REQUEST_MODE => self.all_request_modes(conn, request, out),
+            // Apache moves what is in flight from one of its stores to the other: here there is one.
+            RequestCode::POP_ROLLBACK => {
+                self.reply(conn, request, request.respond(ResponseCode::SUCCESS), out)
+            }
             RequestCode::GET_CONSUMER_CONNECTION_LIST => self.consumer_connections(conn, request, out),
             RequestCode::GET_PRODUCER_CONNECTION_LIST => self.producer_connections(conn, request, out),
             RequestCode::GET_ALL_PRODUCER_INFO => self.all_producers(conn, request, out),

@@ -244,6 +244,9 @@ impl World {
                         inputs.push(Input::Sealed(parts.keeper.seal(job).unwrap()));
                     }
                     Effect::Register => {}
+                    Effect::AskNameServer { ask, command } => {
+                        inputs.push(Input::NameServerAnswered { ask, answer: route(&command) });
+                    }
                     Effect::Stop { why } => writeln!(told, "stop: {why}").unwrap(),
                 }
             }
@@ -256,6 +259,20 @@ impl World {
 
 fn owned((key, value): (&str, &str)) -> (String, String) {
     (key.to_owned(), value.to_owned())
+}
+
+/// What a name server says: two brokers have the topic. One whose name begins with `none` nobody has.
+fn route(request: &Command) -> Option<Command> {
+    let topic = request.fields.get("topic").unwrap();
+    let queues = |broker: &str, count, perm| {
+        format!(
+            r#"{{"brokerName":"{broker}","perm":{perm},"readQueueNums":{count},"writeQueueNums":{count}}}"#
+        )
+    };
+    let queues = [queues("broker-b", 2, 6), queues("broker-a", 3, 6), queues("broker-c", 3, 2)].join(",");
+    let answer = request.respond(ResponseCode::SUCCESS);
+    (!topic.starts_with("none"))
+        .then(|| answer.with_body(format!("{{\"queueDatas\":[{queues}]}}").into_bytes()))
 }
 
 fn conn(text: &str) -> ConnId {

@@ -2,13 +2,14 @@
 
 use super::shell::Shell;
 use crate::{namesrv, report};
+use kerolox_broker::{AskId, Input};
 use kerolox_net::Dialed;
 use kerolox_wire::body::{self, DataVersion};
 use kerolox_wire::header::QueryDataVersionResponse;
 use kerolox_wire::{Command, ResponseCode};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Wait after the first failure; doubled after each further one.
@@ -16,6 +17,8 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How long a name server may take to answer that the broker is leaving.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The same for a question of the broker's.
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where a registration takes the loop longer than this, further ones are made rarely enough to take at most a tenth of its
 /// time, however fast topics are created.
@@ -158,6 +161,42 @@ fn is_changed(answer: &Command) -> bool {
 /// The version that it does know, if any.
 fn known(answer: &Command) -> Option<DataVersion> {
     body::from_json(&answer.body).ok()
+}
+
+/// Asks name servers what the broker wants to know, one question after the other. Runs until the broker is gone.
+pub(crate) async fn answer(
+    broker: Rc<Shell>,
+    namesrv: Option<Rc<namesrv::Shell>>,
+    addresses: Vec<String>,
+    mut asked: mpsc::UnboundedReceiver<(AskId, Command)>,
+) {
+    let mut dialed = None;
+    while let Some((ask, command)) = asked.recv().await {
+        let answer = match &namesrv {
+            Some(namesrv) => Some(namesrv.ask(&command)),
+            None => ask_any(&addresses, &mut dialed, &command).await,
+        };
+        broker.input(Input::NameServerAnswered { ask, answer });
+    }
+}
+
+/// The first answer that one of them gives; the one that gave it is asked first the next time.
+async fn ask_any(addresses: &[String], dialed: &mut Option<Dialed>, command: &Command) -> Option<Command> {
+    if let Some(open) = dialed.take().filter(|open| !open.is_closed())
+        && let Ok(answer) = open.request(command.clone(), ASK_TIMEOUT).await
+    {
+        *dialed = Some(open);
+        return Some(answer);
+    }
+    for address in addresses {
+        if let Ok((open, _)) = Dialed::connect(address.as_str(), ASK_TIMEOUT).await
+            && let Ok(answer) = open.request(command.clone(), ASK_TIMEOUT).await
+        {
+            *dialed = Some(open);
+            return Some(answer);
+        }
+    }
+    None
 }
 
 fn refusal(answer: &Command) -> String {

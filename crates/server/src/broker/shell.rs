@@ -8,7 +8,7 @@ use super::damage::DamageLines;
 use super::threads::{KeeperThread, ReaderThreads, Report, WriterThread};
 use crate::clock::Clock;
 use crate::report;
-use kerolox_broker::{Broker, ConnId, Counters, Effect, Input, ReadId};
+use kerolox_broker::{AskId, Broker, ConnId, Counters, Effect, Input, ReadId};
 use kerolox_net as net;
 use kerolox_net::{Closed, Connections};
 use kerolox_store::{Position, ReadResult, SealJob};
@@ -32,6 +32,8 @@ pub(crate) struct Shell {
     /// [`Broker::wake_ms`] moved closer.
     rearmed: Notify,
     wake_ms: Cell<Option<i64>>,
+    /// Questions to name servers.
+    asks: mpsc::UnboundedSender<(AskId, Command)>,
     /// Counts up when registration with the name servers is wanted now.
     register: watch::Sender<u64>,
     /// A name server took a registration.
@@ -81,6 +83,7 @@ impl Shell {
         connections: Rc<Connections>,
         threads: Threads,
         damage: DamageLines,
+        asks: mpsc::UnboundedSender<(AskId, Command)>,
     ) -> Rc<Self> {
         // What was there is safe already: nobody will report it.
         let flushed = broker.watermarks().flushed;
@@ -93,6 +96,7 @@ impl Shell {
             handled: Notify::new(),
             rearmed: Notify::new(),
             wake_ms: Cell::new(None),
+            asks,
             register: watch::Sender::new(0),
             registered: Notify::new(),
             stopped: RefCell::new(None),
@@ -195,6 +199,8 @@ impl Shell {
                 self.with_threads(|t| t.readers.read(read, plan));
             }
             Effect::Seal(job) => self.core.borrow_mut().seals.push(job),
+            // Fails when the end has begun: then nobody waits.
+            Effect::AskNameServer { ask, command } => drop(self.asks.send((ask, command))),
             Effect::Register => self.register.send_modify(|n| *n += 1),
             Effect::Stop { why } => self.stop_because(why),
         }

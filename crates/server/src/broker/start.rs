@@ -55,7 +55,8 @@ impl Running {
             keeper: KeeperThread::start(keeper, reports.clone())?,
             readers: ReaderThreads::start(&reader, &reports)?,
         };
-        let shell = Shell::new(broker, Rc::clone(&connections), threads, damage);
+        let (asks, asked) = mpsc::unbounded_channel();
+        let shell = Shell::new(broker, Rc::clone(&connections), threads, damage, asks);
         tokio::task::spawn_local(Rc::clone(&shell).finish_batches());
         tokio::task::spawn_local(Rc::clone(&shell).take_reports(from_threads));
         tokio::task::spawn_local(Rc::clone(&shell).tick());
@@ -68,6 +69,9 @@ impl Running {
             let task = registration::in_process(Rc::clone(&shell), Rc::clone(namesrv), timing);
             tokio::task::spawn_local(task);
         }
+        let answers =
+            registration::answer(Rc::clone(&shell), namesrv.clone(), settings.namesrv.clone(), asked);
+        tokio::task::spawn_local(answers);
         for address in &settings.namesrv {
             tokio::task::spawn_local(registration::remote(Rc::clone(&shell), address.clone(), timing));
         }

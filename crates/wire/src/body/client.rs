@@ -70,7 +70,9 @@ trait ByNameOrNumber: Sized {
 }
 
 /// A name, or as the C++ client sends it an ordinal; what is neither is `None`.
-fn enumerated<'de, D: Deserializer<'de>, T: ByNameOrNumber>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn enumerated<'de, D: Deserializer<'de>, T: ByNameOrNumber>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     Ok(match serde_json::Value::deserialize(deserializer)? {
         serde_json::Value::String(name) => T::by_name(&name),
         serde_json::Value::Number(n) => {

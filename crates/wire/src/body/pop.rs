@@ -1,8 +1,10 @@
 //! Bodies of pop: acknowledgements by the batch, and which clients pop which queues.
 
-use super::nullable;
+use super::client::enumerated;
+use super::{MessageModel, MessageQueue, nullable};
 use crate::base64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
 
 /// `BATCH_ACK_MESSAGE` 200151.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -109,6 +111,49 @@ pub enum MessageRequestMode {
     #[default]
     Pull,
     Pop,
+}
+
+/// The answer to `GET_ALL_MESSAGE_REQUEST_MODE` 402: by topic and group.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct MessageRequestModes {
+    #[serde(deserialize_with = "nullable")]
+    pub message_request_mode_map: BTreeMap<String, BTreeMap<String, SetMessageRequestMode>>,
+}
+
+/// `QUERY_ASSIGNMENT` 400.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct QueryAssignmentRequestBody {
+    #[serde(deserialize_with = "nullable")]
+    pub client_id: String,
+    #[serde(deserialize_with = "nullable")]
+    pub consumer_group: String,
+    #[serde(deserialize_with = "enumerated", skip_serializing_if = "Option::is_none")]
+    pub message_model: Option<MessageModel>,
+    /// `AVG` or `AVG_BY_CIRCLE`.
+    #[serde(deserialize_with = "nullable")]
+    pub strategy_name: String,
+    #[serde(deserialize_with = "nullable")]
+    pub topic: String,
+}
+
+/// Its answer. Without assignments the client keeps what it has.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct QueryAssignmentResponseBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_queue_assignments: Option<Vec<MessageQueueAssignment>>,
+}
+
+/// A queue (or with id -1 all of a broker's) for a client.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct MessageQueueAssignment {
+    #[serde(deserialize_with = "nullable")]
+    pub message_queue: MessageQueue,
+    #[serde(deserialize_with = "nullable")]
+    pub mode: MessageRequestMode,
 }
 
 #[cfg(test)]
