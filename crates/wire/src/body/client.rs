@@ -64,7 +64,7 @@ enums! {
     }
 }
 
-trait ByNameOrNumber: Sized {
+pub(super) trait ByNameOrNumber: Sized {
     fn by_name(name: &str) -> Option<Self>;
     fn by_number(number: usize) -> Option<Self>;
 }
