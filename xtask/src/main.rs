@@ -5,6 +5,8 @@ mod flip;
 mod ledger;
 mod steps;
 mod tidy;
+mod timers;
+mod transactions;
 
 use anyhow::{Result, bail};
 use std::path::PathBuf;
@@ -21,6 +23,10 @@ const HELP: &str = "cargo xtask TASK
   interop       official clients against the real binary (needs a JDK, Maven and Go)
   ledger [--cycles N] [--seed N]
                 kill -9 under load, restart, verify every acknowledged message
+  transactions [--each N] [--kills N] [--seed N]
+                transactions of all kinds under kill -9: all committed ones delivered, none rolled back
+  timers [--pending N] [--due N] [--kill]
+                timer messages by the million: none lost, none early, how late (with a kill -9 in the middle)
   flip [--places N] [--apache-places N] [--seed N]
                 one bit of the log flipped at a random place: what is lost, here and with Apache
   compare [--rounds N] [--only PART]
@@ -47,6 +53,8 @@ fn run(task: &str, rest: &[String]) -> Result<bool> {
     match task {
         "ci" => steps::run(steps::ALL),
         "ledger" => ledger::run(rest),
+        "transactions" => transactions::run(rest),
+        "timers" => timers::run(rest),
         "flip" => flip::run(rest),
         "compare" => compare::run(rest),
         _ => match steps::ALL.iter().find(|step| step.name == task) {

@@ -1,6 +1,6 @@
 //! The steps of `cargo xtask ci`, run one after the other; a failed one does not keep the next from running.
 
-use crate::{flip, ledger, tidy};
+use crate::{flip, ledger, tidy, timers, transactions};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -20,6 +20,12 @@ pub(crate) const ALL: &[Step] = &[
     Step { name: "test", what: "tests of the workspace", run: test },
     Step { name: "fuzz", what: "fuzz targets build and replay their corpus", run: fuzz },
     Step { name: "ledger", what: "kill -9 under load loses nothing (short)", run: short_ledger },
+    Step { name: "transactions", what: "kill -9 breaks no transaction (short)", run: short_transactions },
+    Step {
+        name: "timers",
+        what: "kill -9 neither loses nor hastens timer messages (short)",
+        run: short_timers,
+    },
     Step { name: "flip", what: "one flipped bit costs one record at most (short)", run: short_flip },
     Step { name: "interop", what: "official clients", run: interop },
 ];
@@ -159,6 +165,18 @@ fn fuzz(tally: &mut Tally) -> Result<()> {
 fn short_ledger(tally: &mut Tally) -> Result<()> {
     let passed = ledger::run(&["--cycles".into(), "12".into()])?;
     tally.check(passed, "kill -9 ledger");
+    Ok(())
+}
+
+fn short_transactions(tally: &mut Tally) -> Result<()> {
+    let passed = transactions::run(&["--each", "500", "--kills", "6"].map(str::to_owned))?;
+    tally.check(passed, "transactions under kill -9");
+    Ok(())
+}
+
+fn short_timers(tally: &mut Tally) -> Result<()> {
+    let passed = timers::run(&["--pending", "5000", "--due", "5000", "--kill"].map(str::to_owned))?;
+    tally.check(passed, "timer messages under kill -9");
     Ok(())
 }
 

@@ -447,7 +447,7 @@ impl Broker {
         Ok(())
     }
 
-    /// The log is the only truth: each segment begins with the whole state, and what is derived is sealed now and then.
+    /// The log is the only truth: now and then it is told the whole state, and what is derived is sealed.
     fn dump_and_seal(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
         if self.stopped {
             return;
@@ -460,7 +460,10 @@ impl Broker {
         if (self.store.seal_due() || last) && self.changes.is_empty() {
             self.sealed_for_shutdown |= self.draining;
             let mut writes = Vec::new();
-            let job = self.store.seal(self.state.dump().into());
+            let job = match last || self.store.snapshot_due() {
+                true => self.store.seal(self.state.dump().into()),
+                false => self.store.seal_index(),
+            };
             self.store.take_writes(&mut writes);
             out.extend(writes.into_iter().map(Effect::Write));
             out.push(Effect::Seal(job));
@@ -474,7 +477,8 @@ impl Broker {
         let delay = self.delay.wake_ms().filter(|_| !self.draining);
         let woken = (!self.woken.is_empty()).then_some(0);
         let checks = self.checks.wake_ms().filter(|_| !self.draining);
-        let timers = self.timers.wake_ms().filter(|_| !self.draining);
+        let timers = self.timers.wake_ms(self.bounds(names::WHEEL_TIMER_TOPIC, 0).max);
+        let timers = timers.filter(|_| !self.draining);
         let compaction = self.compaction.wake_ms().filter(|_| !self.draining);
         let held = self.holds.next_deadline_ms();
         [

@@ -21,7 +21,7 @@ use kerolox_wire::properties::{Properties, PropertiesBuf, name as property};
 use kerolox_wire::recall::RecallHandle;
 use kerolox_wire::record::RecordView;
 use kerolox_wire::{Command, ResponseCode};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Entries of the index that are read at once at a start.
@@ -44,19 +44,28 @@ pub(crate) type Due = (i64, u64);
 /// Where timer messages stand. What is durable of it: see `state`.
 pub(crate) struct Timers {
     topic: Arc<str>,
-    by_due: BTreeSet<Due>,
+    /// Pending and still to be read.
+    unread: BTreeSet<Due>,
+    /// Pending, and read ahead of their time.
+    ahead: BTreeMap<Due, Ahead>,
+    /// All that is pending.
     by_offset: BTreeMap<u64, Waiting>,
     /// Offset from which the index is still to be read; nothing is delivered before that.
     loading: Option<u64>,
-    /// Read ahead, by offset; `None`: damaged or gone.
-    ready: HashMap<u64, Option<Bytes>>,
     ready_bytes: usize,
-    /// Offsets that are being read.
-    reading: BTreeSet<u64>,
+    /// A read is under way.
+    reading: bool,
     /// Nothing is tried before then.
     pause_until_ms: i64,
     /// Being moved to the end of the log.
     rolling: bool,
+}
+
+enum Ahead {
+    Reading,
+    Ready(Bytes),
+    /// Damaged, or gone.
+    Missing,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,12 +78,12 @@ impl Timers {
     pub(crate) fn new() -> Self {
         Self {
             topic: Arc::from(names::WHEEL_TIMER_TOPIC),
-            by_due: BTreeSet::new(),
+            unread: BTreeSet::new(),
+            ahead: BTreeMap::new(),
             by_offset: BTreeMap::new(),
             loading: Some(0),
-            ready: HashMap::new(),
             ready_bytes: 0,
-            reading: BTreeSet::new(),
+            reading: false,
             pause_until_ms: 0,
             rolling: false,
         }
@@ -91,20 +100,20 @@ impl Timers {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.by_due.len()
+        self.by_offset.len()
     }
 
     fn insert(&mut self, due_ms: i64, offset: u64, position: u64) {
-        self.by_due.insert((due_ms, offset));
+        self.unread.insert((due_ms, offset));
         self.by_offset.insert(offset, Waiting { due_ms, position });
     }
 
-    fn remove(&mut self, due: Due) -> bool {
+    fn remove(&mut self, due: Due) {
         self.by_offset.remove(&due.1);
-        if let Some(Some(bytes)) = self.ready.remove(&due.1) {
+        self.unread.remove(&due);
+        if let Some(Ahead::Ready(bytes)) = self.ahead.remove(&due) {
             self.ready_bytes -= bytes.len();
         }
-        self.by_due.remove(&due)
     }
 
     /// Where the first message lies that is still needed.
@@ -112,16 +121,31 @@ impl Timers {
         self.by_offset.first_key_value().map(|(_, waiting)| waiting.position)
     }
 
-    pub(crate) fn wake_ms(&self) -> Option<i64> {
-        if self.loading.is_some() {
-            return Some(self.pause_until_ms).filter(|_| self.reading.is_empty());
+    /// The next message, if it was read.
+    fn next_ahead(&self) -> Option<(Due, &Ahead)> {
+        let (due, ahead) = self.ahead.first_key_value()?;
+        self.unread.first().is_none_or(|unread| due < unread).then_some((*due, ahead))
+    }
+
+    /// How many may be read now: however much waits already, the next message is read.
+    fn read_max(&self) -> usize {
+        match self.ready_bytes > AHEAD_BYTES_MAX {
+            true => usize::from(self.next_ahead().is_none()),
+            false => AHEAD_COUNT,
         }
-        let (due_ms, offset) = self.by_due.first()?;
-        let at = match () {
-            () if self.ready.contains_key(offset) => *due_ms,
-            () if self.reading.contains(offset) => return None,
-            () => due_ms - AHEAD_MS,
-        };
+    }
+
+    /// When there is something to do, given that messages below the offset `visible` are safe: one that is due before it is
+    /// safe has to wait, and is no reason to look again and again.
+    pub(crate) fn wake_ms(&self, visible: u64) -> Option<i64> {
+        if self.loading.is_some() {
+            return Some(self.pause_until_ms).filter(|_| !self.reading);
+        }
+        let unread = self.unread.first().filter(|due| due.1 < visible && !self.reading);
+        let read_ms = unread.filter(|_| self.read_max() > 0).map(|due| due.0 - AHEAD_MS);
+        let next = self.next_ahead().filter(|(_, ahead)| !matches!(ahead, Ahead::Reading));
+        let deliver_ms = next.map(|(due, _)| due.0);
+        let at = [read_ms, deliver_ms].into_iter().flatten().min()?;
         Some(at.max(self.pause_until_ms))
     }
 }
@@ -137,7 +161,7 @@ impl Broker {
             return;
         }
         self.timers.loading = Some(from);
-        self.timers.reading.insert(from);
+        self.timers.reading = true;
         let plan = self.store.plan_entries(names::WHEEL_TIMER_TOPIC, 0, from, LOAD_ENTRIES);
         self.start_read(plan, Pending::TimerIndex, out);
     }
@@ -149,7 +173,7 @@ impl Broker {
         entries: Option<Vec<QueueEntry>>,
         out: &mut Vec<Effect>,
     ) {
-        self.timers.reading.clear();
+        self.timers.reading = false;
         let Some(entries) = entries else {
             self.timers.pause_until_ms = now_ms + RETRY_MS;
             return;
@@ -220,7 +244,7 @@ impl Broker {
             return;
         }
         if self.timers.loading.is_some() {
-            if self.timers.reading.is_empty() {
+            if !self.timers.reading {
                 self.load_timers(out);
             }
             return;
@@ -233,12 +257,15 @@ impl Broker {
         let visible = self.bounds(names::WHEEL_TIMER_TOPIC, 0).max;
         let mut done = None;
         for _ in 0..DELIVER_MAX {
-            let Some(&due) = self.timers.by_due.first().filter(|due| due.0 <= now_ms && due.1 < visible)
-            else {
+            let Some((due, ahead)) = self.timers.next_ahead().filter(|(due, _)| due.0 <= now_ms) else {
                 break;
             };
-            let Some(found) = self.timers.ready.get(&due.1).cloned() else { break };
-            match found.as_deref().map(|bytes| self.deliver_timer(now_ms, bytes)) {
+            let found = match ahead {
+                Ahead::Reading => break,
+                Ahead::Ready(bytes) => Some(bytes.clone()),
+                Ahead::Missing => None,
+            };
+            match found.map(|bytes| self.deliver_timer(now_ms, &bytes)) {
                 Some(Err(_)) => {
                     // The log refuses for the moment, and tells the next sender why.
                     self.counters.delay_refused += 1;
@@ -268,24 +295,23 @@ impl Broker {
     }
 
     fn read_ahead(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
-        if !self.timers.reading.is_empty() || self.timers.ready_bytes > AHEAD_BYTES_MAX {
+        if self.timers.reading {
             return;
         }
-        let soon = self.timers.by_due.range(..=(now_ms + AHEAD_MS, u64::MAX));
-        let wanted: Vec<u64> = soon
-            .map(|(_, offset)| *offset)
-            .filter(|offset| !self.timers.ready.contains_key(offset))
-            .take(AHEAD_COUNT)
-            .collect();
         let visible = self.bounds(names::WHEEL_TIMER_TOPIC, 0).max;
+        let soon = self.timers.unread.range(..=(now_ms + AHEAD_MS, u64::MAX));
+        let wanted: Vec<Due> =
+            soon.filter(|due| due.1 < visible).take(self.timers.read_max()).copied().collect();
         let mut cold = Vec::new();
-        for offset in wanted.into_iter().filter(|offset| *offset < visible) {
-            let read = QueueRead::one(Arc::clone(&self.timers.topic), 0, offset);
+        for due in wanted {
+            self.timers.unread.remove(&due);
+            self.timers.ahead.insert(due, Ahead::Reading);
+            let read = QueueRead::one(Arc::clone(&self.timers.topic), 0, due.1);
             match self.store.read_queue(read) {
                 QueueReadOutcome::Done(slice) if slice.count == 1 => {
-                    self.timer_read(offset, Some(slice.records))
+                    self.timer_read(due.1, Some(slice.records))
                 }
-                _ => cold.push(offset),
+                _ => cold.push(due.1),
             }
         }
         // In order of their places, so that neighbours are read together.
@@ -293,19 +319,19 @@ impl Broker {
         let place = |offset: &u64| self.timers.by_offset.get(offset).map(|waiting| waiting.position);
         let positions: Vec<u64> = cold.iter().filter_map(place).collect();
         if !positions.is_empty() {
-            self.timers.reading.extend(&cold);
+            self.timers.reading = true;
             let plan = self.store.plan_records(positions);
             self.start_read(plan, Pending::Timers { offsets: cold }, out);
         }
     }
 
     fn timer_read(&mut self, offset: u64, found: Option<Bytes>) {
-        self.timers.reading.remove(&offset);
         // One that was recalled meanwhile is not waited for.
-        if self.timers.by_offset.contains_key(&offset) {
-            self.timers.ready_bytes += found.as_ref().map_or(0, Bytes::len);
-            self.timers.ready.insert(offset, found);
-        }
+        let Some(due) = self.timers.by_offset.get(&offset).map(|waiting| (waiting.due_ms, offset)) else {
+            return;
+        };
+        self.timers.ready_bytes += found.as_ref().map_or(0, Bytes::len);
+        self.timers.ahead.insert(due, found.map_or(Ahead::Missing, Ahead::Ready));
     }
 
     /// Messages were read ahead; `None`: they could not be.
@@ -316,15 +342,21 @@ impl Broker {
         found: Option<Vec<Option<Bytes>>>,
         out: &mut Vec<Effect>,
     ) {
-        match found {
-            Some(found) => {
-                for (offset, record) in offsets.iter().zip(found) {
-                    self.timer_read(*offset, record);
+        self.timers.reading = false;
+        if let Some(found) = found {
+            for (offset, record) in offsets.iter().zip(found) {
+                self.timer_read(*offset, record);
+            }
+        } else {
+            self.timers.pause_until_ms = now_ms + RETRY_MS;
+            for offset in offsets {
+                let waiting = self.timers.by_offset.get(offset);
+                if let Some(due) = waiting.map(|waiting| (waiting.due_ms, *offset)) {
+                    self.timers.ahead.remove(&due);
+                    self.timers.unread.insert(due);
                 }
             }
-            None => self.timers.pause_until_ms = now_ms + RETRY_MS,
         }
-        self.timers.reading.clear();
         self.tick_timers(now_ms, out);
     }
 

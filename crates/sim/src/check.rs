@@ -1,6 +1,6 @@
 //! What clients were promised, and whether it was kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A place in a queue.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,10 +25,14 @@ pub struct Ledger {
     sent: u64,
     /// Acknowledged consumer offsets by group, topic and queue.
     committed: BTreeMap<(String, String, u32), u64>,
-    /// Acknowledged delayed sends: not to be delivered before.
-    delayed: BTreeMap<u64, i64>,
-    /// Delayed messages that arrived.
-    arrived: BTreeMap<u64, u32>,
+    /// Delayed and timer messages: not to be delivered before.
+    not_before: BTreeMap<u64, i64>,
+    /// Transactions, and whether they are committed in the end.
+    transactions: BTreeMap<u64, bool>,
+    /// Acknowledged sends of those.
+    acked_elsewhere: BTreeSet<u64>,
+    /// Those that arrived.
+    arrived: BTreeSet<u64>,
     pub violations: Vec<String>,
 }
 
@@ -44,7 +48,7 @@ impl Ledger {
     }
 
     pub fn acked_count(&self) -> usize {
-        self.acked.len()
+        self.acked.len() + self.acked_elsewhere.len()
     }
 
     /// The broker said that message `id` is safe at `place`.
@@ -59,9 +63,19 @@ impl Ledger {
         self.acked.entry(id).or_default().push(place);
     }
 
-    /// The broker said that message `id` is safe and will be delivered at `due_ms` or later.
-    pub fn acked_delayed(&mut self, id: u64, due_ms: i64) {
-        self.delayed.insert(id, due_ms);
+    /// Message `id` is not to be delivered before `due_ms`, but then.
+    pub fn not_before(&mut self, id: u64, due_ms: i64) {
+        self.not_before.insert(id, due_ms);
+    }
+
+    /// Message `id` is a transaction that its producer commits, or rolls back.
+    pub fn transaction(&mut self, id: u64, commits: bool) {
+        self.transactions.insert(id, commits);
+    }
+
+    /// The broker said that message `id` is safe; where it will be delivered nobody knows yet.
+    pub fn acked_elsewhere(&mut self, id: u64) {
+        self.acked_elsewhere.insert(id);
     }
 
     /// A consumer was given message `id` at `place`.
@@ -72,12 +86,13 @@ impl Ledger {
         if let Some(other) = self.read.get(&place).filter(|other| **other != id) {
             self.violations.push(format!("{place:?} held message {other} and now holds {id}"));
         }
-        if let Some((due, early)) = self.delayed.get(&id).map(|due| (*due, *due > now_ms)) {
-            if early {
-                self.violations.push(format!("message {id} came {} ms early", due - now_ms));
-            }
-            *self.arrived.entry(id).or_default() += 1;
+        if let Some(due) = self.not_before.get(&id).filter(|due| **due > now_ms) {
+            self.violations.push(format!("message {id} came {} ms early", due - now_ms));
         }
+        if self.transactions.get(&id) == Some(&false) {
+            self.violations.push(format!("message {id} was rolled back and came"));
+        }
+        self.arrived.insert(id);
         if let Some(found) = &mut self.found {
             found.insert(place.clone(), id);
         }
@@ -120,9 +135,15 @@ impl Ledger {
                 None => self.violations.push(format!("message {id} acknowledged at {place:?} is lost")),
             }
         }
-        for (id, due_ms) in &self.delayed {
-            if *due_ms <= now_ms && !self.arrived.contains_key(id) {
-                self.violations.push(format!("delayed message {id}, due at {due_ms}, never came"));
+        for id in self.acked_elsewhere.iter().filter(|id| !self.arrived.contains(id)) {
+            match (self.not_before.get(id), self.transactions.get(id)) {
+                (Some(due_ms), _) if *due_ms <= now_ms => {
+                    self.violations.push(format!("message {id}, due at {due_ms}, never came"));
+                }
+                (_, Some(true)) => {
+                    self.violations.push(format!("message {id} was committed and never came"));
+                }
+                _ => {}
             }
         }
     }

@@ -3,13 +3,15 @@
 use crate::check::{Ledger, Place};
 use crate::random::Random;
 use kerolox_broker::ConnId;
+use kerolox_wire::message_id::MessageId;
 use kerolox_wire::record::RecordView;
-use kerolox_wire::{Command, RequestCode, ResponseCode};
+use kerolox_wire::{Command, RequestCode, ResponseCode, sys_flag};
 use std::collections::BTreeMap;
 
 /// A request that got no answer for so long is given up.
 pub const TIMEOUT_MS: i64 = 3_000;
 const GROUP: &str = "sim-group";
+const PRODUCERS: &str = "sim-producers";
 /// Requests under way per producer.
 const IN_FLIGHT_MAX: usize = 8;
 /// Delay level 1 of the simulated broker.
@@ -26,10 +28,39 @@ pub enum Role {
     },
 }
 
+/// A message as its producer has it.
+#[derive(Debug, Clone)]
+struct Message {
+    id: u64,
+    topic: String,
+    kind: Kind,
+    sent_ms: i64,
+}
+
+/// What a producer wants of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    /// By level 1.
+    Delayed,
+    Timed {
+        due_ms: i64,
+    },
+    /// A half message. `ends`: its producer says so at once, rather than when it is asked.
+    Half {
+        ends: bool,
+    },
+}
+
+/// Whether a transaction is committed in the end: of every three one is rolled back.
+fn commits(id: u64) -> bool {
+    !id.is_multiple_of(3)
+}
+
 /// Why a request was sent.
 #[derive(Debug, Clone)]
 enum Asked {
-    Send { id: u64, topic: String, delayed: bool, sent_ms: i64 },
+    Send(Message),
     Offset,
     Pull,
     Commit { offset: u64 },
@@ -45,7 +76,7 @@ pub struct Client {
     next_opaque: i32,
     waiting: BTreeMap<i32, (i64, Asked)>,
     /// Messages whose send failed or timed out: sent again under the same number.
-    again: Vec<(u64, String, bool, i64)>,
+    again: Vec<Message>,
     /// Queues by topic as the name server said.
     routes: BTreeMap<String, u32>,
     /// Where a consumer goes on; `None` until the broker told.
@@ -85,8 +116,8 @@ impl Client {
     }
 
     fn gave_up(&mut self, opaque: i32) {
-        if let Some((_, Asked::Send { id, topic, delayed, sent_ms })) = self.waiting.remove(&opaque) {
-            self.again.push((id, topic, delayed, sent_ms));
+        if let Some((_, Asked::Send(message))) = self.waiting.remove(&opaque) {
+            self.again.push(message);
         }
     }
 
@@ -103,7 +134,7 @@ impl Client {
         command
     }
 
-    /// Time passed: what to send now.
+    /// Time passed: what to send now. `topics`: for new messages; without any nothing new is begun.
     pub fn act(
         &mut self,
         now_ms: i64,
@@ -132,15 +163,21 @@ impl Client {
         topics: &[String],
         ledger: &mut Ledger,
     ) -> Vec<Out> {
-        if self.waiting.len() >= IN_FLIGHT_MAX {
+        if !self.greeted {
+            self.greeted = true;
+            let body = format!(r#"{{"clientID":"p","producerDataSet":[{{"groupName":"{PRODUCERS}"}}]}}"#);
+            let heartbeat = Command::request(RequestCode::HEART_BEAT).with_body(body);
+            return vec![Out::Broker(self.ask(now_ms, heartbeat, Asked::Heartbeat))];
+        }
+        if self.waiting.len() >= IN_FLIGHT_MAX || topics.is_empty() {
             return Vec::new();
         }
-        let (id, topic, delayed, sent_ms) = self.again.pop().unwrap_or_else(|| {
+        let message = self.again.pop().unwrap_or_else(|| {
             let topic = topics.get(random.below(topics.len() as u64) as usize).cloned().unwrap_or_default();
-            (ledger.send(), topic, random.one_in(10), now_ms)
+            new_message(now_ms, random, topic, ledger)
         });
-        let Some(queues) = self.routes.get(&topic).copied() else {
-            self.again.push((id, topic.clone(), delayed, sent_ms));
+        let Some(queues) = self.routes.get(&message.topic).copied() else {
+            self.again.push(message);
             let asks = self.waiting.values().any(|(_, asked)| matches!(asked, Asked::Route));
             if asks {
                 return Vec::new();
@@ -149,24 +186,20 @@ impl Client {
             return vec![Out::Namesrv(self.ask(now_ms, request, Asked::Route))];
         };
         let queue_id = random.below(u64::from(queues.clamp(1, 4)));
-        let delay = if delayed { "DELAY\u{1}1\u{2}" } else { "" };
-        let command = fields(
-            RequestCode::SEND_MESSAGE,
-            &[
-                ("producerGroup", "sim-producers".to_owned()),
-                ("topic", topic.clone()),
-                ("defaultTopic", "TBW102".to_owned()),
-                ("defaultTopicQueueNums", "4".to_owned()),
-                ("queueId", queue_id.to_string()),
-                ("sysFlag", "0".to_owned()),
-                ("bornTimestamp", sent_ms.to_string()),
-                ("flag", "0".to_owned()),
-                ("properties", format!("UNIQ_KEY\u{1}m{id}\u{2}{delay}")),
-            ],
-        );
-        let body = format!("{id:>width$}", width = random.between(1, 3_000) as usize);
-        let asked = Asked::Send { id, topic, delayed, sent_ms };
-        vec![Out::Broker(self.ask(now_ms, command.with_body(body), asked))]
+        let command = send_request(&message, queue_id);
+        let body = format!("{:>width$}", message.id, width = random.between(1, 3_000) as usize);
+        vec![Out::Broker(self.ask(now_ms, command.with_body(body), Asked::Send(message)))]
+    }
+
+    /// A request of the broker's own: what became of a half message?
+    pub fn asked(&mut self, question: &Command) -> Vec<Out> {
+        let view = RecordView::parse(&question.body).ok();
+        let id = view.and_then(|view| message_id(view.body));
+        let Some(id) = id.filter(|_| question.code == RequestCode::CHECK_TRANSACTION_STATE.0) else {
+            return Vec::new();
+        };
+        let place = |name| number(question, name);
+        vec![Out::Broker(end_request(id, place("tranStateTableOffset"), place("commitLogOffset")))]
     }
 
     fn consume(&mut self, now_ms: i64, topic: &str, queue_id: u32) -> Vec<Out> {
@@ -213,26 +246,15 @@ impl Client {
         let Some((_, asked)) = self.waiting.remove(&answer.opaque) else { return Vec::new() };
         let ok = answer.code == i32::from(ResponseCode::SUCCESS);
         match asked {
-            Asked::Send { id, topic, delayed: true, sent_ms } if ok => {
-                let _ = topic;
-                ledger.acked_delayed(id, sent_ms + DELAY_MS);
-            }
-            Asked::Send { id, topic, .. } if ok => {
-                let place = Place {
-                    topic,
-                    queue_id: number(answer, "queueId") as u32,
-                    offset: number(answer, "queueOffset"),
-                };
-                ledger.acked(id, place);
-            }
-            Asked::Send { id, topic, delayed, sent_ms } => self.again.push((id, topic, delayed, sent_ms)),
+            Asked::Send(message) if ok => return acknowledged(message, answer, ledger),
+            Asked::Send(message) => self.again.push(message),
             Asked::Route if ok => {
                 // The default topic's route says where new topics may be made, and with how many queues.
                 let route: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
                 let queues =
                     route.pointer("/queueDatas/0/writeQueueNums").and_then(serde_json::Value::as_u64);
-                for (_, topic, ..) in &self.again {
-                    self.routes.insert(topic.clone(), queues.unwrap_or(0) as u32);
+                for message in &self.again {
+                    self.routes.insert(message.topic.clone(), queues.unwrap_or(0) as u32);
                 }
             }
             Asked::Offset => return self.offset_answered(answer, ok, ledger),
@@ -283,13 +305,93 @@ impl Client {
     }
 }
 
+fn new_message(now_ms: i64, random: &mut Random, topic: String, ledger: &mut Ledger) -> Message {
+    let id = ledger.send();
+    let kind = match random.below(20) {
+        0 | 1 => Kind::Delayed,
+        2 | 3 => Kind::Timed { due_ms: now_ms + random.between(1, 6_000) },
+        4 | 5 => Kind::Half { ends: !random.one_in(3) },
+        _ => Kind::Plain,
+    };
+    match kind {
+        Kind::Plain => {}
+        Kind::Delayed => ledger.not_before(id, now_ms + DELAY_MS),
+        Kind::Timed { due_ms } => ledger.not_before(id, due_ms),
+        Kind::Half { .. } => ledger.transaction(id, commits(id)),
+    }
+    Message { id, topic, kind, sent_ms: now_ms }
+}
+
+fn send_request(message: &Message, queue_id: u64) -> Command {
+    let (flag, properties) = match message.kind {
+        Kind::Plain => (0, String::new()),
+        Kind::Delayed => (0, "DELAY\u{1}1\u{2}".to_owned()),
+        Kind::Timed { due_ms } => (0, format!("TIMER_DELIVER_MS\u{1}{due_ms}\u{2}")),
+        Kind::Half { .. } => {
+            let properties = format!("TRAN_MSG\u{1}true\u{2}PGROUP\u{1}{PRODUCERS}\u{2}");
+            (sys_flag::TRANSACTION_PREPARED, properties)
+        }
+    };
+    fields(
+        RequestCode::SEND_MESSAGE,
+        &[
+            ("producerGroup", PRODUCERS.to_owned()),
+            ("topic", message.topic.clone()),
+            ("defaultTopic", "TBW102".to_owned()),
+            ("defaultTopicQueueNums", "4".to_owned()),
+            ("queueId", queue_id.to_string()),
+            ("sysFlag", flag.to_string()),
+            ("bornTimestamp", message.sent_ms.to_string()),
+            ("flag", "0".to_owned()),
+            ("properties", format!("UNIQ_KEY\u{1}m{}\u{2}{properties}", message.id)),
+        ],
+    )
+}
+
+/// The broker said that a message is safe.
+fn acknowledged(message: Message, answer: &Command, ledger: &mut Ledger) -> Vec<Out> {
+    let Message { id, topic, kind, .. } = message;
+    match kind {
+        Kind::Plain => {
+            let queue_id = number(answer, "queueId") as u32;
+            ledger.acked(id, Place { topic, queue_id, offset: number(answer, "queueOffset") });
+        }
+        Kind::Delayed | Kind::Timed { .. } | Kind::Half { .. } => ledger.acked_elsewhere(id),
+    }
+    let position = answer.fields.get("msgId").and_then(|text| text.parse::<MessageId>().ok());
+    match (kind, position) {
+        (Kind::Half { ends: true }, Some(half)) => {
+            vec![Out::Broker(end_request(id, number(answer, "queueOffset"), half.position))]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// One-way, as clients send it.
+fn end_request(id: u64, offset: u64, position: u64) -> Command {
+    let outcome = if commits(id) { sys_flag::TRANSACTION_COMMIT } else { sys_flag::TRANSACTION_ROLLBACK };
+    let pairs = [
+        ("producerGroup", PRODUCERS.to_owned()),
+        ("tranStateTableOffset", offset.to_string()),
+        ("commitLogOffset", position.to_string()),
+        ("commitOrRollback", outcome.to_string()),
+        ("msgId", String::new()),
+    ];
+    fields(RequestCode::END_TRANSACTION, &pairs).oneway()
+}
+
+/// Which message a body is.
+fn message_id(body: &[u8]) -> Option<u64> {
+    std::str::from_utf8(body).ok()?.trim().parse().ok()
+}
+
 /// Notes every message of a pull's answer in the ledger; its body says which one it is.
 pub fn record_pulled(now_ms: i64, body: &[u8], topic: &str, queue_id: u32, ledger: &mut Ledger) {
     for message in kerolox_wire::record::split(body) {
         match message {
             Ok(message) => {
                 check_message(&message, topic, queue_id, ledger);
-                let id = std::str::from_utf8(message.body).ok().and_then(|text| text.trim().parse().ok());
+                let id = message_id(message.body);
                 let place = Place { topic: topic.to_owned(), queue_id, offset: message.queue_offset };
                 match id {
                     Some(id) => ledger.read(now_ms, place, id),

@@ -7,6 +7,7 @@ use kerolox_broker::{Broker, BrokerConfig, ConnId, Effect, Input, ReadId, State}
 use kerolox_namesrv::Namesrv;
 use kerolox_store::disk::{CrashMode, HostileDisk};
 use kerolox_store::{FlushPolicy, Keeper, ReadPlan, Reader, SealJob, StoreConfig, WriteBatch, Writer};
+use kerolox_wire::fields::Fields;
 use kerolox_wire::{Command, RequestCode};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -33,6 +34,27 @@ pub enum Bug {
     AckBeforeSync,
     /// Messages come with another body.
     AlteredBody,
+    /// The clock by which it delivers is ahead.
+    EarlyTimer,
+    /// Some timer messages are put off by a day.
+    LostTimer,
+    /// Some commits are taken for roll-backs.
+    LostCommit,
+    /// Some roll-backs are taken for commits.
+    UndoneRollBack,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::AckBeforeFlush,
+        Self::AckBeforeSync,
+        Self::AlteredBody,
+        Self::EarlyTimer,
+        Self::LostTimer,
+        Self::LostCommit,
+        Self::UndoneRollBack,
+    ];
 }
 
 /// What came of it.
@@ -57,6 +79,8 @@ const TOPICS: [&str; 2] = ["orders", "payments"];
 const QUEUES: u32 = 4;
 const START_MS: i64 = 1_700_000_000_000;
 const SEGMENT_BYTES: u64 = 128 * 1024;
+/// How often a broker may want to be woken at one millisecond.
+const TICKS_MAX: u32 = 10_000;
 
 enum Event {
     /// A client may do something.
@@ -134,6 +158,10 @@ struct World {
     /// When the last frame of a connection arrives, to the broker and back: a connection keeps its order.
     arrivals: BTreeMap<(ConnId, bool), i64>,
     ledger: Ledger,
+    /// Nothing goes wrong any more, and nothing new is begun.
+    closing: bool,
+    /// The last millisecond at which the broker wanted to be woken, and how often in it.
+    ticks: (i64, u32),
     outcome: Outcome,
     history: crc32fast::Hasher,
 }
@@ -175,6 +203,8 @@ impl World {
             next_conn: 0,
             arrivals: BTreeMap::new(),
             ledger: Ledger::default(),
+            closing: false,
+            ticks: (0, 0),
             outcome: Outcome::default(),
             history: crc32fast::Hasher::new(),
             options,
@@ -227,6 +257,7 @@ impl World {
             // What a broken connection held is gone.
             Event::ToBroker { conn, command } if self.conns.contains_key(&conn) => {
                 self.note(format_args!("{conn:?} asks {} {}", command.code, command.opaque));
+                let command = self.mistaken(command);
                 self.feed(Input::Command { conn, command });
             }
             Event::ToClient { conn, command } => self.reach_client(conn, command),
@@ -244,10 +275,22 @@ impl World {
             }
             Event::Seal { life, job } if life == self.life => self.seal(*job),
             Event::Tick { life } if life == self.life => {
+                self.ticks = if self.ticks.0 == self.now_ms {
+                    (self.now_ms, self.ticks.1 + 1)
+                } else {
+                    (self.now_ms, 0)
+                };
+                if self.ticks.1 > TICKS_MAX {
+                    self.ledger.violations.push("the broker is busy with nothing".to_owned());
+                    return;
+                }
                 if let Some(process) = &mut self.process {
                     process.tick_at = None;
                 }
+                let true_ms = self.now_ms;
+                self.now_ms += if self.options.bug == Some(Bug::EarlyTimer) { 400 } else { 0 };
                 self.feed(Input::Tick);
+                self.now_ms = true_ms;
             }
             Event::Keep { life } if life == self.life => self.keep(),
             Event::Start => self.start(),
@@ -285,6 +328,9 @@ impl World {
                 self.note(format_args!("broker starts: {report}"));
                 let config = BrokerConfig {
                     delay_levels_ms: vec![client::DELAY_MS],
+                    transaction_timeout_ms: 500,
+                    transaction_check_interval_ms: 500,
+                    transaction_check_max: u32::MAX,
                     seed: self.options.seed,
                     ..BrokerConfig::new("broker-a", host)
                 };
@@ -426,8 +472,9 @@ impl World {
 
     fn act(&mut self, client: usize) {
         let topics = TOPICS.map(str::to_owned);
+        let topics = if self.closing { &[] } else { &topics[..] };
         let Some(state) = self.clients.get_mut(client) else { return };
-        let out = state.act(self.now_ms, &mut self.random, &topics, &mut self.ledger);
+        let out = state.act(self.now_ms, &mut self.random, topics, &mut self.ledger);
         self.send(client, out);
         let pause = self.random.between(1, 60);
         self.at(pause, Event::Act(client));
@@ -488,7 +535,32 @@ impl World {
         }
         if command.is_response() {
             self.answered(client, &command);
+        } else if let Some(state) = self.clients.get_mut(client) {
+            let out = state.asked(&command);
+            self.send(client, out);
         }
+    }
+
+    /// A request as a broker with a bug understands it.
+    fn mistaken(&mut self, mut command: Command) -> Command {
+        let (name, right, wrong) = match self.options.bug {
+            Some(Bug::LostTimer) => {
+                ("properties", "TIMER_DELIVER_MS\u{1}1", "TIMER_DELAY_SEC\u{1}86400\u{2}_\u{1}")
+            }
+            Some(Bug::LostCommit) => ("commitOrRollback", "8", "12"),
+            Some(Bug::UndoneRollBack) => ("commitOrRollback", "12", "8"),
+            _ => return command,
+        };
+        if self.random.one_in(4) {
+            let understood = |(key, value): (&str, &str)| match key == name {
+                true => (key.to_owned(), value.replace(right, wrong)),
+                false => (key.to_owned(), value.to_owned()),
+            };
+            let pairs: Vec<(String, String)> = command.fields.iter().map(understood).collect();
+            command.fields = Fields::new();
+            pairs.iter().for_each(|(key, value)| command.fields.push(key, value));
+        }
+        command
     }
 
     fn answered(&mut self, client: usize, command: &Command) {
@@ -581,10 +653,11 @@ impl World {
 
     /// No more faults: everything promised is looked for.
     fn finish(&mut self) {
-        self.queue.retain(|_, event| !matches!(event, Event::Fault | Event::Act(_)));
+        self.queue.retain(|_, event| !matches!(event, Event::Fault));
+        self.closing = true;
         self.start();
-        // Long enough for delayed messages to fall due and be written.
-        let end = self.now_ms + 10_000;
+        // Long enough for delayed messages to fall due, and for producers to be asked what they left open.
+        let end = self.now_ms + 15_000;
         self.play_until(end);
         let sync = self.options.flush == FlushPolicy::Sync;
         if sync {

@@ -40,8 +40,17 @@ fn nothing_promised_is_lost_by_kills_under_async_flush() {
 
 #[test]
 fn checks_bite() {
-    for bug in [Bug::AckBeforeFlush, Bug::AckBeforeSync, Bug::AlteredBody] {
-        let caught = (0..20).any(|seed| !play(seed, FlushPolicy::Sync, Some(bug)).violations.is_empty());
+    for bug in Bug::ALL {
+        let wanted = match bug {
+            Bug::EarlyTimer => "early",
+            Bug::LostTimer => "never came",
+            Bug::LostCommit => "was committed and never came",
+            Bug::UndoneRollBack => "was rolled back and came",
+            Bug::AckBeforeFlush | Bug::AckBeforeSync | Bug::AlteredBody => "",
+        };
+        let caught = (0..20).any(|seed| {
+            play(seed, FlushPolicy::Sync, Some(bug)).violations.iter().any(|found| found.contains(wanted))
+        });
         assert!(caught, "{bug:?} went unnoticed");
     }
 }

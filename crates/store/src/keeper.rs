@@ -202,11 +202,14 @@ impl<D: Disk> Keeper<D> {
                 Err(e) => return Err(self.fenced("writing an index run", &e)),
             }
         }
-        match Snapshot::write(&self.shared.disk, job.position, job.dump, &[&job.own, &job.state]) {
-            Ok(()) => self.dump_begin = job.dump.begin,
-            Err(e) if is_full(&e) => {}
-            Err(e) => return Err(self.fenced("writing the snapshot", &e)),
+        if let Some(state) = &job.state {
+            match Snapshot::write(&self.shared.disk, job.position, job.dump, &[&state.own, &state.owner]) {
+                Err(e) if !is_full(&e) => return Err(self.fenced("writing the snapshot", &e)),
+                _ => {}
+            }
         }
+        // The dump is below the frontier: with it alone nothing of the state is missing.
+        self.dump_begin = job.dump.begin;
         Ok(Sealed { runs })
     }
 

@@ -103,6 +103,10 @@ impl Queue {
         let entries = Arc::new(std::mem::take(&mut self.open));
         let count = entries.len() as u32; // holds because a run is shorter than 4 GiB
         let first = self.open_first;
+        if self.pieces.capacity() == 0 {
+            // Most queues of a broker with very many have few messages.
+            self.pieces.reserve_exact(1);
+        }
         self.pieces.push_back(Piece { first, count, run, at: None, memory: Some(entries) });
     }
 }
@@ -172,6 +176,7 @@ impl Queues {
         let known = queue.known_end().unwrap_or(0);
         debug_assert!(offset >= known, "{}:{} {offset} < {known}", queue.topic, queue.queue_id);
         if queue.open.is_empty() {
+            queue.open.reserve_exact(1);
             queue.open_first = offset;
             self.active.push(index);
         } else if offset != known || queue.open.len() >= OPEN_ENTRIES_MAX {

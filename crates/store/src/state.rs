@@ -25,6 +25,17 @@ pub fn put(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
+/// The same, with a payload that is written in place.
+pub fn put_with(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(&[kind, 0, 0, 0, 0]);
+    let start = out.len();
+    write(out);
+    let len = (out.len() - start) as u32;
+    if let Some(place) = out.get_mut(start - 4..start) {
+        place.copy_from_slice(&len.to_be_bytes());
+    }
+}
+
 /// The entries of a stream; `Err` with the byte offset where it is malformed, and then no more.
 pub fn entries(stream: &[u8]) -> Entries<'_> {
     Entries { stream, at: 0 }
@@ -89,11 +100,11 @@ impl<'a> Own<'a> {
                 put(out, DUMP_END, &payload);
             }
             Self::QueueNext { topic, queue_id, next } => {
-                let mut payload = Vec::with_capacity(12 + topic.len());
-                payload.extend_from_slice(&queue_id.to_be_bytes());
-                payload.extend_from_slice(&next.to_be_bytes());
-                payload.extend_from_slice(topic.as_bytes());
-                put(out, QUEUE_NEXT, &payload);
+                put_with(out, QUEUE_NEXT, |payload| {
+                    payload.extend_from_slice(&queue_id.to_be_bytes());
+                    payload.extend_from_slice(&next.to_be_bytes());
+                    payload.extend_from_slice(topic.as_bytes());
+                });
             }
             Self::TopicDeleted { topic } => put(out, TOPIC_DELETED, topic.as_bytes()),
         }

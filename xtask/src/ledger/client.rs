@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use bytes::BytesMut;
 use kerolox_wire::{Command, ResponseCode, frame};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -38,19 +38,34 @@ impl Client {
         Ok(first)
     }
 
+    /// How long [`Client::receive_any`] waits.
+    pub(crate) fn set_patience(&mut self, patience: Duration) -> Result<()> {
+        Ok(self.stream.set_read_timeout(Some(patience))?)
+    }
+
+    /// The next answer, or request of the broker's own; `None` if nothing comes.
+    pub(crate) fn receive_any(&mut self) -> Result<Option<Command>> {
+        loop {
+            if let Some(command) = frame::decode(&mut self.inbox, FRAME_BYTES_MAX)? {
+                return Ok(Some(command));
+            }
+            let mut buffer = [0; 64 << 10];
+            let count = match self.stream.read(&mut buffer) {
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
+                count => count?,
+            };
+            ensure!(count > 0, "the broker closed the connection");
+            self.inbox.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        }
+    }
+
     /// The next answer; requests of the broker's own are passed over.
     pub(crate) fn receive(&mut self) -> Result<Command> {
         loop {
-            if let Some(command) = frame::decode(&mut self.inbox, FRAME_BYTES_MAX)? {
-                if command.is_response() {
-                    return Ok(command);
-                }
-                continue;
+            let command = self.receive_any()?.context("no answer in time")?;
+            if command.is_response() {
+                return Ok(command);
             }
-            let mut buffer = [0; 64 << 10];
-            let count = self.stream.read(&mut buffer)?;
-            ensure!(count > 0, "the broker closed the connection");
-            self.inbox.extend_from_slice(buffer.get(..count).unwrap_or_default());
         }
     }
 

@@ -24,7 +24,26 @@ pub(super) struct Template {
     stamps: Vec<usize>,
     /// Where the topic's number is.
     number: usize,
+    /// Where the time is at which it is to be delivered.
+    due: Option<usize>,
 }
+
+/// What is different in each request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patch {
+    /// The topic's number, if topics are numbered.
+    pub(super) topic: Option<u32>,
+    pub(super) opaque: i32,
+    /// The unique id, of the first message of a batch.
+    pub(super) serial: u64,
+    /// What the bodies say.
+    pub(super) stamp_ns: u64,
+    /// When a timer message is due.
+    pub(super) due_ms: u64,
+}
+
+/// Stands where that goes.
+const DUE: &str = "1000000000000";
 
 enum Place {
     Digits(usize),
@@ -47,12 +66,15 @@ pub(super) struct Shape<'a> {
     pub(super) batch: u32,
     pub(super) encoding: Encoding,
     pub(super) born_ms: i64,
+    /// Timer messages.
+    pub(super) timed: bool,
 }
 
 impl Template {
     pub(super) fn new(shape: &Shape<'_>) -> Result<Self> {
+        let timer = if shape.timed { format!("TIMER_DELIVER_MS\u{1}{DUE}\u{2}") } else { String::new() };
         let properties =
-            format!("KEYS\u{1}k{ID}\u{2}UNIQ_KEY\u{1}{ID}\u{2}WAIT\u{1}true\u{2}TAGS\u{1}TagA\u{2}");
+            format!("KEYS\u{1}k{ID}\u{2}UNIQ_KEY\u{1}{ID}\u{2}WAIT\u{1}true\u{2}{timer}TAGS\u{1}TagA\u{2}");
         let mut body = vec![b'x'; shape.size];
         if let Some(head) = body.first_chunk_mut::<8>().filter(|_| shape.size >= STAMP_BYTES) {
             *head = *STAMP;
@@ -98,7 +120,8 @@ impl Template {
         let stamps = find(&bytes, STAMP).map(|at| at + STAMP.len()).collect();
         let topic = find(&bytes, shape.topic.as_bytes()).next().context("no topic in the frame")?;
         let number = (topic + shape.topic.len()).saturating_sub(NUMBER_DIGITS);
-        let template = Self { bytes, opaque, ids, stamps, number };
+        let due = if shape.timed { find(&bytes, DUE.as_bytes()).next() } else { None };
+        let template = Self { bytes, opaque, ids, stamps, number, due };
         template.check(shape)?;
         Ok(template)
     }
@@ -106,9 +129,10 @@ impl Template {
     /// That a patched frame means what it should.
     fn check(&self, shape: &Shape<'_>) -> Result<()> {
         let mut out = BytesMut::new();
-        self.write(None, OPAQUE_BASE + 123_456_789, 42, 43, &mut out);
+        let opaque = OPAQUE_BASE + 123_456_789;
+        self.write(Patch { topic: None, opaque, serial: 42, stamp_ns: 43, due_ms: 44 }, &mut out);
         let command = frame::decode(&mut out, usize::MAX)?.context("the frame is not whole")?;
-        ensure!(command.opaque == OPAQUE_BASE + 123_456_789 && command.encoding == shape.encoding, "opaque");
+        ensure!(command.opaque == opaque && command.encoding == shape.encoding, "opaque");
         let header: SendMessage<'_> = command.header()?;
         ensure!(header.topic == shape.topic && header.queue_id == shape.queue_id as i32, "header");
         Ok(())
@@ -118,25 +142,21 @@ impl Template {
         self.bytes.len()
     }
 
-    /// Appends the frame with this opaque, with `serial` (and those after it, in a batch) as unique ids, and `stamp_ns` in the
-    /// bodies, to the topic of that number if they are numbered.
-    pub(super) fn write(
-        &self,
-        topic: Option<u32>,
-        opaque: i32,
-        serial: u64,
-        stamp_ns: u64,
-        out: &mut BytesMut,
-    ) {
+    /// Appends the frame with what is different in it.
+    pub(super) fn write(&self, patch: Patch, out: &mut BytesMut) {
+        let Patch { topic, opaque, serial, stamp_ns, due_ms } = patch;
         let start = out.len();
         out.extend_from_slice(&self.bytes);
         let Some(frame) = out.get_mut(start..) else { return };
         match self.opaque {
-            Place::Digits(at) => put_digits::<10>(frame, at, opaque.unsigned_abs()),
+            Place::Digits(at) => put_digits::<10>(frame, at, opaque.unsigned_abs().into()),
             Place::Binary(at) => put(frame, at, opaque.to_be_bytes()),
         }
         if let Some(topic) = topic {
-            put_digits::<NUMBER_DIGITS>(frame, self.number, topic);
+            put_digits::<NUMBER_DIGITS>(frame, self.number, topic.into());
+        }
+        if let Some(at) = self.due {
+            put_digits::<{ DUE.len() }>(frame, at, due_ms);
         }
         for (i, at) in self.ids.iter().enumerate() {
             put(frame, *at, hex(serial + i as u64 / 2));
@@ -153,7 +173,7 @@ fn put<const N: usize>(frame: &mut [u8], at: usize, value: [u8; N]) {
     }
 }
 
-fn put_digits<const N: usize>(frame: &mut [u8], at: usize, mut value: u32) {
+fn put_digits<const N: usize>(frame: &mut [u8], at: usize, mut value: u64) {
     let mut digits = [b'0'; N];
     for digit in digits.iter_mut().rev() {
         *digit += (value % 10) as u8;
@@ -235,7 +255,12 @@ mod tests {
     use kerolox_wire::properties::Properties;
 
     fn shape(encoding: Encoding, batch: u32) -> Shape<'static> {
-        Shape { topic: "T", queue_id: 3, size: 100, batch, encoding, born_ms: 1_700_000_000_000 }
+        let born_ms = 1_700_000_000_000;
+        Shape { topic: "T", queue_id: 3, size: 100, batch, encoding, born_ms, timed: false }
+    }
+
+    fn patch(opaque: i32, serial: u64) -> Patch {
+        Patch { topic: None, opaque, serial, stamp_ns: 99, due_ms: 1_800_000_000_123 }
     }
 
     #[test]
@@ -243,7 +268,7 @@ mod tests {
         for encoding in [Encoding::Json, Encoding::Rocketmq] {
             let template = Template::new(&shape(encoding, 1)).unwrap();
             let mut out = BytesMut::new();
-            template.write(None, OPAQUE_BASE + 7, 0xABCDEF, 99, &mut out);
+            template.write(patch(OPAQUE_BASE + 7, 0xABCDEF), &mut out);
             assert_eq!(out.len(), template.len());
             let command = frame::decode(&mut out, 1 << 20).unwrap().unwrap();
             assert_eq!((command.code, command.opaque), (310, OPAQUE_BASE + 7));
@@ -256,12 +281,23 @@ mod tests {
     }
 
     #[test]
+    fn a_timer_message_says_when_it_is_due() {
+        let template = Template::new(&Shape { timed: true, ..shape(Encoding::Json, 1) }).unwrap();
+        let mut out = BytesMut::new();
+        template.write(patch(OPAQUE_BASE, 1), &mut out);
+        let command = frame::decode(&mut out, 1 << 20).unwrap().unwrap();
+        let header: SendMessage<'_> = command.header().unwrap();
+        let properties = Properties(header.properties.unwrap().as_bytes());
+        assert_eq!(properties.get("TIMER_DELIVER_MS"), Some("1800000000123"));
+    }
+
+    #[test]
     fn topics_of_any_number_are_written() {
         for encoding in [Encoding::Json, Encoding::Rocketmq] {
             let first = numbered("many", 0);
             let template = Template::new(&Shape { topic: &first, ..shape(encoding, 1) }).unwrap();
             let mut out = BytesMut::new();
-            template.write(Some(98_765), OPAQUE_BASE, 1, 99, &mut out);
+            template.write(Patch { topic: Some(98_765), ..patch(OPAQUE_BASE, 1) }, &mut out);
             let command = frame::decode(&mut out, 1 << 20).unwrap().unwrap();
             assert_eq!(command.header::<SendMessage<'_>>().unwrap().topic, numbered("many", 98_765));
         }
@@ -271,7 +307,7 @@ mod tests {
     fn messages_of_a_batch_have_ids_of_their_own() {
         let template = Template::new(&shape(Encoding::Json, 3)).unwrap();
         let mut out = BytesMut::new();
-        template.write(None, OPAQUE_BASE, 10, 99, &mut out);
+        template.write(patch(OPAQUE_BASE, 10), &mut out);
         let command = frame::decode(&mut out, 1 << 20).unwrap().unwrap();
         assert_eq!(command.code, 320);
         let ids: Vec<_> = batch::messages(&command.body)

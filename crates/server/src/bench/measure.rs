@@ -26,7 +26,7 @@ pub(super) struct Measured {
 }
 
 /// Latencies from 100 ns to 10 minutes, to three digits.
-fn histogram() -> Result<Histogram<u64>> {
+pub(super) fn histogram() -> Result<Histogram<u64>> {
     Histogram::new_with_bounds(100, 600_000_000_000, 3).context("histogram")
 }
 

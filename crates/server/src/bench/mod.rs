@@ -11,6 +11,7 @@ mod measure;
 mod null;
 mod produce;
 mod server;
+mod timers;
 mod topics;
 
 use anyhow::Result;
@@ -26,13 +27,15 @@ pub(crate) enum Bench {
     Consume(Consume),
     /// Create many topics, list them, write and read all their queues round-robin: how long each takes, and the memory after it.
     Topics(Topics),
+    /// Send timer messages, most of them for much later and some for one moment, and measure how late those arrive.
+    Timers(Timers),
     /// Serve the same requests and store nothing: what the network and the protocol alone allow.
     Null(Null),
     /// What this machine can do: syncs and bandwidth of the data folder's disk, loopback, memory.
     Limits(Limits),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Server {
     /// The name server to ask for the topic's broker.
     #[arg(
@@ -88,7 +91,7 @@ impl From<Header> for Encoding {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Produce {
     #[command(flatten)]
     pub(crate) server: Server,
@@ -116,6 +119,27 @@ pub(crate) struct Topics {
     /// Messages of each queue.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) messages: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Timers {
+    #[command(flatten)]
+    pub(crate) produce: Produce,
+    /// Messages that are due in an hour or later.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub(crate) pending: u64,
+    /// Messages that are due during the run.
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) due: u64,
+    /// Milliseconds in which those are due.
+    #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) within: u64,
+    /// Seconds from the beginning of their sending to the first that is due.
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    pub(crate) lead: u64,
+    /// Seconds that one may be late before it counts as lost.
+    #[arg(long, value_name = "S", default_value_t = 30)]
+    pub(crate) patience: u64,
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +186,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Bench::Produce(args) => local.block_on(&runtime, produce::run(args)),
         Bench::Consume(args) => local.block_on(&runtime, consume::run(args)),
         Bench::Topics(args) => local.block_on(&runtime, topics::run(args)),
+        Bench::Timers(args) => local.block_on(&runtime, timers::run(args)),
         Bench::Null(args) => local.block_on(&runtime, null::run(args)),
         Bench::Limits(args) => limits::run(&args),
     }

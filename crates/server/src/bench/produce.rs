@@ -1,7 +1,7 @@
 //! `bench produce`: connections that each keep a number of send requests in flight, or send at fixed times.
 
 use super::Produce;
-use super::frames::{OPAQUE_BASE, SLOTS_MAX, Shape, Template, glance, numbered};
+use super::frames::{OPAQUE_BASE, Patch, SLOTS_MAX, Shape, Template, glance, numbered};
 use super::measure::{Measured, ProgressLine};
 use super::server::Broker;
 use anyhow::{Context, Result, bail};
@@ -26,7 +26,20 @@ pub(super) async fn run(args: Produce) -> Result<()> {
     let server = &args.server;
     let broker = Rc::new(Broker::find(server).await?);
     broker.create_topics(&topics(&server.topic, args.topics), server.queues).await?;
-    load(broker.address, &args).await?.report("produce", server.json)
+    load(broker.address, &args, None).await?.report("produce", server.json)
+}
+
+/// When timer messages are due: each at some time of a range.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Due {
+    pub(super) from_ms: u64,
+    pub(super) within_ms: u64,
+}
+
+impl Due {
+    fn of(self, serial: u64) -> u64 {
+        self.from_ms + (serial.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16) % self.within_ms.max(1)
+    }
 }
 
 /// The topics that are written.
@@ -38,12 +51,13 @@ pub(super) fn topics(base: &str, count: u32) -> Vec<String> {
 }
 
 /// Sends as told, to topics that are there.
-pub(super) async fn load(address: SocketAddr, args: &Produce) -> Result<Measured> {
+pub(super) async fn load(address: SocketAddr, args: &Produce, due: Option<Due>) -> Result<Measured> {
     let server = &args.server;
-    let templates = templates(args)?;
+    let templates = templates(args, due.is_some())?;
     let measured = Measured::new(server.warm_up, server.duration, &server.pid)?;
     let shared = Rc::new(Shared {
         templates,
+        due,
         topics: args.topics as usize,
         measured: RefCell::new(measured),
         made: Cell::new(0),
@@ -84,7 +98,7 @@ pub(super) async fn load(address: SocketAddr, args: &Produce) -> Result<Measured
 }
 
 /// One for each queue.
-fn templates(args: &Produce) -> Result<Vec<Template>> {
+fn templates(args: &Produce, timed: bool) -> Result<Vec<Template>> {
     let born_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
     let first = topics(&args.server.topic, args.topics).into_iter().next().context("no topic")?;
     let template = |queue_id| {
@@ -95,6 +109,7 @@ fn templates(args: &Produce) -> Result<Vec<Template>> {
             batch: args.batch,
             encoding: args.server.encoding.into(),
             born_ms,
+            timed,
         })
     };
     (0..args.server.queues).map(template).collect()
@@ -108,6 +123,7 @@ fn id_base() -> u64 {
 struct Shared {
     /// One for each queue.
     templates: Vec<Template>,
+    due: Option<Due>,
     topics: usize,
     measured: RefCell<Measured>,
     /// Requests made.
@@ -237,7 +253,9 @@ impl Lane {
         let topic = (shared.topics > 1).then_some((self.place % shared.topics) as u32);
         if let Some(template) = shared.templates.get(self.place / shared.topics) {
             self.out.reserve(template.len());
-            template.write(topic, opaque, serial, stamp.as_nanos() as u64, &mut self.out);
+            let due_ms = shared.due.map_or(0, |due| due.of(serial));
+            let stamp_ns = shared.due.map_or(stamp.as_nanos() as u64, |_| due_ms * 1_000_000);
+            template.write(Patch { topic, opaque, serial, stamp_ns, due_ms }, &mut self.out);
         }
         shared.made.set(shared.made.get() + 1);
     }

@@ -6,7 +6,9 @@ use super::produce;
 use super::server::{Broker, Namesrv};
 use anyhow::{Context, Result, ensure};
 use kerolox_wire::body::{self, TopicConfigAndMappingSerializeWrapper};
-use kerolox_wire::header::{GetAllTopicConfig, GetAllTopicConfigResponse, PullMessage, PullMessageResponse};
+use kerolox_wire::header::{
+    GetAllTopicConfig, GetAllTopicConfigResponse, PullMessage, PullMessageResponse, UpdateConsumerOffset,
+};
 use kerolox_wire::record::RecordHead;
 use kerolox_wire::{Command, RequestCode, ResponseCode, sys_flag};
 use serde_json::{Value, json};
@@ -21,26 +23,28 @@ const KNOWN_EVERY: Duration = Duration::from_millis(20);
 /// Topics of a page, as Apache's clients ask for.
 const PAGE: i32 = 2_000;
 const PULL_BATCH: i32 = 32;
+const GROUP: &str = "kerolox-bench-consumer";
 
 /// What the steps of a run measured, in order.
 struct Steps {
     pids: Vec<u32>,
-    figures: serde_json::Map<String, Value>,
+    figures: Vec<(&'static str, Value)>,
 }
 
 impl Steps {
-    fn add(&mut self, step: &str, mut figures: Value) {
+    fn add(&mut self, step: &'static str, mut figures: Value) {
         if let Some(figures) = figures.as_object_mut().filter(|_| !self.pids.is_empty()) {
             figures.insert("memory_mib".to_owned(), json!(memory_mib(&self.pids).round()));
         }
-        self.figures.insert(step.to_owned(), figures);
+        self.figures.push((step, figures));
     }
 
     fn print(self, json: bool) -> Result<()> {
         use std::io::Write;
         let mut out = std::io::stdout().lock();
         if json {
-            writeln!(out, "{}", Value::Object(self.figures))?;
+            let all = self.figures.into_iter().map(|(step, figures)| (step.to_owned(), figures)).collect();
+            writeln!(out, "{}", Value::Object(all))?;
             return Ok(());
         }
         for (step, figures) in &self.figures {
@@ -57,7 +61,7 @@ impl Steps {
 
 pub(super) async fn run(args: Topics) -> Result<()> {
     let Topics { mut produce, messages } = args;
-    let mut steps = Steps { pids: produce.server.pid.clone(), figures: serde_json::Map::new() };
+    let mut steps = Steps { pids: produce.server.pid.clone(), figures: Vec::new() };
     let broker = Rc::new(Broker::find(&produce.server).await?);
     let names = produce::topics(&produce.server.topic, produce.topics);
     let queues = u64::from(produce.topics) * u64::from(produce.server.queues);
@@ -77,7 +81,7 @@ pub(super) async fn run(args: Topics) -> Result<()> {
 
     produce.server.count = Some(queues * u64::from(messages));
     produce.server.warm_up = 0.0;
-    let sent = produce::load(broker.address, &produce).await?;
+    let sent = produce::load(broker.address, &produce, None).await?;
     steps.add("produce", figures(&sent));
 
     let begun = Instant::now();
@@ -144,7 +148,7 @@ async fn list(broker: &Broker, names: &[String]) -> Result<usize> {
     }
 }
 
-/// Reads every queue from its first message to its last; how many messages there were.
+/// Reads every queue from its first message to its last and commits that; how many messages there were.
 async fn consume(args: &super::Produce, names: &[String]) -> Result<u64> {
     let names: Rc<[String]> = names.into();
     let places = names.len() * args.server.queues as usize;
@@ -161,7 +165,8 @@ async fn consume(args: &super::Produce, names: &[String]) -> Result<u64> {
                     let Some(topic) = names.get(place % names.len()).filter(|_| place < places) else {
                         return Ok::<_, anyhow::Error>(());
                     };
-                    let count = read_queue(&broker, topic, (place / names.len()) as i32).await?;
+                    let queue_id = (place / names.len()) as i32;
+                    let count = read_queue(&broker, topic, queue_id).await?;
                     received.set(received.get() + count);
                 }
             }));
@@ -178,7 +183,7 @@ async fn read_queue(broker: &Broker, topic: &str, queue_id: i32) -> Result<u64> 
     let mut count = 0;
     loop {
         let header = PullMessage {
-            consumer_group: "kerolox-bench-consumer",
+            consumer_group: GROUP,
             topic,
             queue_id,
             queue_offset: offset,
@@ -208,7 +213,19 @@ async fn read_queue(broker: &Broker, topic: &str, queue_id: i32) -> Result<u64> 
         }
         offset = end.next_begin_offset;
         if offset >= end.max_offset {
-            return Ok(count);
+            return commit(broker, topic, queue_id, offset).await.map(|()| count);
         }
     }
+}
+
+async fn commit(broker: &Broker, topic: &str, queue_id: i32, commit_offset: i64) -> Result<()> {
+    let header = UpdateConsumerOffset {
+        consumer_group: GROUP,
+        topic,
+        queue_id,
+        commit_offset,
+        ..UpdateConsumerOffset::default()
+    };
+    let request = Command::request(RequestCode::UPDATE_CONSUMER_OFFSET).with_header(&header);
+    broker.ask(request, "commit").await.map(drop)
 }

@@ -254,7 +254,10 @@ impl Driver {
     }
 
     fn seal(&mut self) {
-        let job = self.store.seal(Bytes::from(self.state.stream()));
+        let job = match self.store.snapshot_due() {
+            true => self.store.seal(Bytes::from(self.state.stream())),
+            false => self.store.seal_index(),
+        };
         self.write(true);
         if self.fenced.is_some() {
             return;

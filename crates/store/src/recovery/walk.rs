@@ -11,7 +11,7 @@ use crate::keeper::RunAge;
 use crate::log::{Found, Scanner, Segment};
 use crate::queue::Entry;
 use crate::snapshot::Snapshot;
-use crate::store::{Dump, is_queued};
+use crate::store::{Dump, Snapped, is_queued};
 use crate::{Damage, Position, STATE_TOPIC, StoreConfig};
 use kerolox_wire::record::{RECORD_BYTES_MIN, RecordView};
 use std::collections::BTreeMap;
@@ -31,6 +31,7 @@ pub(super) struct Walked {
     pub(super) index: Index,
     pub(super) state_next: u64,
     pub(super) dump: Dump,
+    pub(super) snapped: Snapped,
     pub(super) run_ages: BTreeMap<Position, RunAge>,
     /// Runs that could not be written: the next seal tries again.
     pub(super) drafts: Vec<RunDraft>,
@@ -109,6 +110,7 @@ impl<'a, D: Disk> Walk<'a, D> {
                 index: Index::new(layout.min),
                 state_next: 0,
                 dump,
+                snapped: Snapped::default(),
                 run_ages: BTreeMap::new(),
                 drafts: Vec::new(),
                 stale_runs: Vec::new(),
@@ -132,6 +134,8 @@ impl<'a, D: Disk> Walk<'a, D> {
         match snapshot {
             Some(snapshot) if usable(&snapshot) => {
                 self.fold_from = snapshot.position;
+                self.walked.snapped =
+                    Snapped { position: snapshot.position, bytes: snapshot.entries.len() as u64 };
                 self.snapshot = Some(snapshot);
             }
             _ => {

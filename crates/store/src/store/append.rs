@@ -1,5 +1,6 @@
 //! Appending: where a record gets its place.
 
+use super::seal::LOG_TO_STATE;
 use super::{Store, Unconfirmed};
 use crate::Position;
 use crate::index::Indexed;
@@ -115,12 +116,15 @@ impl Store {
         Ok(self.place(record, None))
     }
 
-    /// The log has entered a segment that has no dump of the whole state yet: the owner of the state should append
-    /// one now, through [`Store::append_dump`].
+    /// The log has entered a segment that has no dump of the whole state yet, and has grown enough since the last one: the
+    /// owner of the state should append one now, through [`Store::append_dump`].
     pub fn dump_due(&self) -> bool {
         let segment = self.segment_end - self.config.segment_bytes;
         match self.dump.end {
-            Some(end) => end < segment,
+            Some(end) => {
+                let grown = self.marks.appended - end;
+                end < segment && grown >= LOG_TO_STATE * (end - self.dump.begin)
+            }
             None => true,
         }
     }

@@ -7,6 +7,7 @@ mod seal;
 pub(crate) use append::is_queued;
 pub use append::{AppendError, Appended, NewMessage};
 pub(crate) use read::{Gather, Next};
+pub(crate) use seal::Snapped;
 pub use seal::{SealJob, Sealed};
 
 use crate::index::{Index, RunDraft};
@@ -35,6 +36,7 @@ pub struct Store {
     /// A seal job is out.
     sealing: bool,
     dump: Dump,
+    snapped: Snapped,
     fenced: Option<String>,
     disk: DiskState,
     room: Arc<Room>,
@@ -73,12 +75,13 @@ pub(crate) struct Recovered {
     pub(crate) segment_end: Position,
     pub(crate) state_next: u64,
     pub(crate) dump: Dump,
+    pub(crate) snapped: Snapped,
     pub(crate) drafts: Vec<RunDraft>,
 }
 
 impl Store {
     pub(crate) fn new(config: StoreConfig, room: Arc<Room>, recovered: Recovered) -> Self {
-        let Recovered { mut index, end, segment_end, state_next, dump, drafts } = recovered;
+        let Recovered { mut index, end, segment_end, state_next, dump, snapped, drafts } = recovered;
         index.queues.iter_mut().for_each(|queue| queue.visible = queue.next);
         Self {
             tail: Tail::new(end, config.tail_bytes, config.segment_bytes),
@@ -91,6 +94,7 @@ impl Store {
             drafts,
             sealing: false,
             dump,
+            snapped,
             fenced: None,
             disk: DiskState::default(),
             room,

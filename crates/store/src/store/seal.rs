@@ -14,12 +14,29 @@ pub struct SealJob {
     /// The log must be flushed up to here first.
     pub position: Position,
     pub(crate) drafts: Vec<RunDraft>,
-    /// The store's own part of the state.
-    pub(crate) own: Vec<u8>,
-    pub(crate) state: Bytes,
+    /// The whole state as of there. `None`: an older snapshot still does.
+    pub(crate) state: Option<WholeState>,
     /// The last whole dump: retention keeps everything from its beginning on.
     pub(crate) dump: Dump,
 }
+
+/// As entry streams.
+pub(crate) struct WholeState {
+    /// The store's own part.
+    pub(crate) own: Vec<u8>,
+    pub(crate) owner: Bytes,
+}
+
+/// The last snapshot that was ordered, or found at the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Snapped {
+    pub(crate) position: Position,
+    pub(crate) bytes: u64,
+}
+
+/// Bytes of log to a byte of state: the whole state is said again (in a snapshot, in the log) when the log has grown by so
+/// many times as much. So it costs what is appended a fixed part, however large it is.
+pub(super) const LOG_TO_STATE: u64 = 8;
 
 /// What [`crate::Keeper::seal`] wrote.
 pub struct Sealed {
@@ -34,20 +51,35 @@ impl Store {
         !self.sealing && (!self.drafts.is_empty() || long)
     }
 
+    /// Whether a snapshot of the state is due with the next seal: [`Store::seal`] rather than [`Store::seal_index`].
+    pub fn snapshot_due(&self) -> bool {
+        self.marks.appended - self.snapped.position >= LOG_TO_STATE * self.snapped.bytes
+    }
+
     /// Closes the open run at `appended`; `state` is the whole state as of now (entry stream). The job belongs to
     /// [`crate::Keeper::seal`] once `flushed` has reached [`SealJob::position`].
     pub fn seal(&mut self, state: Bytes) -> SealJob {
         debug_assert!(state::entries(&state).all(|e| e.is_ok()));
+        let mut own = Vec::new();
+        self.put_queues(&mut own);
+        Own::QueueNext { topic: STATE_TOPIC, queue_id: 0, next: self.state_next }.put(&mut own);
+        self.snapped = Snapped { position: self.marks.appended, bytes: (own.len() + state.len()) as u64 };
+        self.close_run(Some(WholeState { own, owner: state }))
+    }
+
+    /// The same without the state: a start reads it from the older snapshot and the log behind that.
+    pub fn seal_index(&mut self) -> SealJob {
+        self.close_run(None)
+    }
+
+    fn close_run(&mut self, state: Option<WholeState>) -> SealJob {
         let position = self.marks.appended;
         let mut drafts = std::mem::take(&mut self.drafts);
         if position > self.index.open_at {
             drafts.push(self.index.cut(position));
         }
-        let mut own = Vec::new();
-        self.put_queues(&mut own);
-        Own::QueueNext { topic: STATE_TOPIC, queue_id: 0, next: self.state_next }.put(&mut own);
         self.sealing = true;
-        SealJob { position, drafts, own, state, dump: self.dump }
+        SealJob { position, drafts, state, dump: self.dump }
     }
 
     /// The keeper wrote that run: its entries can be read from disk and leave memory.

@@ -162,3 +162,36 @@ fn a_deleted_queue_shows_nothing_that_was_still_to_come() {
     assert_eq!(w.store.next_visible().map(|v| v.topic.to_string()), Some("Stays".to_owned()));
     assert_eq!(w.store.next_visible(), None);
 }
+
+/// With a large state each seal, every 64 MiB of log, wrote all of it anew.
+#[test]
+fn a_large_state_is_snapped_in_proportion_to_the_log() {
+    let mut w = World::open(HostileDisk::default());
+    for i in 0..60 {
+        w.set_state(16 + i, &[i; 100]);
+    }
+    w.seal();
+    assert!(!w.store.snapshot_due());
+    let sealed = w.store.watermarks().appended;
+    // What changes meanwhile is in the log alone.
+    w.set_state(16, b"later");
+    let mut index_seals = 0;
+    while !w.store.snapshot_due() {
+        w.send("T", 0, &"m".repeat(300));
+        w.flush();
+        if w.store.seal_due() {
+            w.seal_index();
+            index_seals += 1;
+        }
+    }
+    assert!(index_seals >= 2, "{index_seals}");
+    assert!(w.store.watermarks().appended - sealed >= 8 * 60 * 100);
+    for without in DERIVED {
+        let mut again = reopened(&w, without);
+        assert_eq!(again.state, w.state, "without {without:?}");
+        assert_eq!(again.store.bounds("T", 0), w.store.bounds("T", 0));
+        assert!(again.store.snapshot_due(), "a start knows how long ago the last one was");
+        again.seal();
+        assert!(!again.store.snapshot_due());
+    }
+}

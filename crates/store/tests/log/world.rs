@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kerolox_store::disk::{Disk, HostileDisk};
 use kerolox_store::{
     AppendError, Appended, Keeper, NewMessage, OpenError, Opened, QueueRead, QueueReadOutcome, QueueSlice,
-    ReadResult, Reader, Report, StateFold, Store, StoreConfig, WriteBatch, WriteError, Writer, open,
+    ReadResult, Reader, Report, SealJob, StateFold, Store, StoreConfig, WriteBatch, WriteError, Writer, open,
 };
 use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::record::RecordView;
@@ -177,6 +177,16 @@ impl<D: Disk> World<D> {
 
     pub(crate) fn seal(&mut self) {
         let job = self.store.seal(Bytes::from(self.state.stream()));
+        self.keep(job);
+    }
+
+    /// Without the state.
+    pub(crate) fn seal_index(&mut self) {
+        let job = self.store.seal_index();
+        self.keep(job);
+    }
+
+    fn keep(&mut self, job: SealJob) {
         self.flush();
         let sealed = self.keeper.seal(job).unwrap();
         self.store.sealed(sealed);
@@ -189,7 +199,7 @@ impl<D: Disk> World<D> {
         }
         self.flush();
         if self.store.seal_due() {
-            self.seal();
+            if self.store.snapshot_due() { self.seal() } else { self.seal_index() }
         }
         self.prepare();
     }
