@@ -96,7 +96,8 @@ impl Timers {
 
     /// How long the message that is due first has been due.
     pub(crate) fn late_ms(&self, now_ms: i64) -> i64 {
-        self.by_due.first().map_or(0, |due| now_ms.saturating_sub(due.0).max(0))
+        let next = [self.unread.first(), self.ahead.keys().next()].into_iter().flatten().min();
+        next.map_or(0, |due| now_ms.saturating_sub(due.0).max(0))
     }
 
     pub(crate) fn len(&self) -> usize {
