@@ -19,7 +19,9 @@ import org.apache.rocketmq.client.ClientConfig;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.exception.MQClientException;
+import org.apache.rocketmq.client.impl.factory.MQClientInstance;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.TransactionListener;
 import org.apache.rocketmq.client.producer.TransactionMQProducer;
@@ -27,6 +29,7 @@ import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /** What a case works with: fresh names, clients that are shut down when it ends, waits with limits, checks. */
 final class Kit implements AutoCloseable {
@@ -93,6 +96,13 @@ final class Kit implements AutoCloseable {
         DefaultMQProducer producer = newProducer();
         producer.start();
         return producer;
+    }
+
+    DefaultMQAdminExt admin() throws Exception {
+        DefaultMQAdminExt admin = apart(new DefaultMQAdminExt(20_000));
+        atEnd(admin::shutdown);
+        admin.start();
+        return admin;
     }
 
     /** Not started yet. */
@@ -196,6 +206,33 @@ final class Kit implements AutoCloseable {
         long sum = 0;
         for (MessageQueue queue : queues(producer, topic)) {
             sum += producer.maxOffset(queue) - producer.minOffset(queue);
+        }
+        return sum;
+    }
+
+    /** The offsets, in all, that the broker has of a consumer's group in a topic. (The header's class moved from 4.9 to 5.x.) */
+    static long committed(DefaultMQPushConsumer consumer, String topic) throws Exception {
+        MQClientInstance client = consumer.getDefaultMQPushConsumerImpl().getmQClientFactory();
+        long sum = 0;
+        for (MessageQueue queue : consumer.fetchSubscribeMessageQueues(topic)) {
+            String broker = client.findBrokerAddressInPublish(queue.getBrokerName());
+            for (Method query : client.getMQClientAPIImpl().getClass().getMethods()) {
+                if (!query.getName().equals("queryConsumerOffset")) {
+                    continue;
+                }
+                Object header = query.getParameterTypes()[1].getDeclaredConstructor().newInstance();
+                header.getClass().getMethod("setConsumerGroup", String.class).invoke(header, consumer.getConsumerGroup());
+                header.getClass().getMethod("setTopic", String.class).invoke(header, topic);
+                header.getClass().getMethod("setQueueId", Integer.class).invoke(header, queue.getQueueId());
+                try {
+                    sum += (Long) query.invoke(client.getMQClientAPIImpl(), broker, header, 5000L);
+                } catch (InvocationTargetException e) {
+                    // None yet.
+                    if (!(e.getCause() instanceof MQBrokerException)) {
+                        throw e;
+                    }
+                }
+            }
         }
         return sum;
     }

@@ -44,6 +44,8 @@ public final class Main {
         OrderCases.add(cases);
         OffsetCases.add(cases);
         ErrorCases.add(cases);
+        RelayCases.add(cases);
+        RequestReplyCases.add(cases);
         LoadCases.add(cases);
         WaitingCases.add(cases);
         RestartCases.add(cases);
