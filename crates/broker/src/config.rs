@@ -50,6 +50,14 @@ pub struct BrokerConfig {
     pub timer_max_delay_ms: i64,
     /// `recallMessageEnable`.
     pub recall: bool,
+    /// `enableTopicMessageTypeCheck`: whether a topic takes only messages of its `message.type`.
+    pub check_message_types: bool,
+    /// `enableMixedMessageType`: whether topics may be created that take messages of all types.
+    pub mixed_types: bool,
+    /// `notifyConsumerIdsChangedEnable`: whether consumers are told at once that others came or went.
+    pub notify_changes: bool,
+    /// `rejectPullConsumerEnable`: whether only consumers that send heartbeats, and do not decide themselves what they pull, are served.
+    pub reject_pull_consumers: bool,
     /// `storeReplyMessageEnable`: whether replies go into the log too.
     pub store_replies: bool,
     /// `useServerSideResetOffset`: whether the broker resets offsets itself, or has its clients do it.
@@ -164,6 +172,10 @@ impl BrokerConfig {
             transaction_check_max: 15,
             timer_max_delay_ms: 40 * 86_400_000,
             recall: true,
+            check_message_types: false,
+            mixed_types: false,
+            notify_changes: true,
+            reject_pull_consumers: false,
             store_replies: true,
             server_side_reset: true,
             long_polling: true,

@@ -1,6 +1,7 @@
 //! Sending messages (codes 10, 310 and 320).
 
 use crate::Broker;
+use crate::attributes;
 use crate::config::perm;
 use crate::effect::Effect;
 use crate::input::ConnId;
@@ -101,12 +102,17 @@ impl Broker {
         }
         let queue_id = self.choose_queue(header.queue_id, target.write_queues);
         let sent = Sent::scan(header.properties.unwrap_or_default().as_bytes());
+        self.check_type(&target.topic, &sent)?;
+        let queue_id = sent.priority_queue(target.write_queues).unwrap_or(queue_id);
         let unique_key = self.unique_key(now_ms, &sent);
         let mut draft = Draft {
             topic: Arc::clone(&target.topic),
             queue_id,
             properties: sent.stored(&self.own_properties, unique_key.as_deref()),
         };
+        if sent.stray_priority() {
+            draft.properties.remove(property::PRIORITY);
+        }
         self.redirect_exhausted_retry(now_ms, header, &mut draft)?;
         self.refuse_uncompactable(&draft)?;
         // One that is sent back by its consumer is none any more.
@@ -159,6 +165,7 @@ impl Broker {
         }
         let queue_id = self.choose_queue(header.queue_id, target.write_queues);
         let sent: Vec<Sent<'_>> = messages.iter().map(|message| Sent::scan(message.properties)).collect();
+        sent.iter().try_for_each(|sent| self.check_type(&target.topic, sent))?;
         let draft = |sent: &Sent<'_>| Draft {
             topic: Arc::clone(&target.topic),
             queue_id,
@@ -268,6 +275,25 @@ impl Broker {
             Err(_) => return Err(not_exist(name)),
         };
         self.put_topic(now_ms, config).map_err(|e| self.refused(&e))
+    }
+
+    /// Whether messages of this kind belong into a topic. Apache's broker leaves that to its proxy.
+    fn check_type(&self, topic: &str, sent: &Sent<'_>) -> Result<(), Refused> {
+        let exempt = topic.starts_with(names::RETRY_PREFIX) || topic.starts_with(names::DLQ_PREFIX);
+        if !self.config.check_message_types || exempt || self.state.topics.is_system(topic) {
+            return Ok(());
+        }
+        let attributes = self.state.topics.get(topic).map(|config| &config.attributes);
+        let expected =
+            attributes.and_then(|a| a.get(attributes::MESSAGE_TYPE)).map_or("NORMAL", String::as_str);
+        let actual = sent.message_type();
+        if expected == "MIXED" || expected == actual {
+            return Ok(());
+        }
+        let remark = format!(
+            "TopicMessageType validate failed, the expected type is {expected}, but actual type is {actual}"
+        );
+        Err(Refused(ResponseCode::MESSAGE_ILLEGAL, remark))
     }
 
     /// A queue of the client's choice, or any where it left that open.

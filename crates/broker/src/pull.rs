@@ -3,6 +3,7 @@
 use crate::Broker;
 use crate::config::perm;
 use crate::effect::Effect;
+use crate::groups::Groups;
 use crate::input::ConnId;
 use crate::parked::Waits;
 use crate::pending::Pending;
@@ -11,6 +12,7 @@ use crate::resets::Pulled;
 use crate::state;
 use crate::subscription::{self, Unfit, Wanted};
 use kerolox_store::{Bounds, QueueRead, QueueReadOutcome, QueueSlice};
+use kerolox_wire::body::ConsumeType;
 use kerolox_wire::header::{PullMessage, PullMessageResponse};
 use kerolox_wire::sys_flag::pull as pull_flag;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
@@ -192,6 +194,16 @@ impl Broker {
                 header.queue_id, topic_config.read_queue_nums
             );
             return Err(Refusal(ResponseCode::INVALID_PARAMETER, remark, None));
+        }
+        let joined = self.clients.consumer_group(group);
+        let served = joined
+            .is_some_and(|g| g.consume_type != Some(ConsumeType::Actively) || g.members.contains_key(&conn));
+        if self.config.reject_pull_consumers && !served && !Groups::is_system(group) {
+            let remark = format!(
+                "the consumer's group info not exist, or the pull consumer is rejected by server.{}",
+                crate::FAQ
+            );
+            return Err(Refusal(ResponseCode::SUBSCRIPTION_NOT_EXIST, remark, None));
         }
         let filter = self.pull_filter(header, group_config.consume_broadcast_enable)?;
         let own_subscription = header.sys_flag & pull_flag::SUBSCRIPTION != 0;

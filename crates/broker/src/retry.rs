@@ -131,17 +131,38 @@ impl Broker {
         let queues = self.state.topics.get(&topic).map_or(1, |topic| topic.write_queue_nums);
         let mut draft = Draft { queue_id: self.any_queue(queues), topic, properties };
         if !exhausted {
-            let level = match back.delay_level {
-                0 => original.reconsume_times.saturating_add(3),
-                level => level,
-            };
-            draft.properties.set(property::DELAY_TIME_LEVEL, &level.to_string());
-            self.redirect_delayed(&mut draft)?;
+            self.retry_later(now_ms, back, original.reconsume_times, &mut draft)?;
         }
         self.append_again(now_ms, &original, &draft, |message| {
             message.reconsume_times = message.reconsume_times.saturating_add(1);
         })
         .map_err(|e| self.refused(&e))
+    }
+
+    /// Lets a message wait for its next attempt: as long as its consumer says, or its group's policy, or the delay levels one
+    /// after the other. (Apache's broker does not look at the policy of a group, only its proxy does.)
+    fn retry_later(
+        &mut self,
+        now_ms: i64,
+        back: &SendBack,
+        attempts: i32,
+        draft: &mut Draft,
+    ) -> Result<(), Refused> {
+        let policy = self.state.groups.get(&back.group).map(|config| &config.group_retry_policy);
+        let delay_ms = policy.filter(|_| back.delay_level == 0).and_then(|p| p.next_delay_ms(attempts));
+        let fits = |ms: &i64| (0..=self.config.timer_max_delay_ms).contains(ms);
+        if let Some(delay_ms) = delay_ms.filter(fits)
+            && self.timers.len() < self.config.limits.timers_max
+        {
+            self.wait_until(now_ms.saturating_add(delay_ms), draft);
+            return Ok(());
+        }
+        let level = match back.delay_level {
+            0 => attempts.saturating_add(3),
+            level => level,
+        };
+        draft.properties.set(property::DELAY_TIME_LEVEL, &level.to_string());
+        self.redirect_delayed(draft)
     }
 
     /// Appends a message that is in the log already to another topic, with changes; where the copy ends.

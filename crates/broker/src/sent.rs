@@ -17,6 +17,11 @@ pub(crate) struct Sent<'a> {
     pub(crate) timed: bool,
     /// The first half of a transaction.
     pub(crate) prepared: bool,
+    /// There is a key by which messages are ordered.
+    ordered: bool,
+    /// There is a priority, and a usable one it is if not below 0.
+    priority: Option<i32>,
+    lite: bool,
     /// There are properties that only the broker may set.
     forged: bool,
 }
@@ -31,11 +36,40 @@ impl<'a> Sent<'a> {
                 name::DELAY_TIME_LEVEL => sent.delayed = true,
                 name::TIMER_DELIVER_MS | name::TIMER_DELAY_MS | name::TIMER_DELAY_SEC => sent.timed = true,
                 name::TRANSACTION_PREPARED => sent.prepared = value == b"true",
+                name::SHARDING_KEY => sent.ordered = true,
+                name::PRIORITY => {
+                    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                    sent.priority = Some(number.unwrap_or(-1));
+                }
+                name::LITE_TOPIC => sent.lite = true,
                 name::MSG_REGION | name::TRACE_SWITCH | name::CLUSTER | name::CRC32 => sent.forged = true,
                 _ => {}
             }
         }
         sent
+    }
+
+    /// What a message with these properties is, as `message.type` of topics names it. Source: Apache's `TopicMessageType`.
+    pub(crate) fn message_type(&self) -> &'static str {
+        match self {
+            Self { prepared: true, .. } => "TRANSACTION",
+            Self { delayed: true, .. } | Self { timed: true, .. } => "DELAY",
+            Self { ordered: true, .. } => "FIFO",
+            Self { priority: Some(_), .. } => "PRIORITY",
+            Self { lite: true, .. } => "LITE",
+            _ => "NORMAL",
+        }
+    }
+
+    /// A priority that does not go with what the message is else, and is to be dropped.
+    pub(crate) fn stray_priority(&self) -> bool {
+        self.priority.is_some_and(|priority| priority >= 0) && self.message_type() != "PRIORITY"
+    }
+
+    /// The queue that the message's priority chooses.
+    pub(crate) fn priority_queue(&self, write_queues: i32) -> Option<u32> {
+        let priority = self.priority.filter(|_| self.message_type() == "PRIORITY")?;
+        u32::try_from(priority.min(write_queues - 1)).ok()
     }
 
     /// The properties to be stored: the producer's, the broker's own, and `unique_key` if the producer sent none.
@@ -91,6 +125,16 @@ mod tests {
         assert!(Sent::scan(b"TRAN_MSG\x01true\x02").prepared);
         assert!(Sent::scan(b"TIMER_DELAY_MS\x015\x02").timed);
         assert_eq!(Sent::scan(b"no pairs at all").unique_key, None);
+    }
+
+    #[test]
+    fn what_a_message_is() {
+        let kind = |properties: &[u8]| Sent::scan(properties).message_type();
+        assert_eq!(kind(b"TRAN_MSG\x01true\x02DELAY\x011\x02"), "TRANSACTION");
+        assert_eq!(kind(b"__SHARDINGKEY\x01k\x02TIMER_DELAY_MS\x011\x02"), "DELAY");
+        assert_eq!(kind(b"_SYS_MSG_PRIORITY_\x011\x02__SHARDINGKEY\x01k\x02"), "FIFO");
+        assert_eq!(kind(b"__LITE_TOPIC\x01l\x02_SYS_MSG_PRIORITY_\x01x\x02"), "PRIORITY");
+        assert_eq!((kind(b"__LITE_TOPIC\x01l\x02"), kind(b"")), ("LITE", "NORMAL"));
     }
 
     #[test]

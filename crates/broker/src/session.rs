@@ -110,8 +110,8 @@ impl Broker {
     }
 
     fn notify_members(&self, group: &str, out: &mut Vec<Effect>) {
-        let wanted =
-            self.state.groups.get(group).is_none_or(|config| config.notify_consumer_ids_changed_enable);
+        let wanted = self.config.notify_changes
+            && self.state.groups.get(group).is_none_or(|config| config.notify_consumer_ids_changed_enable);
         let broadcasting =
             self.clients.consumer_group(group).is_some_and(|members| members.is_broadcasting());
         if !wanted || broadcasting {

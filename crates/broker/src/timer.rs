@@ -226,11 +226,16 @@ impl Broker {
             let remark = format!("timer message is under flow control, max num limit is {max}");
             return Err(Refused(ResponseCode::SYSTEM_ERROR, remark));
         }
+        self.wait_until(deliver_ms, draft);
+        Ok(())
+    }
+
+    /// A message waits for a time.
+    pub(crate) fn wait_until(&self, deliver_ms: i64, draft: &mut Draft) {
         // A clock that was ahead has delivered up to then already.
         let deliver_ms = deliver_ms.max(self.state.timers.done.0.saturating_add(1));
         draft.properties.set(property::TIMER_OUT_MS, &deliver_ms.to_string());
         draft.wait_in(Arc::clone(&self.timers.topic), 0);
-        Ok(())
     }
 
     /// A message was appended to the timer topic.

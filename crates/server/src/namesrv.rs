@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::report;
-use kerolox_namesrv::{ConnId, Namesrv};
+use kerolox_namesrv::{ConnId, Namesrv, NamesrvConfig};
 use kerolox_net as net;
 use kerolox_net::{Closed, Connections};
 use kerolox_wire::Command;
@@ -24,8 +24,9 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    pub(crate) fn new(connections: Rc<Connections>) -> Rc<Self> {
-        Rc::new(Self { namesrv: RefCell::new(Namesrv::new()), clock: Clock::default(), connections })
+    pub(crate) fn new(config: NamesrvConfig, connections: Rc<Connections>) -> Rc<Self> {
+        let namesrv = RefCell::new(Namesrv::with_config(config));
+        Rc::new(Self { namesrv, clock: Clock::default(), connections })
     }
 
     /// Answers a broker in the same process.

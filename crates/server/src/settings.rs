@@ -5,6 +5,7 @@ use crate::config::{Role, Values};
 use anyhow::{Context, Result, bail};
 use kerolox_broker::BrokerConfig;
 use kerolox_broker::config::parse_delay_levels;
+use kerolox_namesrv::NamesrvConfig;
 use kerolox_net::Limits;
 use kerolox_store::{FlushPolicy, StoreConfig};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -18,6 +19,7 @@ pub(crate) const BROKER_PORT: u16 = 10911;
 pub(crate) struct Namesrv {
     pub(crate) bind: SocketAddr,
     pub(crate) limits: Limits,
+    pub(crate) config: NamesrvConfig,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,17 @@ pub(crate) fn namesrv(args: &cli::Namesrv) -> Result<(Namesrv, Vec<String>)> {
     let values = read(args.config.as_deref(), Role::Namesrv)?;
     let ip = listen_ip(&args.network, &values)?;
     let bind = SocketAddr::new(ip, port(&values, NAMESRV_PORT, &args.network)?);
-    Ok((Namesrv { bind, limits: limits(&values) }, values.warnings))
+    let default = NamesrvConfig::default();
+    let flag = |name, or: bool| values.flag(name).unwrap_or(or);
+    let config = NamesrvConfig {
+        order_message_enable: flag("orderMessageEnable", default.order_message_enable),
+        return_order_topic_config_to_broker: flag(
+            "returnOrderTopicConfigToBroker",
+            default.return_order_topic_config_to_broker,
+        ),
+        ..default
+    };
+    Ok((Namesrv { bind, limits: limits(&values), config }, values.warnings))
 }
 
 /// The name server and the broker of one process.
@@ -53,7 +65,8 @@ pub(crate) fn standalone(args: &cli::Standalone) -> Result<(Namesrv, Broker, Vec
     if namesrv_port == broker.bind.port() {
         bail!("the name server and the broker cannot both listen on port {namesrv_port}: change listenPort");
     }
-    let namesrv = Namesrv { bind: SocketAddr::new(broker.bind.ip(), namesrv_port), limits: limits(&values) };
+    let bind = SocketAddr::new(broker.bind.ip(), namesrv_port);
+    let namesrv = Namesrv { bind, limits: limits(&values), config: NamesrvConfig::default() };
     Ok((namesrv, broker, values.warnings))
 }
 
@@ -139,6 +152,10 @@ fn broker_config(values: &Values, address: String, host: SocketAddr) -> Result<B
         long_polling: flag("longPollingEnable", default.long_polling),
         short_polling_ms: values.number("shortPollingTimeMills").unwrap_or(default.short_polling_ms),
         sql92: flag("enablePropertyFilter", default.sql92),
+        check_message_types: flag("enableTopicMessageTypeCheck", default.check_message_types),
+        mixed_types: flag("enableMixedMessageType", default.mixed_types),
+        notify_changes: flag("notifyConsumerIdsChangedEnable", default.notify_changes),
+        reject_pull_consumers: flag("rejectPullConsumerEnable", default.reject_pull_consumers),
         store_replies: flag("storeReplyMessageEnable", default.store_replies),
         server_side_reset: flag("useServerSideResetOffset", default.server_side_reset),
         lite_pull: flag("litePullMessageEnable", default.lite_pull),

@@ -67,6 +67,9 @@ pub mod name {
         POP_CK_OFFSET = "POP_CK_OFFSET";
         FIRST_POP_TIME = "1ST_POP_TIME";
         SHARDING_KEY = "__SHARDINGKEY";
+        LITE_TOPIC = "__LITE_TOPIC";
+        /// Which queue: 0 is the first. The higher the sooner, for consumers that look at them in that order.
+        PRIORITY = "_SYS_MSG_PRIORITY_";
         FORWARD_QUEUE_ID = "PROPERTY_FORWARD_QUEUE_ID";
         REDIRECT = "REDIRECT";
         INNER_MULTI_DISPATCH = "INNER_MULTI_DISPATCH";

@@ -97,6 +97,13 @@ impl Broker {
                 config.perm
             )));
         }
+        let is_mixed = |config: &TopicConfig| {
+            config.attributes.get(attributes::MESSAGE_TYPE).is_some_and(|kind| kind == "MIXED")
+        };
+        let was_mixed = self.state.topics.get(name).is_some_and(is_mixed);
+        if is_mixed(config) && !was_mixed && !self.config.mixed_types {
+            return Err(invalid("MIXED message type is not supported.".to_owned()));
+        }
         let filter_type = &*config.topic_filter_type;
         if !["SINGLE_TAG", "MULTI_TAG"].contains(&filter_type) {
             let remark = format!("topicFilterType = [{filter_type}] value invalid");

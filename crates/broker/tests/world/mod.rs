@@ -73,6 +73,11 @@ impl World {
         for (key, value) in &self.settings {
             match &**key {
                 "storeReplyMessageEnable" => config.store_replies = value == "true",
+                "enableTopicMessageTypeCheck" => config.check_message_types = value == "true",
+                "enableMixedMessageType" => config.mixed_types = value == "true",
+                "notifyConsumerIdsChangedEnable" => config.notify_changes = value == "true",
+                "rejectPullConsumerEnable" => config.reject_pull_consumers = value == "true",
+                "topics_max" => config.limits.topics_max = value.parse().unwrap(),
                 "useServerSideResetOffset" => config.server_side_reset = value == "true",
                 "relays_max" => config.limits.relays_max = value.parse().unwrap(),
                 _ => panic!("{key}?"),

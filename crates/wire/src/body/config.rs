@@ -167,6 +167,23 @@ pub struct GroupRetryPolicy {
     pub kind: String,
 }
 
+impl GroupRetryPolicy {
+    /// How long a message waits that was attempted so often before the one that failed now, in milliseconds; `None`: the
+    /// group has no policy of its own. Source: Apache's `CustomizedRetryPolicy`, `ExponentialRetryPolicy`.
+    pub fn next_delay_ms(&self, attempts: i32) -> Option<i64> {
+        let attempts = u32::try_from(attempts).unwrap_or(0);
+        if self.kind == "EXPONENTIAL" {
+            let policy = self.exponential_retry_policy.as_ref()?;
+            let factor = policy.multiplier.saturating_pow(attempts.min(32));
+            return Some(policy.initial.saturating_mul(factor).min(policy.max));
+        }
+        let next = &self.customized_retry_policy.as_ref()?.next;
+        // As Apache has it: the list is one of delay levels, of which the first retry takes the third.
+        let number = (attempts as usize).saturating_add(2).min(next.len().checked_sub(1)?);
+        next.get(number).copied()
+    }
+}
+
 impl Default for GroupRetryPolicy {
     fn default() -> Self {
         Self { customized_retry_policy: None, exponential_retry_policy: None, kind: "CUSTOMIZED".to_owned() }

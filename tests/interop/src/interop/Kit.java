@@ -98,6 +98,21 @@ final class Kit implements AutoCloseable {
         return producer;
     }
 
+    DefaultMQProducer tracingProducer() throws Exception {
+        DefaultMQProducer producer = apart(new DefaultMQProducer(group(), true));
+        atEnd(producer::shutdown);
+        producer.start();
+        return producer;
+    }
+
+    /** Not started yet. */
+    DefaultMQPushConsumer tracingConsumer(String group) {
+        DefaultMQPushConsumer consumer = apart(new DefaultMQPushConsumer(group, true));
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        atEnd(consumer::shutdown);
+        return consumer;
+    }
+
     DefaultMQAdminExt admin() throws Exception {
         DefaultMQAdminExt admin = apart(new DefaultMQAdminExt(20_000));
         atEnd(admin::shutdown);

@@ -44,6 +44,7 @@ public final class Main {
         OrderCases.add(cases);
         OffsetCases.add(cases);
         ErrorCases.add(cases);
+        TypeCases.add(cases);
         RelayCases.add(cases);
         RequestReplyCases.add(cases);
         LoadCases.add(cases);
