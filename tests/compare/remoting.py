@@ -173,6 +173,11 @@ def properties(pairs):
     return "".join(f"{k}\x01{v}\x02" for k, v in pairs.items())
 
 
+def pairs(encoded):
+    """The other way round."""
+    return dict(one.split("\x01", 1) for one in encoded.split("\x02") if "\x01" in one)
+
+
 def send_fields(topic, queue=0, group="compare_pg", props=None, **extra):
     """Header of SEND_MESSAGE (10)."""
     fields = {
@@ -236,6 +241,14 @@ def pull_fields(group, topic, queue=0, offset=0, **extra):
     return fields
 
 
+def handle(answer, index, broker="broker-a"):
+    """The receipt handle of one message of a pop's answer (of one queue), as clients put it together."""
+    retry, queue, start = answer.fields["startOffsetInfo"].split(";")[0].split(" ")
+    offset = answer.fields["msgOffsetInfo"].split(";")[0].split(" ")[2].split(",")[index]
+    pop_time, invisible, revive = (answer.fields[name] for name in ("popTime", "invisibleTime", "reviveQid"))
+    return " ".join([start, pop_time, invisible, revive, retry, broker, queue, offset])
+
+
 def records(body):
     """Splits the body of a pull answer into records: dicts of queueOffset, physicalOffset, topic, body, properties."""
     out, at = [], 0
@@ -244,7 +257,7 @@ def records(body):
         if size <= 0 or at + size > len(body):
             break
         rec = body[at : at + size]
-        (magic, body_crc, queue_id, _flag, queue_offset, physical, sys_flag) = struct.unpack_from(">IIiiqqi", rec, 4)
+        (magic, body_crc, queue_id, flag, queue_offset, physical, sys_flag, born) = struct.unpack_from(">IIiiqqiq", rec, 4)
         p = 4 + 4 + 4 + 4 + 4 + 8 + 8 + 4 + 8
         p += 20 if sys_flag & (1 << 4) else 8
         p += 8
@@ -264,7 +277,7 @@ def records(body):
         p += tlen
         (plen,) = struct.unpack_from(">H", rec, p)
         raw = rec[p + 2 : p + 2 + plen].decode("utf-8", "replace")
-        props = dict(x.split("\x01", 1) for x in raw.split("\x02") if "\x01" in x)
+        props = pairs(raw)
         out.append(
             {
                 "size": size,
@@ -272,6 +285,8 @@ def records(body):
                 "queueOffset": queue_offset,
                 "physicalOffset": physical,
                 "sysFlag": sys_flag,
+                "flag": flag,
+                "bornTimestamp": born,
                 "bodyCrc": body_crc,
                 "reconsumeTimes": reconsume,
                 "topic": topic,

@@ -20,6 +20,7 @@ const HELP: &str = "cargo xtask TASK
   tidy          the rules of the house that no compiler knows
   test          the tests of the workspace
   fuzz          fuzz targets build and replay their corpus
+  answers       the requests of tests/compare, their answers compared with Apache's recorded ones (needs Python 3)
   interop       official clients against the real binary (needs a JDK, Maven and Go)
   ledger [--cycles N] [--seed N]
                 kill -9 under load, restart, verify every acknowledged message

@@ -27,6 +27,7 @@ pub(crate) const ALL: &[Step] = &[
         run: short_timers,
     },
     Step { name: "flip", what: "one flipped bit costs one record at most (short)", run: short_flip },
+    Step { name: "answers", what: "the same requests, the same answers as Apache's", run: same_answers },
     Step { name: "interop", what: "official clients", run: interop },
 ];
 
@@ -186,6 +187,13 @@ fn short_flip(tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
+fn same_answers(tally: &mut Tally) -> Result<()> {
+    if missing_tools(tally, &["python3"], "answers were not compared with Apache's")? {
+        return Ok(());
+    }
+    run_suite(tally, Command::new("tests/compare/answers.py").arg("check"), "tests/compare/answers.py")
+}
+
 fn interop(tally: &mut Tally) -> Result<()> {
     if missing_tools(tally, &["java", "mvn"], "the official clients were not tested")? {
         return Ok(());
@@ -194,13 +202,17 @@ fn interop(tally: &mut Tally) -> Result<()> {
     if missing_tools(tally, &["go"], "the official Go client was not tested")? {
         run.arg("--no-go");
     }
-    // The runner starts the real binary, as it is released.
+    run_suite(tally, &mut run, "tests/interop/run")
+}
+
+/// Runs a suite that starts the real binary, as it is released.
+fn run_suite(tally: &mut Tally, command: &mut Command, name: &str) -> Result<()> {
     let built = succeeds(cargo().args(["build", "--release", "--locked", "--package", "kerolox-server"]))?;
     tally.check(built, "release build");
     let before = tally.failed;
-    let succeeded = count_results(run.env("KEROLOX", ledger::binary()), tally)?;
+    let succeeded = count_results(command.env("KEROLOX", ledger::binary()), tally)?;
     if !succeeded && tally.failed == before {
-        tally.fail("tests/interop/run ended with an error");
+        tally.fail(format!("{name} ended with an error"));
     }
     Ok(())
 }
@@ -212,7 +224,7 @@ fn missing_tools(tally: &mut Tally, tools: &[&str], without: &str) -> Result<boo
     if missing.is_empty() {
         return Ok(false);
     }
-    let what = format!("interop: {} not found; {without}", missing.join(" and "));
+    let what = format!("{} not found; {without}", missing.join(" and "));
     if std::env::var_os("CI").is_some() {
         bail!("{what}, which CI must not skip");
     }

@@ -152,9 +152,13 @@ impl Broker {
         }
         let illegal = |why: String| Refused(ResponseCode::MESSAGE_ILLEGAL, why);
         if request.body.len() > self.config.message_bytes_max {
-            return Err(self.too_large());
+            return Err(self.illegal());
         }
         refuse_unseen(header.sys_flag)?;
+        let common = Sent::scan(header.properties.unwrap_or_default().as_bytes());
+        if common.waits() {
+            return Err(self.illegal());
+        }
         // All are checked before the first is appended, so that a batch is taken whole or not at all.
         let messages = batch::messages(&request.body)
             .take(BATCH_COUNT_MAX + 1)
@@ -169,11 +173,11 @@ impl Broker {
         let draft = |sent: &Sent<'_>| Draft {
             topic: Arc::clone(&target.topic),
             queue_id,
-            properties: sent.stored(&self.own_properties, None),
+            properties: sent.stored(&PropertiesBuf::default(), None),
         };
         let drafts: Vec<Draft> = sent.iter().map(draft).collect();
         if drafts.iter().any(|draft| draft.properties.as_bytes().len() > PROPERTIES_BYTES_MAX) {
-            return Err(self.too_large());
+            return Err(self.illegal());
         }
         drafts.iter().try_for_each(|draft| self.refuse_uncompactable(draft))?;
         let lens = messages.iter().zip(&drafts).map(|(message, draft)| {
@@ -186,10 +190,8 @@ impl Broker {
             let header = SendMessage { flag: message.flag, ..header.clone() };
             appended.push(self.append(now_ms, conn, &header, draft, message.body)?);
         }
-        let ids: Vec<&str> = sent.iter().filter_map(|sent| sent.unique_key).collect();
-        let id = (!ids.is_empty()).then(|| ids.join(","));
         let end = appended.last().map_or(0, |last| last.end);
-        Ok((end, self.sent_answer(request, &appended, queue_id, id.as_deref(), None)))
+        Ok((end, self.sent_answer(request, &appended, queue_id, common.unique_key, None)))
     }
 
     /// Checks that hold for every send; the topic, created if that is allowed.
@@ -395,7 +397,7 @@ impl Broker {
             AppendError::BodyTooLarge(..)
             | AppendError::PropertiesTooLarge(..)
             | AppendError::TopicTooLong(..)
-            | AppendError::SegmentTooSmall(..) => self.too_large(),
+            | AppendError::SegmentTooSmall(..) => self.illegal(),
             AppendError::Backlog(_) => {
                 Refused(ResponseCode::SYSTEM_BUSY, format!("[BACKLOG]broker busy: {error}"))
             }
@@ -408,7 +410,8 @@ impl Broker {
         }
     }
 
-    fn too_large(&self) -> Refused {
+    /// Apache has one text for all that makes a message illegal.
+    fn illegal(&self) -> Refused {
         let remark = format!(
             "the message is illegal, maybe msg body or properties length not matched. msg body length limit {}B, msg properties length limit 32KB.",
             self.config.message_bytes_max

@@ -125,8 +125,11 @@ impl Broker {
                 self.serve_pull(now_ms, pull, out);
             }
             Err(Refusal(code, remark, forbidden_type)) => {
-                let header = PullMessageResponse { forbidden_type, ..Default::default() };
-                self.reply(conn, request, request.refuse(code, remark).with_header(&header), out);
+                let mut answer = request.refuse(code, remark);
+                if let Some(forbidden_type) = forbidden_type {
+                    answer.fields.push("forbiddenType", &forbidden_type.to_string());
+                }
+                self.reply(conn, request, answer, out);
             }
         }
     }

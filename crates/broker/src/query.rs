@@ -161,7 +161,8 @@ impl Broker {
         out: &mut Vec<Effect>,
     ) {
         let mut body = BytesMut::new();
-        for record in found.iter().flatten() {
+        // The newest were found first; Apache gives them in the order of the log.
+        for record in found.iter().rev().flatten() {
             body.extend_from_slice(&compaction::restored(record.clone()));
         }
         let header = QueryMessageResponse {

@@ -72,6 +72,12 @@ impl<'a> Sent<'a> {
         u32::try_from(priority.min(write_queues - 1)).ok()
     }
 
+    /// There is a delay level above 0.
+    pub(crate) fn waits(&self) -> bool {
+        let level = || Properties(self.encoded).get(name::DELAY_TIME_LEVEL)?.parse::<i64>().ok();
+        self.delayed && level().is_some_and(|level| level > 0)
+    }
+
     /// The properties to be stored: the producer's, the broker's own, and `unique_key` if the producer sent none.
     pub(crate) fn stored(&self, own: &PropertiesBuf, unique_key: Option<&str>) -> PropertiesBuf {
         let own = own.as_bytes();

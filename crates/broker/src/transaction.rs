@@ -317,7 +317,9 @@ impl Broker {
             ..Default::default()
         };
         let (topic, queue_id) = real_target(view)?;
-        let record = NewRecord { topic, queue_id, ..view.into() };
+        let mut properties = PropertiesBuf::from(view.properties().0);
+        properties.set(property::TRANSACTION_CHECK_TIMES, &(half.checks + 1).to_string());
+        let record = NewRecord { topic, queue_id, properties: properties.as_bytes(), ..view.into() };
         let mut body = BytesMut::new();
         record.encode(&mut body).ok()?;
         let mut plain = BytesMut::new();
