@@ -99,7 +99,7 @@ final class Kit implements AutoCloseable {
     }
 
     DefaultMQProducer tracingProducer() throws Exception {
-        DefaultMQProducer producer = apart(new DefaultMQProducer(group(), true));
+        DefaultMQProducer producer = apart(new DefaultMQProducer(group(), true, null));
         atEnd(producer::shutdown);
         producer.start();
         return producer;
@@ -107,7 +107,7 @@ final class Kit implements AutoCloseable {
 
     /** Not started yet. */
     DefaultMQPushConsumer tracingConsumer(String group) {
-        DefaultMQPushConsumer consumer = apart(new DefaultMQPushConsumer(group, true));
+        DefaultMQPushConsumer consumer = apart(new DefaultMQPushConsumer(group, true, null));
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         atEnd(consumer::shutdown);
         return consumer;

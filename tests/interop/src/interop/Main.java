@@ -50,6 +50,7 @@ public final class Main {
         LoadCases.add(cases);
         WaitingCases.add(cases);
         RestartCases.add(cases);
+        addPopCases(cases);
         if (args.length > 0) {
             cases.removeIf(c -> Arrays.stream(args).noneMatch(c.name()::contains));
         }
@@ -62,6 +63,15 @@ public final class Main {
         System.out.flush();
         // Threads of clients that a failed case left behind must not keep the process.
         Runtime.getRuntime().halt(failed > 0 ? 1 : 0);
+    }
+
+    /** Clients from version 5 on can pop: these cases are not compiled for older ones. */
+    private static void addPopCases(List<Case> cases) throws ReflectiveOperationException {
+        try {
+            Class.forName("interop.PopCases").getDeclaredMethod("add", List.class).invoke(null, cases);
+        } catch (ClassNotFoundException e) {
+            System.out.println("       this client cannot pop: no such cases");
+        }
     }
 
     private static void runAll(List<Case> cases, Phase phase, int threads) throws Exception {
