@@ -42,11 +42,12 @@ impl Kind {
         }
     }
 
-    fn letter(self) -> char {
+    /// The text that [`Kind::parse`] reads.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Normal => '0',
-            Self::Retry => '1',
-            Self::RetryV2 => '2',
+            Self::Normal => "0",
+            Self::Retry => "1",
+            Self::RetryV2 => "2",
         }
     }
 
@@ -106,7 +107,7 @@ impl<'a> Receipt<'a> {
 
 impl fmt::Display for Receipt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = self.kind.letter();
+        let kind = self.kind.as_str();
         let (start, pop, invisible, revive) =
             (self.start_offset, self.pop_ms, self.invisible_ms, self.revive_queue);
         write!(f, "{start} {pop} {invisible} {revive} {kind} {} {}", self.broker, self.queue_id)?;
@@ -122,7 +123,7 @@ impl QueueTexts {
     fn entry(&mut self, kind: Kind, key: fmt::Arguments<'_>, value: fmt::Arguments<'_>) {
         let separator = if self.0.is_empty() { "" } else { ";" };
         // holds because writing to a string cannot fail
-        let _ = write!(self.0, "{separator}{} {key} {value}", kind.letter());
+        let _ = write!(self.0, "{separator}{} {key} {value}", kind.as_str());
     }
 
     /// `startOffsetInfo`: where the pop began to read a queue.

@@ -9,6 +9,7 @@ mod frames;
 mod limits;
 mod measure;
 mod null;
+mod pop;
 mod produce;
 mod server;
 mod timers;
@@ -25,6 +26,8 @@ pub(crate) enum Bench {
     Produce(Produce),
     /// Receive messages with long polling and measure rate and, of messages that `bench produce` sent, latency end to end.
     Consume(Consume),
+    /// Take messages by pop, acknowledge them, leave some, and measure rate and latency, and when those that were left come again.
+    Pop(Pop),
     /// Create many topics, list them, write and read all their queues round-robin: how long each takes, and the memory after it.
     Topics(Topics),
     /// Send timer messages, most of them for much later and some for one moment, and measure how late those arrive.
@@ -159,6 +162,29 @@ pub(crate) struct Consume {
     pub(crate) pull_batch: u32,
 }
 
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Pop {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[arg(short, long, default_value = "kerolox-bench-popper")]
+    pub(crate) group: String,
+    /// Pops in flight on each connection, each followed by its acknowledgement.
+    #[arg(short, long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) in_flight: u32,
+    /// Messages of one pop at most.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub(crate) pop_batch: u32,
+    /// Acknowledge each message by itself instead of all of a pop together.
+    #[arg(long)]
+    pub(crate) each: bool,
+    /// Messages of a hundred that are not acknowledged the first time.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) leave: u32,
+    /// Milliseconds for which popped messages are invisible.
+    #[arg(long, value_name = "MS", default_value_t = 60_000)]
+    pub(crate) invisible: u64,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Null {
     /// Port to listen on, on 127.0.0.1.
@@ -185,6 +211,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::Produce(args) => local.block_on(&runtime, produce::run(args)),
         Bench::Consume(args) => local.block_on(&runtime, consume::run(args)),
+        Bench::Pop(args) => local.block_on(&runtime, pop::run(args)),
         Bench::Topics(args) => local.block_on(&runtime, topics::run(args)),
         Bench::Timers(args) => local.block_on(&runtime, timers::run(args)),
         Bench::Null(args) => local.block_on(&runtime, null::run(args)),

@@ -16,14 +16,16 @@ const IN_FLIGHT: usize = 256;
 
 pub(super) struct Broker {
     pub(super) address: SocketAddr,
+    /// As the name server says; empty if none was asked.
+    pub(super) name: String,
     dialed: Dialed,
 }
 
 impl Broker {
     /// The broker as named, or as the name server says.
     pub(super) async fn find(server: &Server) -> Result<Self> {
-        let address = match &server.broker {
-            Some(address) => address.clone(),
+        let (name, address) = match &server.broker {
+            Some(address) => (String::new(), address.clone()),
             None => ask(&server.namesrv, &server.topic).await?,
         };
         let address = address
@@ -33,7 +35,7 @@ impl Broker {
             .with_context(|| format!("the broker's address {address:?} resolves to nothing"))?;
         let (dialed, _) =
             Dialed::connect(address, TIMEOUT).await.with_context(|| format!("broker {address}"))?;
-        Ok(Self { address, dialed })
+        Ok(Self { address, name, dialed })
     }
 
     pub(super) async fn create_topic(&self, topic: &str, queues: u32) -> Result<()> {
@@ -121,7 +123,8 @@ impl Namesrv {
     }
 }
 
-async fn ask(namesrv: &str, topic: &str) -> Result<String> {
+/// Name and address of the topic's broker.
+async fn ask(namesrv: &str, topic: &str) -> Result<(String, String)> {
     let (dialed, _) =
         Dialed::connect(namesrv, TIMEOUT).await.with_context(|| format!("name server {namesrv}"))?;
     // A topic that is not there yet will be created on the broker that takes new ones.
@@ -141,9 +144,10 @@ async fn ask(namesrv: &str, topic: &str) -> Result<String> {
     bail!("the name server {namesrv} knows neither the topic {topic} nor a broker for new topics");
 }
 
-/// The address of broker 0 of the first broker of a route.
-fn leader(body: &[u8]) -> Option<String> {
+/// Name, and address of broker 0, of the first broker of a route.
+fn leader(body: &[u8]) -> Option<(String, String)> {
     let route: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let address = route.get("brokerDatas")?.get(0)?.get("brokerAddrs")?.get("0")?;
-    address.as_str().map(str::to_owned)
+    let broker = route.get("brokerDatas")?.get(0)?;
+    let address = broker.get("brokerAddrs")?.get("0")?;
+    Some((broker.get("brokerName")?.as_str()?.to_owned(), address.as_str()?.to_owned()))
 }
