@@ -110,6 +110,7 @@ impl Broker {
         }
         let flight = self.state.in_flight.get(group, topic, queue_id);
         let ordered = flight.is_some_and(|flight| flight.order.is_some());
+        self.stats.acked(&key.topic, &key.group, offsets.len() as u64);
         self.state.pop_ended(&key, &offsets);
         state::put_pop_ended(&mut self.changes, &key, &offsets);
         if ordered {

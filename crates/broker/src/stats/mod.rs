@@ -227,7 +227,6 @@ impl Stats {
     }
 
     /// Counts messages that a group acknowledged one by one (pop).
-    #[allow(dead_code)] // counted by pop consumption
     pub(crate) fn acked(&mut self, topic: &str, group: &Arc<str>, count: u64) {
         let slot = self.slot;
         self.whole.acked.add(slot, count);
@@ -237,7 +236,6 @@ impl Stats {
     }
 
     /// Counts messages that a group took to be acknowledged one by one (pop).
-    #[allow(dead_code)] // counted by pop consumption
     pub(crate) fn taken(&mut self, topic: &str, group: &Arc<str>, count: u64) {
         let slot = self.slot;
         self.whole.taken.add(slot, count);
