@@ -49,7 +49,7 @@ struct Part {
     measure: fn(&Options, &Server, &mut Figures) -> Result<()>,
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 10] = [
     Part { name: "start", title: "start, idle", flush: "SYNC_FLUSH", measure: start_and_idle },
     Part {
         name: "async",
@@ -83,6 +83,18 @@ const PARTS: [Part; 8] = [
         measure: topics,
     },
     Part { name: "replay", title: "reading 1 GiB from its start", flush: "ASYNC_FLUSH", measure: replay },
+    Part {
+        name: "pop",
+        title: "pop of 32 × 1 KiB, 8 × 4 in flight, all acknowledged, asynchronous flush",
+        flush: "ASYNC_FLUSH",
+        measure: pop,
+    },
+    Part {
+        name: "leave",
+        title: "pop, 10 % left for their invisible time of 10 s, synchronous flush",
+        flush: "SYNC_FLUSH",
+        measure: pop_and_leave,
+    },
 ];
 
 /// Always true: figures neither pass nor fail.
@@ -122,9 +134,22 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
 /// Runs `kerolox bench` and gives its result; also adds its usual figures under `prefix`.
 fn bench(server: &Server, figures: &mut Figures, prefix: &str, what: &str, args: &[&str]) -> Result<Value> {
     let broker = server.broker().to_string();
+    bench_at(server, &["--broker", &broker], figures, prefix, what, args)
+}
+
+/// The same by way of the name server, or not.
+fn bench_at(
+    server: &Server,
+    at: &[&str],
+    figures: &mut Figures,
+    prefix: &str,
+    what: &str,
+    args: &[&str],
+) -> Result<Value> {
     let pid = server.pid()?.to_string();
     let output = Command::new(crate::ledger::binary())
-        .args(["bench", what, "--broker", &broker, "--pid", &pid, "--json"])
+        .args(["bench", what, "--pid", &pid, "--json"])
+        .args(at)
         .args(args)
         .stderr(Stdio::null())
         .output()?;
@@ -139,6 +164,10 @@ fn bench(server: &Server, figures: &mut Figures, prefix: &str, what: &str, args:
         ("p99.9 ms", "/latency_ms/p99_9"),
         ("max ms", "/latency_ms/max"),
         ("broker CPU-µs/message", "/broker_cpu_s_per_million"),
+        ("left", "/left"),
+        ("came again", "/came_again"),
+        ("too early", "/too_early"),
+        ("at most late, ms", "/late_ms_max"),
     ] {
         if let Some(value) = number(pointer) {
             figures.add(&format!("{prefix}{name}"), value);
@@ -237,4 +266,25 @@ fn replay(_: &Options, server: &Server, figures: &mut Figures) -> Result<()> {
     server.start_to_first_send()?;
     let read = ["--from-start", "--to-end", "--warm-up", "0", "--duration", "600"];
     bench(server, figures, "", "consume", &read).map(drop)
+}
+
+/// Fills a topic, then pops from it. Receipts carry the broker's name, so it is the name server that is asked.
+fn popped(server: &Server, figures: &mut Figures, count: &str, args: &[&str]) -> Result<()> {
+    server.start_to_first_send()?;
+    let fill = ["--count", count, "--duration", "600", "--warm-up", "0", "--batch", "32", "--in-flight", "4"];
+    bench(server, &mut Figures::default(), "", "produce", &fill)?;
+    let namesrv = server.namesrv().to_string();
+    bench_at(server, &["--namesrv", &namesrv], figures, "", "pop", args).map(drop)
+}
+
+fn pop(options: &Options, server: &Server, figures: &mut Figures) -> Result<()> {
+    let times = times(options);
+    let args: Vec<&str> = times.iter().map(String::as_str).collect();
+    // More than the fastest of them takes in that time.
+    popped(server, figures, "4000000", &args)
+}
+
+fn pop_and_leave(_: &Options, server: &Server, figures: &mut Figures) -> Result<()> {
+    let args = ["--warm-up", "0", "--duration", "40", "--leave", "10", "--invisible", "10000"];
+    popped(server, figures, "200000", &args)
 }

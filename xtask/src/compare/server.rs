@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 /// How long a start may take.
 const START_WAIT: Duration = Duration::from_secs(120);
 const BROKER_PORT: u16 = 10_911;
+const NAMESRV_PORT: u16 = 9_876;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -90,6 +91,10 @@ impl Server {
 
     pub(crate) fn broker(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], BROKER_PORT + self.offset))
+    }
+
+    pub(crate) fn namesrv(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], NAMESRV_PORT + self.offset))
     }
 
     fn script(&self, verb: &str) -> Result<Command> {

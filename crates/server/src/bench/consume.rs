@@ -57,7 +57,7 @@ pub(super) async fn run(args: Consume) -> Result<()> {
     let mut measured = shared.measured.borrow_mut();
     measured.end(Instant::now());
     measured.watch_cpu(Instant::now());
-    measured.report("consume", server.json)
+    measured.report("consume", server.json, &[])
 }
 
 /// Until the time is over, everything was received, or no connection is left.

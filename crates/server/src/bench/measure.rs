@@ -123,8 +123,8 @@ impl Measured {
         self.latency.max() as f64 / 1e6
     }
 
-    /// Prints the result; an error if nothing succeeded.
-    pub(super) fn report(&self, what: &str, json: bool) -> Result<()> {
+    /// Prints the result, with figures of its own kind; an error if nothing succeeded.
+    pub(super) fn report(&self, what: &str, json: bool, more: &[(&str, f64)]) -> Result<()> {
         let rate = self.rate();
         let per_million = |cpu: f64| cpu * 1e6 / (self.messages.max(1) as f64);
         let ms = |ns: u64| ns as f64 / 1e6;
@@ -134,13 +134,16 @@ impl Measured {
         let own = per_million(self.own_usage[1] - self.own_usage[0]);
         let mut out = std::io::stdout().lock();
         if json {
-            let result = serde_json::json!({
+            let mut result = serde_json::json!({
                 "what": what, "seconds": self.seconds(), "messages": self.messages, "messages_per_s": rate,
                 "bytes_per_s": self.bytes as f64 / self.seconds(),
                 "latency_ms": {"p50": p50, "p90": p90, "p99": p99, "p99_9": p999, "max": max},
                 "errors": self.errors, "broker_cpu_s_per_million": self.cpu().map(per_million),
                 "own_cpu_s_per_million": own,
             });
+            for (name, value) in more {
+                result[*name] = (*value).into();
+            }
             writeln!(out, "{result}")?;
         } else {
             writeln!(out, "{what}: {} messages in {:.1} s", self.messages, self.seconds())?;
@@ -163,6 +166,9 @@ impl Measured {
                 )?;
             }
             writeln!(out, "  own      {own:.2} CPU-seconds per million messages")?;
+            for (name, value) in more {
+                writeln!(out, "  {name} {value}")?;
+            }
             for (error, count) in &self.errors {
                 writeln!(out, "  error    {count} × {error}")?;
             }

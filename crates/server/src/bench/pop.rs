@@ -61,19 +61,18 @@ pub(super) async fn run(args: Pop) -> Result<()> {
         }
     }
     progress.end();
-    let memory = memory_mib(&server.pid);
     let mut measured = shared.measured.borrow_mut();
     measured.end(Instant::now());
     measured.watch_cpu(Instant::now());
-    measured.report("pop", server.json)?;
     let left = shared.left.borrow();
-    eprintln!(
-        "left {}, came again {}, too early {}, at most {} ms late; {memory:.0} MiB",
-        left.kept,
-        left.again,
-        left.early,
-        left.late.as_millis()
-    );
+    let figures = [
+        ("left", left.kept as f64),
+        ("came_again", left.again as f64),
+        ("too_early", left.early as f64),
+        ("late_ms_max", left.late.as_secs_f64() * 1e3),
+        ("memory_mib", memory_mib(&server.pid)),
+    ];
+    measured.report("pop", server.json, &figures)?;
     ensure!(left.early == 0, "{} messages came again before their time", left.early);
     Ok(())
 }

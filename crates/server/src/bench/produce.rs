@@ -26,7 +26,7 @@ pub(super) async fn run(args: Produce) -> Result<()> {
     let server = &args.server;
     let broker = Rc::new(Broker::find(server).await?);
     broker.create_topics(&topics(&server.topic, args.topics), server.queues).await?;
-    load(broker.address, &args, None).await?.report("produce", server.json)
+    load(broker.address, &args, None).await?.report("produce", server.json, &[])
 }
 
 /// When timer messages are due: each at some time of a range.
