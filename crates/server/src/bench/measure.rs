@@ -141,8 +141,8 @@ impl Measured {
                 "errors": self.errors, "broker_cpu_s_per_million": self.cpu().map(per_million),
                 "own_cpu_s_per_million": own,
             });
-            for (name, value) in more {
-                result[*name] = (*value).into();
+            if let Some(result) = result.as_object_mut() {
+                result.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())));
             }
             writeln!(out, "{result}")?;
         } else {
