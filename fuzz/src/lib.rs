@@ -4,15 +4,17 @@
 use bytes::BytesMut;
 use kerolox_namesrv::Namesrv;
 use kerolox_wire::body::{
-    CheckClientRequestBody, ClusterInfo, DataVersion, GetConsumerListByGroupResponseBody, HeartbeatData,
-    KvTable, LockBatchRequestBody, LockBatchResponseBody, RegisterBrokerBody, SubscriptionGroupConfig,
+    BatchAckMessageRequestBody, CheckClientRequestBody, ClusterInfo, DataVersion,
+    GetConsumerListByGroupResponseBody, HeartbeatData, KvTable, LockBatchRequestBody, LockBatchResponseBody,
+    QueryAssignmentRequestBody, RegisterBrokerBody, SetMessageRequestMode, SubscriptionGroupConfig,
     TopicConfigSerializeWrapper, TopicList, TopicRouteData, from_json, to_fastjson, to_json,
 };
 use kerolox_wire::header::{
-    ConsumerSendMsgBack, CreateTopic, Header, PullMessage, QueryMessage, RegisterBroker, SearchOffset,
-    SendMessage,
+    AckMessage, ChangeInvisibleTime, ConsumerSendMsgBack, CreateTopic, Header, PopMessage, PullMessage,
+    QueryMessage, RegisterBroker, SearchOffset, SendMessage,
 };
 use kerolox_wire::properties::{Properties, PropertiesBuf, tag_code};
+use kerolox_wire::receipt::Receipt;
 use kerolox_wire::record::{NewRecord, RecordHead, RecordView, batch as batches, strip_crc};
 use kerolox_wire::{Command, Fields, MessageId, RequestCode, frame as frames, names};
 use serde::Serialize;
@@ -71,11 +73,19 @@ fn headers(command: &Command) {
     let fields = &command.fields;
     one::<SendMessage<'_>>(fields);
     one::<PullMessage<'_>>(fields);
+    one::<PopMessage<'_>>(fields);
+    one::<ChangeInvisibleTime<'_>>(fields);
     one::<ConsumerSendMsgBack<'_>>(fields);
     one::<SearchOffset<'_>>(fields);
     one::<QueryMessage<'_>>(fields);
     one::<CreateTopic<'_>>(fields);
     one::<RegisterBroker<'_>>(fields);
+    if let Ok(ack) = command.header::<AckMessage<'_>>()
+        && let Some(receipt) = Receipt::parse(ack.extra_info)
+    {
+        let text = receipt.to_string();
+        assert_eq!(Receipt::parse(&text), Some(receipt));
+    }
     if let Ok(send) = command.header::<SendMessage<'_>>() {
         let (mut long, mut letters) = (Fields::new(), Fields::new());
         send.encode(&mut long);
@@ -222,7 +232,7 @@ pub fn body(data: &[u8]) {
         }
     }
     let Some((which, json)) = data.split_first() else { return };
-    match which % 14 {
+    match which % 17 {
         0 => one::<HeartbeatData>(json),
         1 => one::<TopicRouteData>(json),
         2 => one::<RegisterBrokerBody>(json),
@@ -236,6 +246,9 @@ pub fn body(data: &[u8]) {
         10 => one::<TopicConfigSerializeWrapper>(json),
         11 => one::<CheckClientRequestBody>(json),
         12 => one::<DataVersion>(json),
+        14 => one::<BatchAckMessageRequestBody>(json),
+        15 => one::<QueryAssignmentRequestBody>(json),
+        16 => one::<SetMessageRequestMode>(json),
         _ => {
             let _ = RegisterBrokerBody::read(json, true);
         }
