@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""The differential test: the requests of requests.py, and what Apache RocketMQ 5.5.0 answers to them.
+"""The differential test: the requests of requests.py, or with --mqadmin the commands of commands.py, and what Apache RocketMQ 5.5.0
+answers to them.
 
-    answers.py record [STORY ...]         starts Apache (jars: folder APACHE_LIB), asks it, writes recorded.json
-    answers.py check [STORY ...]          starts the binary KEROLOX, asks it, compares field by field; exit code 1 on a difference
-    answers.py show STORY                 prints what KEROLOX answers now
+    answers.py record [--mqadmin] [STORY ...]   starts Apache (jars: folder APACHE_LIB), asks it, writes recorded.json
+    answers.py check [--mqadmin] [STORY ...]    starts the binary KEROLOX, asks it, compares field by field; exit code 1 on a difference
+    answers.py show [--mqadmin] [STORY ...]     prints what KEROLOX answers now
 
 STORY: a part of a story's name. A difference is fine if differences.json has a reason for it: `at` is a pattern of
 `story: step: path`, `is` what Kerolox has there, `apache` what Apache has, `why` the reason. A line of that file that nothing needs
@@ -20,11 +21,14 @@ import tempfile
 from pathlib import Path
 
 import exchange
-from requests import STORIES
+import requests
+from commands import COMMANDS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-RECORDED = HERE / "recorded.json"
+MQADMIN = "--mqadmin" in sys.argv
+STORIES = COMMANDS if MQADMIN else requests.STORIES
+RECORDED = HERE / ("recorded-mqadmin.json" if MQADMIN else "recorded.json")
 DIFFERENCES = HERE / "differences.json"
 SERVER = ROOT / "tests" / "interop" / "server"
 CONFIG = [
@@ -70,11 +74,26 @@ class Server:
         self.folder.cleanup()
 
 
+def tools():
+    """The jars of Apache's mqadmin: the folder MQADMIN_LIB, or fetched once."""
+    if "MQADMIN_LIB" in os.environ:
+        return os.environ["MQADMIN_LIB"]
+    folder = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "interop" / "tools-5.5.0"
+    if not (folder / ".done").exists():
+        pom = ROOT / "tests" / "interop" / "client.xml"
+        options = ["-Drocketmq.artifact=rocketmq-tools", "-Drocketmq.version=5.5.0", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
+        subprocess.run(["mvn", "-B", "-q", "-f", pom, "dependency:copy-dependencies", *options], check=True)
+        (folder / ".done").touch()
+    return str(folder)
+
+
 def answers(kind, parts, skip=()):
     with Server(kind) as addresses:
+        mqadmin = exchange.Mqadmin(addresses["namesrv"], tools()) if MQADMIN else None
         return exchange.play(
             STORIES,
             addresses,
+            mqadmin=mqadmin,
             skip=lambda step: step.get("code") in skip,
             wanted=lambda story: not parts or any(part in story for part in parts),
             log=lambda line: print(line, file=sys.stderr) if os.environ.get("VERBOSE") else None,
@@ -102,13 +121,16 @@ def differences(want, got, path=""):
     elif isinstance(want, list) and isinstance(got, list) and len(want) == len(got):
         for i, (one, other) in enumerate(zip(want, got)):
             yield from differences(one, other, f"{path}/{i}")
+    elif isinstance(want, list) and isinstance(got, list) and all(isinstance(line, str) for line in want + got):
+        yield from ((f"{path}/{line}", line, ABSENT) for line in want if line not in got)
+        yield from ((f"{path}/{line}", ABSENT, line) for line in got if line not in want)
     elif want != got:
         yield path, want, got
 
 
 def check(parts):
     recorded = json.loads(RECORDED.read_text())["answers"]
-    reasons = json.loads(DIFFERENCES.read_text())
+    reasons = [reason for reason in json.loads(DIFFERENCES.read_text()) if as_list(reason["at"])[0].startswith("mqadmin") == MQADMIN]
     used = set()
     skipped = planned()
     got = answers("kerolox", parts, skipped)
@@ -177,7 +199,7 @@ def show(parts):
 
 
 if __name__ == "__main__":
-    command, *parts = sys.argv[1:] or [""]
+    command, *parts = [word for word in sys.argv[1:] if word != "--mqadmin"] or [""]
     commands = {"record": record, "check": check, "show": show}
     if command not in commands:
         sys.exit(__doc__)

@@ -5,9 +5,14 @@ name of this story alone; in answers such values become `$name` again. Addresses
 """
 
 import json
+import os
 import re
+import shlex
 import struct
+import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import remoting as r
 
@@ -17,15 +22,19 @@ WAIT_S = 60
 # Members and header fields that are times, sizes or positions in one server's log, or its own.
 MASKED = {
     "physicalOffset", "size", "bodyCrc32", "indexLastUpdateTimestamp", "indexLastUpdatePhyoffset", "stateVersion", "counter",
-    "commitLogOffset", "lastUpdateTimestamp", "recallHandle", "tranStateTableOffset", "physicOffset", "physicSize",
+    "commitLogOffset", "offsetId", "lastUpdateTimestamp", "recallHandle", "tranStateTableOffset", "physicOffset", "physicSize",
     "delayTime", "consumeTimeStamp", "minTimeStamp", "maxTimeStamp", "storeTimestamp", "version", "bornHost", "storeHost", "opaque",
 }
 MASKS = [
     (re.compile(r"/?(\d{1,3}\.){3}\d{1,3}:\d+"), "<ADDR>"),
     (re.compile(r"/?127\.0\.0\.1|0\.0\.0\.0"), "<HOST>"),
+    (re.compile(r"(commitLogOffset=|CommitLog Offset:\s+|physicOffset=|MaxOffset\s+)\d+"), r"\1<POSITION>"),
+    (re.compile(r"(TPS:\s+)[\d.]+"), r"\1<RATE>"),
+    (re.compile(r"/\S*/answers-\w+"), "<FOLDER>"),
+    (re.compile(r"((?:store|physic)Size=)\d+"), r"\1<SIZE>"),
     (re.compile(r"\b7F000001[0-9A-F]{24}\b"), "<OFFSET_ID>"),
     (re.compile(r"\b[0-9A-F]{32,56}\b"), "<UNIQUE_ID>"),
-    (re.compile(r"\d{4}-\d\d-\d\d[ #]\d\d:\d\d:\d\d[:,]\d{3}"), "<DATE>"),
+    (re.compile(r"\d{4}-\d\d-\d\d[ #]\d\d:\d\d:\d\d([:,.]\d{3})?"), "<DATE>"),
 ]
 MILLIS = re.compile(r"(?<![0-9A-Za-z])1[5-9]\d{11}(?!\d)")
 EXCEPTION = re.compile(r"^(java|com\.alibaba|org\.apache)\.")
@@ -105,12 +114,41 @@ def decoded(body, kind):
     return text
 
 
+class Mqadmin:
+    """Apache's own mqadmin as a process that takes one command after the other."""
+
+    def __init__(self, namesrv, jars):
+        self.folder = tempfile.TemporaryDirectory(prefix="mqadmin-")
+        command = ["java", f"-Duser.home={self.folder.name}", f"-Drocketmq.home.dir={self.folder.name}", f"-Drocketmq.namesrv.addr={namesrv}",
+                   "-cp", jars + "/*", str(Path(__file__).with_name("Mqadmin.java"))]
+        env = {**os.environ, "NAMESRV_ADDR": namesrv}
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, text=True)
+
+    def begin(self, words):
+        self.process.stdin.write("\t".join(words) + "\n")
+        self.process.stdin.flush()
+
+    def printed(self):
+        lines = []
+        for line in self.process.stdout:
+            if line == "@@@ end\n":
+                return lines
+            lines.append(line.rstrip("\n"))
+        return ["the process ended"]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(30)
+        self.folder.cleanup()
+
+
 class Player:
     """Plays one story: its connections and the values that it kept."""
 
-    def __init__(self, story, addresses, run):
+    def __init__(self, story, addresses, run, mqadmin=None):
         self.story, self.addresses, self.run = story, addresses, run
-        self.values = {}
+        self.values = {**addresses, "folder": mqadmin.folder.name} if mqadmin else {}
+        self.mqadmin = mqadmin
         self.connections = {}
         self.waiting = {}
         self.pushed = {}
@@ -146,6 +184,7 @@ class Player:
             text = pattern.sub(to, text)
         now = time.time() * 1000
         near = lambda m: "<NOW>" if abs(int(m.group(0)) - now) < NOW_SPAN_MS else m.group(0)  # noqa: E731
+        text = re.sub(r"(@\$\w+@)\d+", r"\1<POSITION>", text)
         text = MILLIS.sub(near, text)
         return text if len(text) <= 2000 else text[:2000] + "…"
 
@@ -256,6 +295,8 @@ class Player:
         if kind == "answer":
             opaque = self.waiting.pop(step["as"])
             return self.describe(step, self.read(step, lambda f: f.flag & 1 and f.opaque == opaque, seconds))
+        if kind == "mqadmin":
+            return self.command(step)
         if kind == "push":
             return self.push(step)
         until = step.get("until")
@@ -279,6 +320,33 @@ class Player:
             return False
         return all(answer.fields.get(k) == v for k, v in until.get("fields", {}).items())
 
+    def command(self, step):
+        """What mqadmin prints, as a sorted list of lines of words."""
+        for name, content in step.get("files", {}).items():
+            Path(self.mqadmin.folder.name, name).write_text(json.dumps(self.fill(content)))
+        end = time.time() + 20
+        while True:
+            self.mqadmin.begin(shlex.split(self.fill(step["command"])))
+            try:
+                for inner in step.get("during", []):
+                    self.play({"seconds": 10, **inner})
+            finally:
+                printed = self.mqadmin.printed()
+            if "until" not in step or self.fill(step["until"]) in "\n".join(printed) or time.time() > end:
+                break
+        kept = [self.fill(word) for word in step.get("lines", [])]
+        printed = [line for line in printed if not kept or any(word in line for word in kept)]
+        # The stacks of Java's exceptions are an accident.
+        printed = [line for line in printed if line.strip() and not re.match(r"\s+at |\s*\.\.\. \d+ more|\s*\w+ \[", line)]
+        rows = [self.mask_text(line).split() for line in printed]
+        if step.get("first"):
+            rows = [[row[0].rstrip(":")] for row in rows]
+        for row in rows:
+            for i in step.get("words", []):
+                if -len(row) <= i < len(row):
+                    row[i] = "<…>"
+        return {"lines": sorted(" ".join(row) for row in rows)}
+
     def push(self, step):
         """A request that the server makes to the client; answered if the step says with what."""
         frame = self.read(step, lambda f: not f.flag & 1 and f.code == step["code"], step.get("seconds", WAIT_S))
@@ -289,14 +357,14 @@ class Player:
         return self.describe(step, frame)
 
 
-def play(stories, addresses, skip=lambda step: False, wanted=lambda story: True, log=lambda *_: None):
+def play(stories, addresses, skip=lambda step: False, wanted=lambda story: True, log=lambda *_: None, mqadmin=None):
     """Plays the stories; gives the answers by `story: step`."""
     run = f"{int(time.time() * 10) % 100000000:08d}"
     out = {}
     for story, steps in stories.items():
         if not wanted(story):
             continue
-        player = Player(re.sub(r"[^A-Za-z0-9]+", "_", story), addresses, run)
+        player = Player(re.sub(r"[^A-Za-z0-9]+", "_", story), addresses, run, mqadmin)
         start = time.time()
         for step in steps:
             name = f"{story}: {step['name']}" if "name" in step else None

@@ -261,6 +261,7 @@ def records(body):
         p = 4 + 4 + 4 + 4 + 4 + 8 + 8 + 4 + 8
         p += 20 if sys_flag & (1 << 4) else 8
         p += 8
+        p_store = p
         p += 20 if sys_flag & (1 << 5) else 8
         (reconsume,) = struct.unpack_from(">i", rec, p)
         p += 4 + 8
@@ -284,6 +285,7 @@ def records(body):
                 "queueId": queue_id,
                 "queueOffset": queue_offset,
                 "physicalOffset": physical,
+                "offsetId": f"{rec[p_store:p_store + 8].hex().upper()}{physical:016X}",
                 "sysFlag": sys_flag,
                 "flag": flag,
                 "bornTimestamp": born,

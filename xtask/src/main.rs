@@ -21,6 +21,7 @@ const HELP: &str = "cargo xtask TASK
   test          the tests of the workspace
   fuzz          fuzz targets build and replay their corpus
   answers       the requests of tests/compare, their answers compared with Apache's recorded ones (needs Python 3)
+  mqadmin       Apache's own mqadmin against the real binary, compared with what it prints there (needs Python 3, a JDK and Maven)
   interop       official clients against the real binary (needs a JDK, Maven and Go)
   ledger [--cycles N] [--seed N]
                 kill -9 under load, restart, verify every acknowledged message

@@ -28,6 +28,7 @@ pub(crate) const ALL: &[Step] = &[
     },
     Step { name: "flip", what: "one flipped bit costs one record at most (short)", run: short_flip },
     Step { name: "answers", what: "the same requests, the same answers as Apache's", run: same_answers },
+    Step { name: "mqadmin", what: "Apache's own mqadmin prints what it prints there", run: mqadmin },
     Step { name: "interop", what: "official clients", run: interop },
 ];
 
@@ -192,6 +193,14 @@ fn same_answers(tally: &mut Tally) -> Result<()> {
         return Ok(());
     }
     run_suite(tally, Command::new("tests/compare/answers.py").arg("check"), "tests/compare/answers.py")
+}
+
+fn mqadmin(tally: &mut Tally) -> Result<()> {
+    if missing_tools(tally, &["python3", "java", "mvn"], "mqadmin was not tested")? {
+        return Ok(());
+    }
+    let mut check = Command::new("tests/compare/answers.py");
+    run_suite(tally, check.args(["check", "--mqadmin"]), "tests/compare/answers.py --mqadmin")
 }
 
 fn interop(tally: &mut Tally) -> Result<()> {
