@@ -474,3 +474,188 @@ fn help_and_completion_come_from_the_table() {
         .unwrap();
     assert_eq!(String::from_utf8(offered.wait_with_output().unwrap().stdout).unwrap(), "--list\n");
 }
+
+/// A consumer that is connected to the broker and answers what it is asked, until it is dropped.
+struct Consumer {
+    stream: std::net::TcpStream,
+    answers: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What a Java client of 5.5.0 tells of itself, cut to what matters.
+const RUNNING_INFO: &str = r#"{"jstack":null,"mqPopTable":{},"mqTable":{{"brokerName":"broker-a","queueId":0,"topic":"TC"}:{"cachedMsgCount":3,"commitOffset":2,"lastConsumeTimestamp":1000}},"properties":{"PROP_CONSUME_TYPE":"CONSUME_PASSIVELY","PROP_CONSUMER_START_TIMESTAMP":"0","PROP_CONSUMEORDERLY":"false"},"statusTable":{},"subscriptionSet":[{"topic":"TC","subString":"*"}],"userConsumerInfo":{}}"#;
+
+impl Consumer {
+    fn connect(server: &Server, group: &str, topic: &str) -> Self {
+        use kerolox_wire::RequestCode;
+        let mut raw = support::Raw::connect(server.kerolox.broker());
+        let heartbeat = json!({
+            "clientID": "10.0.0.9@1", "producerDataSet": [{"groupName": "PG"}],
+            "consumerDataSet": [{
+                "groupName": group, "consumeType": "CONSUME_PASSIVELY", "messageModel": "CLUSTERING",
+                "consumeFromWhere": "CONSUME_FROM_FIRST_OFFSET",
+                "subscriptionDataSet": [{"topic": topic, "subString": "*", "subVersion": 1}],
+            }],
+        });
+        let request = kerolox_wire::Command::request(RequestCode::HEART_BEAT);
+        let answer = raw.ask(&request.with_body(heartbeat.to_string().into_bytes()));
+        assert_eq!(answer.code, 0, "{:?}", answer.remark);
+        let stream = raw.stream.try_clone().unwrap();
+        let answers = std::thread::spawn(move || {
+            while let Ok(asked) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| raw.receive())) {
+                let body = match RequestCode(asked.code) {
+                    RequestCode::GET_CONSUMER_RUNNING_INFO => RUNNING_INFO,
+                    RequestCode::CONSUME_MESSAGE_DIRECTLY => {
+                        r#"{"autoCommit":true,"consumeResult":"CR_SUCCESS","order":false,"spentTimeMills":5}"#
+                    }
+                    _ => "",
+                };
+                if !asked.is_oneway() {
+                    raw.send(&asked.respond(0).with_body(body.as_bytes().to_vec()));
+                }
+            }
+        });
+        Self { stream, answers: Some(answers) }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        let _ = self.answers.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+#[test]
+fn consumers_and_how_far_they_are() {
+    use kerolox_wire::header::UpdateConsumerOffset;
+    let server = Server::start("admin-consumers");
+    server.done("updateTopic -c DefaultCluster -t TC -r 1 -w 1");
+    server.done("updateSubGroup -c DefaultCluster -g GC");
+    assert!(
+        server.fails("consumerProgress -g nobody", 1).contains("no broker knows a consumer group nobody")
+    );
+    let consumer = Consumer::connect(&server, "GC", "TC");
+    for i in 0..5 {
+        server.done(&format!("sendMessage -t TC -p m{i} -k k{i}"));
+    }
+    let header = UpdateConsumerOffset {
+        consumer_group: "GC",
+        topic: "TC",
+        queue_id: 0,
+        commit_offset: 2,
+        ..UpdateConsumerOffset::default()
+    };
+    let request = kerolox_wire::Command::request(kerolox_wire::RequestCode::UPDATE_CONSUMER_OFFSET)
+        .with_header(&header);
+    assert_eq!(support::Raw::connect(server.kerolox.broker()).ask(&request).code, 0);
+
+    let status = server.done("topicStatus -t TC");
+    let lines = squeezed(&status);
+    assert_eq!(lines[0], "#Broker Name #QID #Min Offset #Max Offset #Last Updated");
+    assert!(lines[1].starts_with("broker-a 0 0 5 20"), "{status}");
+    assert!(status.contains("\n\nTopic Put TPS: "), "{status}");
+    assert_eq!(server.json("topicStatus -t TC")["queues"][0]["maxOffset"], 5);
+
+    let progress = server.json("consumerProgress -g GC -t TC");
+    let queue = &progress["queues"][0];
+    assert_eq!(
+        (&queue["brokerOffset"], &queue["consumerOffset"], &queue["diff"]),
+        (&json!(5), &json!(2), &json!(3))
+    );
+    assert_eq!(progress["diffTotal"], 3);
+    let shown = server.done("consumerProgress -g GC");
+    assert!(squeezed(&shown).iter().any(|line| line.starts_with("TC broker-a 0 5 2 3 ")), "{shown}");
+    assert!(shown.contains("\nConsume TPS: ") && shown.contains("\nConsume Diff Total: 3\n"), "{shown}");
+    assert_eq!(server.json("consumerProgress -g GC -s true -t TC")["queues"][0]["clientIp"], "10.0.0.9");
+    let all = squeezed(&server.done("consumerProgress"));
+    assert_eq!(all[0], "#Group #Count #Version #Type #Model #TPS #Diff Total");
+    assert!(all.iter().any(|line| line.starts_with("GC 1 V5_5_0 PUSH CLUSTERING 0 3")), "{all:?}");
+    let backlog = server.json("brokerConsumeStats -b ADDR");
+    assert_eq!((&backlog["queues"][0]["group"], &backlog["queues"][0]["diff"]), (&json!("GC"), &json!(3)));
+    assert_eq!(server.json("brokerConsumeStats -b ADDR -l 4")["queues"], json!([]));
+    let stats = server.json("statsAll -t TC");
+    assert_eq!(
+        (&stats["topics"][0]["consumerGroup"], &stats["topics"][0]["accumulation"]),
+        (&json!("GC"), &json!(3))
+    );
+
+    let connected = server.done("consumerConnection -g GC");
+    assert!(squeezed(&connected)[1].starts_with("10.0.0.9@1 127.0.0.1:"), "{connected}");
+    assert!(
+        connected.contains("\nConsumeType: CONSUME_PASSIVELY\nMessageModel: CLUSTERING\n"),
+        "{connected}"
+    );
+    assert!(
+        server.json("consumerConnection -g GC")["subscriptions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|s| s["topic"] == "TC")
+    );
+    let producers = server.done("producerConnection -g PG -t TC");
+    assert!(producers.starts_with("0001  10.0.0.9@1 "), "{producers}");
+    assert!(
+        server
+            .done("producer -b ADDR")
+            .starts_with("producer group (PG) instance : clientId=10.0.0.9@1,remoteIP=")
+    );
+    assert!(
+        server.fails("producerConnection -g nobody -t TC", 1).contains("GET_PRODUCER_CONNECTION_LIST 204")
+    );
+
+    let tracked = server.json("queryMsgByOffset -t TC -b broker-a -i 0 -o 1");
+    assert_eq!(tracked["tracks"][0]["trackType"], "CONSUMED");
+    let tracked = server.done("queryMsgByOffset -t TC -b broker-a -i 0 -o 2");
+    assert!(
+        tracked.ends_with(
+            "\n\nMessageTrack [consumerGroup=GC, trackType=NOT_CONSUME_YET, exceptionDesc=null]\n"
+        ),
+        "{tracked}"
+    );
+    let id =
+        server.json("queryMsgByKey -t TC -k k1")["messages"][0]["messageId"].as_str().unwrap().to_owned();
+    let pushed = server.done(&format!("queryMsgByUniqueKey -t TC -i {id} -g GC -d 10.0.0.9@1"));
+    assert_eq!(
+        pushed,
+        "ConsumeMessageDirectlyResult [order=false, autoCommit=true, consumeResult=CR_SUCCESS, remark=null, spentTimeMills=5]\n"
+    );
+
+    let told = server.done("consumerStatus -g GC -i 10.0.0.9@1");
+    assert!(told.contains("PROP_CONSUME_TYPE                       : CONSUME_PASSIVELY\n"), "{told}");
+    assert_eq!(
+        server.json("consumerStatus -g GC -i 10.0.0.9@1")["client"]["queues"][0]["info"]["commitOffset"],
+        2
+    );
+    drop(consumer);
+}
+
+#[test]
+fn offsets_are_reset_copied_and_shown() {
+    let server = Server::start("admin-offsets");
+    server.done("updateTopic -c DefaultCluster -t TR -r 1 -w 1");
+    server.done("updateSubGroup -c DefaultCluster -g GR");
+    server.done("updateSubGroup -c DefaultCluster -g GS");
+    let _consumer = Consumer::connect(&server, "GR", "TR");
+    for i in 0..4 {
+        server.done(&format!("sendMessage -t TR -p m{i} -c TagA"));
+    }
+    let table = squeezed(&server.done("skipAccumulatedMessage -g GR -t TR"));
+    assert_eq!(table, ["#brokerName #queueId #offset", "broker-a 0 4"]);
+    assert_eq!(server.json("consumerProgress -g GR -t TR")["diffTotal"], 0);
+    let reset = server.done("resetOffsetByTime -g GR -t TR -s 0");
+    assert!(reset.starts_with("start reset consumer offset by specified, group[GR], topic[TR], force[true], timestamp(string)[0], timestamp(long)[0]\n"), "{reset}");
+    assert_eq!(squeezed(&reset)[2], "broker-a 0 0");
+    let one = server.json("resetOffsetByTime -g GR -t TR -s now -b ADDR -q 0 -o 3");
+    assert_eq!(one["offset"], 3);
+    assert_eq!(server.json("consumerProgress -g GR -t TR")["queues"][0]["consumerOffset"], 3);
+    assert_eq!(
+        server.done("cloneGroupOffset -s GR -d GS -t TR"),
+        "clone group offset success. srcGroup[GR], destGroup=[GS], topic[TR]\n"
+    );
+    let copied = server.json("consumerProgress -g GS -t TR");
+    assert_eq!(copied["queues"][0]["consumerOffset"], 3);
+    let entries = server.done("queryCq -t TR -q 0 -i 1 -c 2");
+    assert!(entries.starts_with("Queue data: \nmax: 4, min: 0\n======================================\nidx: 1\nConsumeQueueData{physicOffset="), "{entries}");
+    let entries = server.json("queryCq -t TR -q 0 -i 1 -c 2");
+    assert_eq!(entries["queue"]["queueData"][1]["tagsCode"], 2_598_919);
+}

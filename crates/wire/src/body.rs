@@ -17,6 +17,7 @@ mod pop;
 mod queue_offsets;
 mod registration;
 mod route;
+mod running_info;
 mod stats;
 
 pub use admin::*;
@@ -26,6 +27,7 @@ pub use pop::*;
 pub use queue_offsets::*;
 pub use registration::*;
 pub use route::*;
+pub use running_info::*;
 pub use stats::*;
 
 use serde::de::DeserializeOwned;

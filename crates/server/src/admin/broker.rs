@@ -2,12 +2,15 @@
 
 use super::flags::Args;
 use super::namesrv::{object, properties, property};
-use super::out::format;
+use super::out::{Cell, Table, format};
 use super::session::{Session, master};
+use super::time;
 use anyhow::{Result, bail};
-use kerolox_wire::body::KvTable;
+use kerolox_wire::body::{ConsumeStatsList, KvTable};
+use kerolox_wire::header::GetBrokerConsumeStats;
 use kerolox_wire::{Command, RequestCode};
 use serde_json::json;
+use std::time::Duration;
 
 pub(super) fn status(args: &Args, session: &mut Session) -> Result<()> {
     let alone = args.get("brokerAddr").map(|address| vec![address.to_owned()]);
@@ -30,6 +33,56 @@ pub(super) fn status(args: &Args, session: &mut Session) -> Result<()> {
         }
     }
     failed
+}
+
+static BACKLOG: Table = Table {
+    name: "queues",
+    head: "%-64s  %-64s  %-32s  %-4s  %-20s  %-20s  %-20s  %s",
+    row: "%-64.64s  %-64s  %-32.32s  %-4d  %-20d  %-20d  %-20d  %s",
+    columns: &[
+        ("#Topic", "topic"),
+        ("#Group", "group"),
+        ("#Broker Name", "brokerName"),
+        ("#QID", "queueId"),
+        ("#Broker Offset", "brokerOffset"),
+        ("#Consumer Offset", "consumerOffset"),
+        ("#Diff", "diff"),
+        ("#LastTime", "lastTimestamp"),
+    ],
+};
+
+pub(super) fn consume_stats(args: &Args, session: &mut Session) -> Result<()> {
+    let least: i64 = args.number("level")?.unwrap_or(0);
+    let address = args.need("brokerAddr")?;
+    let header =
+        GetBrokerConsumeStats { is_order: Some(args.is_true("order")), ..GetBrokerConsumeStats::default() };
+    let code = RequestCode::GET_BROKER_CONSUME_STATS;
+    let timeout = Duration::from_millis(args.number("timeoutMillis")?.unwrap_or(50_000));
+    let answer = session.client.ask_within(address, Command::request(code).with_header(&header), timeout)?;
+    let all: ConsumeStatsList = super::session::read(&super::client::granted(address, code, answer)?)?;
+    session.out.head(&BACKLOG);
+    for (group, stats) in &all.consume_stats_list {
+        for (queue, offsets) in stats.iter().flat_map(|stats| &stats.offset_table) {
+            let (diff, at) = (offsets.broker_offset - offsets.consumer_offset, offsets.last_timestamp);
+            if diff < least || at <= 0 {
+                continue;
+            }
+            let row = [
+                (&queue.topic).into(),
+                group.into(),
+                (&queue.broker_name).into(),
+                queue.queue_id.into(),
+                offsets.broker_offset.into(),
+                offsets.consumer_offset.into(),
+                diff.into(),
+                Cell::shown(time::to_second(at), at),
+            ];
+            session.out.row(&BACKLOG, row);
+        }
+    }
+    session.out.line(format!("\nDiff Total: {}", all.total_diff));
+    session.out.set("diffTotal", all.total_diff);
+    Ok(())
 }
 
 /// Each broker that is meant, under the heading that Apache prints above what it says.

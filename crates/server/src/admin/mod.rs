@@ -13,14 +13,19 @@ mod time;
 
 mod broker;
 mod cluster;
+mod consumer;
 mod group;
 mod message;
 mod namesrv;
+mod offset;
 mod print;
 mod query;
+mod running;
 mod send;
+mod stats;
 mod topic;
 mod trace;
+mod track;
 
 use self::flags::{Args, Usage};
 use self::session::Session;

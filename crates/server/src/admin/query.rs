@@ -135,7 +135,7 @@ fn show(
         members.insert("bodyPath".to_owned(), json!(path));
     }
     session.out.push("messages", json);
-    Ok(())
+    super::track::show(session, message)
 }
 
 pub(super) fn by_id(args: &Args, session: &mut Session) -> Result<()> {
@@ -143,7 +143,9 @@ pub(super) fn by_id(args: &Args, session: &mut Session) -> Result<()> {
     let ids = args.need("msgId")?.split(',').map(str::trim).filter(|id| !id.is_empty());
     for id in ids {
         let message = of_id(session, args, id)?;
-        if args.is_true("sendMessage") {
+        if let (Some(group), Some(client)) = (args.get("consumerGroup"), args.get("clientId")) {
+            super::track::push(session, &message, group, client)?;
+        } else if args.is_true("sendMessage") {
             resend(session, &message, id)?;
         } else {
             show(session, &message, 0, true, args.has("bodyFormat"))?;
@@ -210,6 +212,11 @@ pub(super) fn by_unique_key(args: &Args, session: &mut Session) -> Result<()> {
         _ => None,
     };
     let found = unique(session, args, args.need("msgId")?, times)?;
+    if let (Some(group), Some(client), Some(first)) =
+        (args.get("consumerGroup"), args.get("clientId"), found.first())
+    {
+        return super::track::push(session, first, group, client);
+    }
     let count = if args.has("showAll") { found.len() } else { 1 };
     for (index, message) in found.iter().take(count).enumerate() {
         show(session, message, index, false, false)?;

@@ -2,7 +2,9 @@
 //! completion and `docs/compat.md` come from here.
 
 use super::flags::{Flag, needed, one_of, optional, switch};
-use super::{Args, Session, broker, cluster, group, namesrv, print, query, send, topic, trace};
+use super::{
+    Args, Session, broker, cluster, consumer, group, namesrv, offset, print, query, send, stats, topic, trace,
+};
 use anyhow::Result;
 use kerolox_wire::RequestCode as Ask;
 
@@ -112,6 +114,16 @@ pub(super) const FAMILIES: &[Family] = &[
                 ],
             },
             Command {
+                name: "topicStatus",
+                summary: "Show the offsets of each queue of a topic.",
+                runs: Runs::Here(topic::status),
+                asks: &[Ask::GET_TOPIC_STATS_INFO],
+                flags: &[
+                    needed("t", "topic", "TOPIC", "The topic"),
+                    optional("c", "cluster", "TOPIC", "Find the brokers by the route of this topic"),
+                ],
+            },
+            Command {
                 name: "topicClusterList",
                 summary: "List the clusters that have a topic.",
                 runs: Runs::Here(topic::clusters),
@@ -144,6 +156,16 @@ pub(super) const FAMILIES: &[Family] = &[
                 flags: &[
                     needed("t", "topic", "TOPIC", "The topic"),
                     needed("i", "ipList", "LIST", "Clients, separated by commas"),
+                ],
+            },
+            Command {
+                name: "statsAll",
+                summary: "Show rates, totals and backlog of topics and their groups.",
+                runs: Runs::Here(stats::all),
+                asks: &[Ask::VIEW_BROKER_STATS_DATA, Ask::GET_CONSUME_STATS, Ask::QUERY_TOPIC_CONSUME_BY_WHO],
+                flags: &[
+                    switch("a", "activeTopic", "Only topics with traffic today"),
+                    optional("t", "topic", "TOPIC", "The topic"),
                 ],
             },
             Command {
@@ -264,6 +286,57 @@ pub(super) const FAMILIES: &[Family] = &[
                 ],
             },
             Command {
+                name: "consumerProgress",
+                summary: "Show how far behind a group is, or all groups.",
+                runs: Runs::Here(consumer::progress),
+                asks: &[Ask::GET_CONSUME_STATS, Ask::GET_CONSUMER_CONNECTION_LIST],
+                flags: &[
+                    optional("g", "groupName", "GROUP", "The consumer group"),
+                    optional("t", "topicName", "TOPIC", "The topic"),
+                    optional("s", "showClientIP", "BOOL", "Show which client has each queue"),
+                    optional("c", "cluster", "CLUSTER", "Find the brokers by the route of this name"),
+                ],
+            },
+            Command {
+                name: "consumerConnection",
+                summary: "Show the clients and subscriptions of a consumer group.",
+                runs: Runs::Here(consumer::connections),
+                asks: &[Ask::GET_CONSUMER_CONNECTION_LIST],
+                flags: &[
+                    needed("g", "consumerGroup", "GROUP", "The consumer group"),
+                    optional("b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                ],
+            },
+            Command {
+                name: "consumerStatus",
+                summary: "Show what the clients of a group are doing, as they tell it.",
+                runs: Runs::Here(consumer::status),
+                asks: &[Ask::GET_CONSUMER_RUNNING_INFO],
+                flags: &[
+                    needed("g", "consumerGroup", "GROUP", "The consumer group"),
+                    optional("i", "clientId", "ID", "Id of one client"),
+                    optional("b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    switch("s", "jstack", "Stacks of the client's threads too"),
+                ],
+            },
+            Command {
+                name: "producerConnection",
+                summary: "Show the clients of a producer group.",
+                runs: Runs::Here(consumer::producer_connections),
+                asks: &[Ask::GET_PRODUCER_CONNECTION_LIST],
+                flags: &[
+                    needed("g", "producerGroup", "GROUP", "The producer group"),
+                    needed("t", "topic", "TOPIC", "The topic"),
+                ],
+            },
+            Command {
+                name: "producer",
+                summary: "Show every producer that is connected to a broker.",
+                runs: Runs::Here(consumer::producers),
+                asks: &[Ask::GET_ALL_PRODUCER_INFO],
+                flags: &[needed("b", "broker", "HOST:PORT", "Ask this broker")],
+            },
+            Command {
                 name: "startMonitoring",
                 summary: "Watch consumers all the time.",
                 runs: Runs::Never(
@@ -274,7 +347,65 @@ pub(super) const FAMILIES: &[Family] = &[
             },
         ],
     },
-    Family { title: "Offsets", commands: &[] },
+    Family {
+        title: "Offsets",
+        commands: &[
+            Command {
+                name: "resetOffsetByTime",
+                summary: "Let a group go on from a point in time.",
+                runs: Runs::Here(offset::reset_by_time),
+                asks: &[Ask::INVOKE_BROKER_TO_RESET_OFFSET],
+                flags: &[
+                    needed("g", "group", "GROUP", "The consumer group"),
+                    needed("t", "topic", "TOPIC", "The topic"),
+                    needed("s", "timestamp", "TIME", "now, milliseconds, or yyyy-MM-dd#HH:mm:ss:SSS"),
+                    optional("f", "force", "BOOL", "Go back too, not only forward (true)"),
+                    optional("c", "cluster", "CLUSTER", "Find the brokers by the route of this name"),
+                    optional("b", "broker", "HOST:PORT", "Only on this broker, with -q"),
+                    optional("q", "queue", "N", "Only this queue, with -b"),
+                    optional("o", "offset", "OFFSET", "Set this offset instead, with -b and -q"),
+                ],
+            },
+            Command {
+                name: "skipAccumulatedMessage",
+                summary: "Let a group skip all that it has not consumed.",
+                runs: Runs::Here(offset::skip),
+                asks: &[Ask::INVOKE_BROKER_TO_RESET_OFFSET],
+                flags: &[
+                    needed("g", "group", "GROUP", "The consumer group"),
+                    needed("t", "topic", "TOPIC", "The topic"),
+                    optional("f", "force", "BOOL", "Go back too, not only forward (true)"),
+                    optional("c", "cluster", "CLUSTER", "Find the brokers by the route of this name"),
+                ],
+            },
+            Command {
+                name: "cloneGroupOffset",
+                summary: "Copy the offsets of one group to another.",
+                runs: Runs::Here(offset::copy),
+                asks: &[Ask::GET_CONSUME_STATS, Ask::UPDATE_CONSUMER_OFFSET],
+                flags: &[
+                    needed("s", "srcGroup", "GROUP", "The group to copy from"),
+                    needed("d", "destGroup", "GROUP", "The group to copy to"),
+                    needed("t", "topic", "TOPIC", "The topic"),
+                    optional("o", "offline", "BOOL", "Whether the group is offline"),
+                ],
+            },
+            Command {
+                name: "queryCq",
+                summary: "Show the entries of a queue.",
+                runs: Runs::Here(offset::queue_entries),
+                asks: &[Ask::QUERY_CONSUME_QUEUE],
+                flags: &[
+                    needed("t", "topic", "TOPIC", "The topic"),
+                    needed("q", "queue", "N", "Queue id"),
+                    needed("i", "index", "OFFSET", "First offset"),
+                    optional("c", "count", "N", "How many entries (10)"),
+                    optional("b", "broker", "HOST:PORT", "Ask this broker"),
+                    optional("g", "consumer", "GROUP", "Show whether this group's filter takes the messages"),
+                ],
+            },
+        ],
+    },
     Family {
         title: "Messages",
         commands: &[
@@ -491,6 +622,18 @@ pub(super) const FAMILIES: &[Family] = &[
                 flags: &[
                     one_of(0, "b", "brokerAddr", "HOST:PORT", "Ask this broker"),
                     one_of(0, "c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                ],
+            },
+            Command {
+                name: "brokerConsumeStats",
+                summary: "Show the groups of a broker that are behind.",
+                runs: Runs::Here(broker::consume_stats),
+                asks: &[Ask::GET_BROKER_CONSUME_STATS],
+                flags: &[
+                    needed("b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    optional("t", "timeoutMillis", "MS", "How long the broker may take (50000)"),
+                    optional("l", "level", "N", "Only queues that are so far behind (0)"),
+                    optional("o", "order", "BOOL", "Whether the topic is ordered"),
                 ],
             },
             Command {

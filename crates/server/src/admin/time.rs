@@ -16,6 +16,11 @@ pub(super) fn to_millisecond(ms: i64) -> String {
     format!("{},{:03}", show(ms, "%Y-%m-%d %H:%M:%S"), ms.rem_euclid(1_000))
 }
 
+/// All digits down to the millisecond, without anything between.
+pub(super) fn digits(ms: i64) -> String {
+    format!("{}{:03}", show(ms, "%Y%m%d%H%M%S"), ms.rem_euclid(1_000))
+}
+
 fn show(ms: i64, format: &str) -> String {
     match Timestamp::from_millisecond(ms) {
         Ok(time) => time.to_zoned_datetime(TimeZone::system()).strftime(format).to_string(),

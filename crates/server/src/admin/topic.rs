@@ -3,10 +3,11 @@
 use super::flags::{Args, Usage};
 use super::out::{Cell, Table, pretty};
 use super::session::{Session, addressed, master, read};
+use super::time;
 use anyhow::{Context, Result, bail};
 use kerolox_wire::body::{
     self, CreateTopicListRequestBody, GroupList, MessageQueue, QueueData, TopicConfig, TopicList,
-    TopicRouteData, perm,
+    TopicRouteData, TopicStatsTable, perm,
 };
 use kerolox_wire::header::{
     CreateTopic, DeleteTopic, DeleteTopicInNamesrv, GetKvConfigResponse, KvConfigKey, PutKvConfig, Topic,
@@ -312,6 +313,50 @@ fn integer_keys(json: &str) -> String {
         }
     };
     json.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+static QUEUES: Table = Table {
+    name: "queues",
+    head: "%-32s  %-4s  %-20s  %-20s    %s",
+    row: "%-32.32s  %-4d  %-20d  %-20d    %s",
+    columns: &[
+        ("#Broker Name", "brokerName"),
+        ("#QID", "queueId"),
+        ("#Min Offset", "minOffset"),
+        ("#Max Offset", "maxOffset"),
+        ("#Last Updated", "lastUpdateTimestamp"),
+    ],
+};
+
+pub(super) fn status(args: &Args, session: &mut Session) -> Result<()> {
+    let topic = args.need("topic")?;
+    let mut all = TopicStatsTable::default();
+    for (_, address) in session.brokers_of(args.get("cluster").unwrap_or(topic))? {
+        let header = Topic { topic, ..Topic::default() };
+        let request = Command::request(RequestCode::GET_TOPIC_STATS_INFO).with_header(&header);
+        let part: TopicStatsTable = session.body(&address, request)?;
+        all.offset_table.extend(part.offset_table);
+        all.topic_put_tps += part.topic_put_tps;
+    }
+    if all.offset_table.is_empty() {
+        bail!("no broker knows offsets of the topic {topic}");
+    }
+    all.offset_table.sort_by(|(a, _), (b, _)| a.cmp(b));
+    session.out.head(&QUEUES);
+    for (queue, offsets) in &all.offset_table {
+        let at = offsets.last_update_timestamp;
+        let row = [
+            (&queue.broker_name).into(),
+            queue.queue_id.into(),
+            offsets.min_offset.into(),
+            offsets.max_offset.into(),
+            Cell::shown(if at > 0 { time::to_millisecond(at) } else { String::new() }, at),
+        ];
+        session.out.row(&QUEUES, row);
+    }
+    session.out.line(format!("\nTopic Put TPS: {:?}", all.topic_put_tps));
+    session.out.set("topicPutTps", all.topic_put_tps);
+    Ok(())
 }
 
 /// The clusters that a broker with this route belongs to.

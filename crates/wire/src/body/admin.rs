@@ -1,5 +1,6 @@
 //! Bodies of administration: lists of topics and groups, and who is connected.
 
+use super::client::enumerated;
 use super::{
     ConsumeFromWhere, ConsumeType, DataVersion, MessageModel, SubscriptionData, SubscriptionGroupConfig,
     TopicConfig, nullable,
@@ -59,29 +60,32 @@ pub struct Connection {
 }
 
 /// The answer to `GET_CONSUMER_CONNECTION_LIST` 203.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct ConsumerConnection {
+    #[serde(deserialize_with = "nullable")]
     pub connection_set: Vec<Connection>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "enumerated", skip_serializing_if = "Option::is_none")]
     pub consume_from_where: Option<ConsumeFromWhere>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "enumerated", skip_serializing_if = "Option::is_none")]
     pub consume_type: Option<ConsumeType>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "enumerated", skip_serializing_if = "Option::is_none")]
     pub message_model: Option<MessageModel>,
+    #[serde(deserialize_with = "nullable")]
     pub subscription_table: BTreeMap<String, SubscriptionData>,
 }
 
 /// The answer to `GET_PRODUCER_CONNECTION_LIST` 204.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct ProducerConnection {
+    #[serde(deserialize_with = "nullable")]
     pub connection_set: Vec<Connection>,
 }
 
 /// A producer in the answer to `GET_ALL_PRODUCER_INFO` 328.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct ProducerInfo {
     pub client_id: String,
     pub language: String,
@@ -93,7 +97,9 @@ pub struct ProducerInfo {
 }
 
 /// The answer to `GET_ALL_PRODUCER_INFO` 328: producers by group.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProducerTableInfo {
+    #[serde(deserialize_with = "nullable")]
     pub data: BTreeMap<String, Vec<ProducerInfo>>,
 }

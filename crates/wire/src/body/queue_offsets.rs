@@ -16,6 +16,21 @@ pub fn reset_offset_body(offsets: &QueueOffsets) -> Vec<u8> {
     out
 }
 
+/// Reads what [`reset_offset_body`] writes.
+///
+/// # Errors
+/// It is no such body.
+pub fn read_reset_offsets(body: &[u8]) -> Result<QueueOffsets, BodyError> {
+    #[derive(Deserialize, Default)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Body {
+        #[serde(deserialize_with = "super::nullable")]
+        offset_table: BTreeMap<String, i64>,
+    }
+    let body: Body = from_json(body)?;
+    body.offset_table.into_iter().map(|(queue, offset)| Ok((from_json(queue.as_bytes())?, offset))).collect()
+}
+
 /// The same for clients in C++, which get a list.
 pub fn reset_offset_body_for_c(offsets: &QueueOffsets) -> Vec<u8> {
     #[derive(Serialize)]
@@ -103,6 +118,8 @@ mod tests {
         let apache: &[u8] = br#"{"offsetTable":{{"brokerName":"broker-a","queueId":0,"topic":"RT"}:2,{"brokerName":"broker-a","queueId":1,"topic":"RT"}:0}}"#;
         assert_eq!(String::from_utf8(reset_offset_body(&offsets())), String::from_utf8(apache.to_vec()));
         assert_eq!(reset_offset_body(&QueueOffsets::new()), b"{\"offsetTable\":{}}");
+        assert_eq!(read_reset_offsets(apache).unwrap(), offsets());
+        assert!(read_reset_offsets(b"{\"offsetTable\":{1:2}}").is_err());
         let for_c = r#"{"offsetTable":[{"brokerName":"broker-a","offset":2,"queueId":0,"topic":"RT"},{"brokerName":"broker-a","offset":0,"queueId":1,"topic":"RT"}]}"#;
         assert_eq!(String::from_utf8(reset_offset_body_for_c(&offsets())).unwrap(), for_c);
     }

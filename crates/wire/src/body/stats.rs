@@ -3,12 +3,14 @@
 //! Tables of queues have objects as keys (`{{"brokerName":"b","queueId":0,"topic":"T"}:{…}}`), as fastjson writes a map
 //! whose keys are no strings; such bodies have an `encode` of their own.
 
-use super::{MessageQueue, SubscriptionData, to_json};
-use serde::Serialize;
+use super::{MessageQueue, SubscriptionData, from_json, nullable, to_json};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// A counter in one span of time.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BrokerStatsItem {
     /// Average of one call.
     pub avgpt: f64,
@@ -18,8 +20,8 @@ pub struct BrokerStatsItem {
 }
 
 /// The answer to `VIEW_BROKER_STATS_DATA` 315.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct BrokerStatsData {
     pub stats_day: BrokerStatsItem,
     pub stats_hour: BrokerStatsItem,
@@ -27,8 +29,8 @@ pub struct BrokerStatsData {
 }
 
 /// What a queue holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct TopicOffset {
     /// When its last message was stored, in milliseconds; 0: there never was one; -1: it is gone.
     pub last_update_timestamp: i64,
@@ -37,8 +39,10 @@ pub struct TopicOffset {
 }
 
 /// The answer to `GET_TOPIC_STATS_INFO` 202.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct TopicStatsTable {
+    #[serde(deserialize_with = "queues")]
     pub offset_table: Vec<(MessageQueue, TopicOffset)>,
     /// Messages a second, in the last minute.
     pub topic_put_tps: f64,
@@ -57,8 +61,8 @@ impl TopicStatsTable {
 }
 
 /// How far a group is with a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct OffsetWrapper {
     /// Behind the queue's last message.
     pub broker_offset: i64,
@@ -71,10 +75,12 @@ pub struct OffsetWrapper {
 }
 
 /// The answer to `GET_CONSUME_STATS` 208, and a part of that to 317.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct ConsumeStats {
     /// Messages a second, in the last minute.
     pub consume_tps: f64,
+    #[serde(deserialize_with = "queues")]
     pub offset_table: Vec<(MessageQueue, OffsetWrapper)>,
 }
 
@@ -95,10 +101,12 @@ impl ConsumeStats {
 }
 
 /// The answer to `GET_BROKER_CONSUME_STATS` 317.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct ConsumeStatsList {
     pub broker_addr: String,
     /// By group, one for each topic.
+    #[serde(deserialize_with = "by_group")]
     pub consume_stats_list: Vec<(String, Vec<ConsumeStats>)>,
     /// Messages that are not consumed.
     pub total_diff: i64,
@@ -125,6 +133,26 @@ impl ConsumeStatsList {
         );
         out
     }
+}
+
+/// Reads what [`put_queues`] writes; sorted by queue.
+fn queues<'de, D: Deserializer<'de>, V: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<(MessageQueue, V)>, D::Error> {
+    let table = Option::<BTreeMap<String, V>>::deserialize(deserializer)?.unwrap_or_default();
+    let queue = |key: &str| from_json::<MessageQueue>(key.as_bytes()).map_err(D::Error::custom);
+    let mut all: Vec<_> =
+        table.into_iter().map(|(key, value)| Ok((queue(&key)?, value))).collect::<Result<_, D::Error>>()?;
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(all)
+}
+
+/// A list of objects with one member each.
+fn by_group<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(String, Vec<ConsumeStats>)>, D::Error> {
+    let list = Option::<Vec<BTreeMap<String, Vec<ConsumeStats>>>>::deserialize(deserializer)?;
+    Ok(list.unwrap_or_default().into_iter().flatten().collect())
 }
 
 fn put_queues<V: Serialize>(out: &mut Vec<u8>, queues: &[(MessageQueue, V)]) {
@@ -174,8 +202,8 @@ pub struct QueryCorrectionOffsetBody {
 }
 
 /// An entry of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct ConsumeQueueData {
     /// Of no meaning without bit maps of filters.
     pub eval: bool,
@@ -185,13 +213,14 @@ pub struct ConsumeQueueData {
 }
 
 /// The answer to `QUERY_CONSUME_QUEUE` 321.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct QueryConsumeQueueResponseBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter_data: Option<String>,
     pub max_queue_index: i64,
     pub min_queue_index: i64,
+    #[serde(deserialize_with = "nullable")]
     pub queue_data: Vec<ConsumeQueueData>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subscription_data: Option<SubscriptionData>,
@@ -242,6 +271,7 @@ mod tests {
         let of_one = r#"{"consumeTps":0.0,"offsetTable":{{"brokerName":"broker-a","queueId":0,"topic":"TA"}:{"brokerOffset":5,"consumerOffset":2,"lastTimestamp":1795836516695,"pullOffset":3}}}"#;
         check(stats.encode(), of_one);
         check(ConsumeStats::default().encode(), r#"{"consumeTps":0.0,"offsetTable":{}}"#);
+        assert_eq!(from_json::<ConsumeStats>(&stats.encode()), Ok(stats.clone()));
         let list = ConsumeStatsList {
             broker_addr: "127.0.0.1:31911".into(),
             consume_stats_list: vec![("g".into(), Vec::new()), ("ga".into(), vec![stats])],
