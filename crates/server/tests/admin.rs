@@ -659,3 +659,127 @@ fn offsets_are_reset_copied_and_shown() {
     let entries = server.json("queryCq -t TR -q 0 -i 1 -c 2");
     assert_eq!(entries["queue"]["queueData"][1]["tagsCode"], 2_598_919);
 }
+
+#[test]
+fn settings_are_exported() {
+    let server = Server::start("admin-export");
+    let folder = Folder::new("admin-export-files");
+    let path = folder.path("out").display().to_string();
+    server.done("updateTopic -c DefaultCluster -t TE -r 3 -w 3");
+    server.done("updateSubGroup -c DefaultCluster -g GE -r 7");
+    let done = server.done(&format!("exportMetadata -c DefaultCluster -f {path}"));
+    assert_eq!(done, format!("export {path}/metadata.json success\n"));
+    let written: Value =
+        serde_json::from_str(&std::fs::read_to_string(format!("{path}/metadata.json")).unwrap()).unwrap();
+    assert_eq!(written["topicConfigTable"]["TE"]["readQueueNums"], 3);
+    assert_eq!(written["subscriptionGroupTable"]["GE"]["retryMaxTimes"], 7);
+    assert!(written["topicConfigTable"].get("TBW102").is_none(), "{written}");
+    let only = server.json(&format!("exportMetadata -b ADDR -g -f {path}"));
+    assert_eq!(
+        (&only["path"], only["document"].get("topicConfigTable")),
+        (&json!(format!("{path}/subscriptionGroup.json")), None)
+    );
+    let why = server.fails("exportMetadata -b ADDR", 2);
+    assert_eq!(why, "kerolox: of one broker (-b), either topics (-t) or groups (-g) are exported");
+    let metrics = server.json(&format!("exportMetrics -c DefaultCluster -f {path}"));
+    let quota = &metrics["document"]["evaluateReport"]["broker-a"]["runtimeQuota"];
+    assert_eq!((quota["topicSize"].is_number(), &quota["groupSize"]), (true, &json!(1)), "{metrics}");
+    assert!(metrics["document"]["totalData"]["totalTps"]["totalNormalInTps"].is_number(), "{metrics}");
+}
+
+/// A server that gives each request the answer that is made for it: what Apache's broker answers where Kerolox's has none yet.
+fn answering(answers: &'static [(i32, &'static str)]) -> std::net::SocketAddr {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let (mut inbox, mut buffer) = (bytes::BytesMut::new(), [0; 4096]);
+                while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                    inbox.extend_from_slice(&buffer[..count]);
+                    while let Ok(Some(asked)) = kerolox_wire::frame::decode(&mut inbox, 1 << 20) {
+                        let body = answers.iter().find(|(code, _)| *code == asked.code);
+                        let answer = match body {
+                            Some((_, body)) => asked.respond(0).with_body(body.as_bytes().to_vec()),
+                            None => asked.refuse(3, " request type not supported"),
+                        };
+                        stream.write_all(&kerolox_wire::frame::to_bytes(&answer)).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn answers_of_apache_are_shown() {
+    let server = Server::start("admin-apache");
+    let peer = answering(&[
+        (
+            907,
+            r#"{"haClientRuntimeInfo":{"activated":false,"maxOffset":0},"haConnectionInfo":[{"addr":"/10.0.0.2:1","diff":5,"inSync":true,"slaveAckOffset":95,"transferFromWhere":7,"transferredByteInSecond":2048}],"inSyncSlaveNums":1,"master":true,"masterCommitLogMaxOffset":100}"#,
+        ),
+        (2003, r#"{"runtimeTable":{"G":{"createTimeMills":0,"coldAcc":3}},"configTable":{}}"#),
+        (2001, ""),
+        (3001, ""),
+        (3004, r#"{"username":"u","password":"p","userType":"Normal","userStatus":"enable"}"#),
+        (3005, r#"[{"username":"u","password":"p","userType":"Super","userStatus":"enable"}]"#),
+        (
+            3010,
+            r#"[{"subject":"User:u","policies":[{"policyType":"Custom","entries":[{"resource":"Topic:T","actions":["Pub","Sub"],"sourceIps":["10.0.0.1"],"decision":"Allow"}]}]}]"#,
+        ),
+        (26, "a=1\nbrokerName=x\n"),
+        (25, ""),
+    ]);
+    let status = server.done(&format!("haStatus -b {peer}"));
+    assert!(status.starts_with(&format!("\n#MasterAddr\t{peer}\n#MasterCommitLogMaxOffset\t100\n#SlaveNum\t1\n#InSyncSlaveNum\t1\n#SlaveAddr ")), "{status}");
+    assert_eq!(squeezed(&status)[6], "/10.0.0.2:1 95 5 2.00 OK 7");
+    assert_eq!(server.json(&format!("haStatus -b {peer}"))["replicas"][0]["inSync"], true);
+    let cold = server.done(&format!("getColdDataFlowCtrInfo -b {peer}"));
+    assert!(
+        cold.contains("\"coldAcc\":3")
+            && cold.contains("\"createTimeFormat\":\"1970-01-01 ")
+            && !cold.contains("createTimeMills"),
+        "{cold}"
+    );
+    assert_eq!(
+        server.done(&format!("updateColdDataFlowCtrGroupConfig -b {peer} -g G -v 1")),
+        format!("updateColdDataFlowCtrGroupConfig success, {peer}\n")
+    );
+    assert_eq!(
+        server.done(&format!("createUser -b {peer} -u u -p p")),
+        format!("create user to {peer} success.\n")
+    );
+    assert_eq!(
+        squeezed(&server.done(&format!("getUser -b {peer} -u u"))),
+        ["#UserName #Password #UserType #UserStatus", "u p Normal enable"]
+    );
+    assert_eq!(server.json(&format!("listUser -b {peer}"))["users"][0]["userType"], "Super");
+    let rules = squeezed(&server.done(&format!("listAcl -b {peer}")));
+    assert_eq!(
+        rules,
+        [
+            "#Subject #PolicyType #Resource #Actions #SourceIp #Decision",
+            "User:u Custom Topic:T [Pub, Sub] [10.0.0.1] Allow"
+        ]
+    );
+    let config = server.done(&format!("getBrokerConfig -b {peer}"));
+    assert_eq!(
+        config,
+        format!("============{peer}============\n{:<50}=  1\n{:<50}=  x\n\n", "a", "brokerName")
+    );
+    assert_eq!(
+        server.done(&format!("updateBrokerConfig -b {peer} -k a -v 2")),
+        format!("update broker config success, {peer}\n")
+    );
+    let why = server.fails(&format!("deleteUser -b {peer} -u u"), 1);
+    assert_eq!(
+        why,
+        format!(
+            "kerolox: {peer} refused AUTH_DELETE_USER 3003: request type not supported (code REQUEST_CODE_NOT_SUPPORTED 3)"
+        )
+    );
+}

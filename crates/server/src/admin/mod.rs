@@ -11,10 +11,14 @@ mod session;
 mod table;
 mod time;
 
+mod auth;
 mod broker;
 mod cluster;
+mod cold;
 mod consumer;
+mod export;
 mod group;
+mod ha;
 mod message;
 mod namesrv;
 mod offset;

@@ -3,7 +3,8 @@
 
 use super::flags::{Flag, needed, one_of, optional, switch};
 use super::{
-    Args, Session, broker, cluster, consumer, group, namesrv, offset, print, query, send, stats, topic, trace,
+    Args, Session, auth, broker, cluster, cold, consumer, export, group, ha, namesrv, offset, print, query,
+    send, stats, topic, trace,
 };
 use anyhow::Result;
 use kerolox_wire::RequestCode as Ask;
@@ -691,6 +692,55 @@ pub(super) const FAMILIES: &[Family] = &[
                 ],
             },
             Command {
+                name: "getColdDataFlowCtrInfo",
+                summary: "Show the limits of reading cold data.",
+                runs: Runs::Here(cold::info),
+                asks: &[Ask::GET_COLD_DATA_FLOW_CTR_INFO],
+                flags: &[
+                    optional("b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    optional("c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                ],
+            },
+            Command {
+                name: "updateColdDataFlowCtrGroupConfig",
+                summary: "Set a group's limit of reading cold data.",
+                runs: Runs::Here(cold::update),
+                asks: &[Ask::UPDATE_COLD_DATA_FLOW_CTR_CONFIG],
+                flags: &[
+                    optional("b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    optional("c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    needed("g", "consumerGroup", "GROUP", "The consumer group"),
+                    needed(
+                        "v",
+                        "threshold",
+                        "BYTES",
+                        "Bytes of cold data that the group may read in a second",
+                    ),
+                ],
+            },
+            Command {
+                name: "removeColdDataFlowCtrGroupConfig",
+                summary: "Remove a group's limit of reading cold data.",
+                runs: Runs::Here(cold::remove),
+                asks: &[Ask::REMOVE_COLD_DATA_FLOW_CTR_CONFIG],
+                flags: &[
+                    optional("b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    optional("c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    needed("g", "consumerGroup", "GROUP", "The consumer group"),
+                ],
+            },
+            Command {
+                name: "setCommitLogReadAheadMode",
+                summary: "Set how the log is read ahead.",
+                runs: Runs::Here(cold::read_ahead),
+                asks: &[Ask::SET_COMMITLOG_READ_MODE],
+                flags: &[
+                    optional("b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    optional("c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    needed("m", "commitLogReadAheadMode", "MODE", "0: read ahead, 1: do not"),
+                ],
+            },
+            Command {
                 name: "switchTimerEngine",
                 summary: "Change what keeps timer messages.",
                 runs: Runs::Never("Kerolox has one engine for timer messages, and nothing to switch to"),
@@ -813,6 +863,40 @@ pub(super) const FAMILIES: &[Family] = &[
         title: "Export",
         commands: &[
             Command {
+                name: "exportMetadata",
+                summary: "Write topics and groups to a JSON file.",
+                runs: Runs::Here(export::metadata),
+                asks: &[Ask::GET_ALL_TOPIC_CONFIG, Ask::GET_ALL_SUBSCRIPTIONGROUP_CONFIG],
+                flags: &[
+                    optional("c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    optional("b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    optional("f", "filePath", "DIR", "Folder to write to (/tmp/rocketmq/export)"),
+                    switch("t", "topic", "Topics only"),
+                    switch("g", "subscriptionGroup", "Groups only"),
+                    switch("s", "specialTopic", "Retry and dead-letter topics too"),
+                ],
+            },
+            Command {
+                name: "exportConfigs",
+                summary: "Write the configuration of brokers and name servers to a JSON file.",
+                runs: Runs::Here(export::configs),
+                asks: &[Ask::GET_BROKER_CONFIG],
+                flags: &[
+                    needed("c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    optional("f", "filePath", "DIR", "Folder to write to (/tmp/rocketmq/export)"),
+                ],
+            },
+            Command {
+                name: "exportMetrics",
+                summary: "Write the figures of brokers to a JSON file.",
+                runs: Runs::Here(export::metrics),
+                asks: &[Ask::GET_BROKER_RUNTIME_INFO, Ask::GET_ALL_SUBSCRIPTIONGROUP_CONFIG],
+                flags: &[
+                    needed("c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    optional("f", "filePath", "DIR", "Folder to write to (/tmp/rocketmq/export)"),
+                ],
+            },
+            Command {
                 name: "exportPopRecord",
                 summary: "Move the records of pop consumers to another store.",
                 runs: Runs::Never(
@@ -868,6 +952,28 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         title: "Replication",
         commands: &[
+            Command {
+                name: "haStatus",
+                summary: "Show how far the replicas of masters are.",
+                runs: Runs::Here(ha::status),
+                asks: &[Ask::GET_BROKER_HA_STATUS],
+                flags: &[
+                    optional("c", "clusterName", "CLUSTER", "Ask the masters of this cluster"),
+                    optional("b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    optional("i", "interval", "SECONDS", "Ask again every so many seconds"),
+                ],
+            },
+            Command {
+                name: "getBrokerEpoch",
+                summary: "Show the epochs of brokers.",
+                runs: Runs::Here(ha::epochs),
+                asks: &[Ask::GET_BROKER_EPOCH_CACHE],
+                flags: &[
+                    one_of(0, "c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    one_of(0, "b", "brokerName", "BROKER", "Ask the brokers of this name"),
+                    optional("i", "interval", "SECONDS", "Ask again every so many seconds"),
+                ],
+            },
             Command {
                 name: "getSyncStateSet",
                 summary: "Show which replicas are in sync.",
@@ -942,6 +1048,256 @@ pub(super) const FAMILIES: &[Family] = &[
             },
         ],
     },
-    Family { title: "Users and permissions", commands: &[] },
-    Family { title: "Lite topics", commands: &[] },
+    Family {
+        title: "Users and permissions",
+        commands: &[
+            Command {
+                name: "createUser",
+                summary: "Create a user.",
+                runs: Runs::Here(auth::create_user),
+                asks: &[Ask::AUTH_CREATE_USER],
+                flags: &[
+                    one_of(0, "c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    one_of(0, "b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    needed("u", "username", "USER", "Name of the user"),
+                    needed("p", "password", "PASSWORD", "The password"),
+                    optional("t", "userType", "TYPE", "Super or Normal"),
+                ],
+            },
+            Command {
+                name: "updateUser",
+                summary: "Change a user.",
+                runs: Runs::Here(auth::update_user),
+                asks: &[Ask::AUTH_UPDATE_USER],
+                flags: &[
+                    one_of(0, "c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    one_of(0, "b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    needed("u", "username", "USER", "Name of the user"),
+                    one_of(1, "p", "password", "PASSWORD", "The password"),
+                    one_of(1, "t", "userType", "TYPE", "Super or Normal"),
+                    one_of(1, "s", "userStatus", "STATUS", "enable or disable"),
+                ],
+            },
+            Command {
+                name: "deleteUser",
+                summary: "Delete a user.",
+                runs: Runs::Here(auth::delete_user),
+                asks: &[Ask::AUTH_DELETE_USER],
+                flags: &[
+                    one_of(0, "c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    one_of(0, "b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    needed("u", "username", "USER", "Name of the user"),
+                ],
+            },
+            Command {
+                name: "getUser",
+                summary: "Show a user.",
+                runs: Runs::Here(auth::get_user),
+                asks: &[Ask::AUTH_GET_USER],
+                flags: &[
+                    one_of(0, "b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    one_of(0, "c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    optional("u", "username", "USER", "Name of the user"),
+                ],
+            },
+            Command {
+                name: "listUser",
+                summary: "List users.",
+                runs: Runs::Here(auth::list_users),
+                asks: &[Ask::AUTH_LIST_USER],
+                flags: &[
+                    one_of(0, "b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    one_of(0, "c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    optional("f", "filter", "TEXT", "Only users with this in the name"),
+                ],
+            },
+            Command {
+                name: "copyUser",
+                summary: "Copy users from one broker to another.",
+                runs: Runs::Here(auth::copy_users),
+                asks: &[
+                    Ask::AUTH_LIST_USER,
+                    Ask::AUTH_GET_USER,
+                    Ask::AUTH_CREATE_USER,
+                    Ask::AUTH_UPDATE_USER,
+                ],
+                flags: &[
+                    needed("f", "fromBroker", "HOST:PORT", "Broker to copy from"),
+                    needed("t", "toBroker", "HOST:PORT", "Broker to copy to"),
+                    optional("u", "usernames", "LIST", "Only these users, separated by commas"),
+                ],
+            },
+            Command {
+                name: "createAcl",
+                summary: "Create rules of what a user may do.",
+                runs: Runs::Here(auth::create_acl),
+                asks: &[Ask::AUTH_CREATE_ACL],
+                flags: &[
+                    one_of(0, "c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    one_of(0, "b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    needed("s", "subject", "SUBJECT", "Whom the rules are about, as User:NAME"),
+                    needed(
+                        "r",
+                        "resources",
+                        "LIST",
+                        "Resources, as Topic:NAME or Group:NAME, separated by commas",
+                    ),
+                    needed(
+                        "a",
+                        "actions",
+                        "LIST",
+                        "Pub, Sub, Create, Update, Delete, Get, List or All, separated by commas",
+                    ),
+                    optional("i", "sourceIp", "LIST", "Addresses that the rule is for, separated by commas"),
+                    needed("d", "decision", "DECISION", "Allow or Deny"),
+                ],
+            },
+            Command {
+                name: "updateAcl",
+                summary: "Change rules of what a user may do.",
+                runs: Runs::Here(auth::update_acl),
+                asks: &[Ask::AUTH_UPDATE_ACL],
+                flags: &[
+                    one_of(0, "c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    one_of(0, "b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    needed("s", "subject", "SUBJECT", "Whom the rules are about, as User:NAME"),
+                    needed(
+                        "r",
+                        "resources",
+                        "LIST",
+                        "Resources, as Topic:NAME or Group:NAME, separated by commas",
+                    ),
+                    needed(
+                        "a",
+                        "actions",
+                        "LIST",
+                        "Pub, Sub, Create, Update, Delete, Get, List or All, separated by commas",
+                    ),
+                    needed("d", "decision", "DECISION", "Allow or Deny"),
+                    optional("i", "sourceIp", "LIST", "Addresses that the rule is for, separated by commas"),
+                ],
+            },
+            Command {
+                name: "deleteAcl",
+                summary: "Delete rules of what a user may do.",
+                runs: Runs::Here(auth::delete_acl),
+                asks: &[Ask::AUTH_DELETE_ACL],
+                flags: &[
+                    one_of(0, "c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    one_of(0, "b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    needed("s", "subject", "SUBJECT", "Whom the rules are about, as User:NAME"),
+                    optional(
+                        "r",
+                        "resources",
+                        "LIST",
+                        "Resources, as Topic:NAME or Group:NAME, separated by commas",
+                    ),
+                ],
+            },
+            Command {
+                name: "getAcl",
+                summary: "Show what a user may do.",
+                runs: Runs::Here(auth::get_acl),
+                asks: &[Ask::AUTH_GET_ACL],
+                flags: &[
+                    one_of(0, "b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    one_of(0, "c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    optional("s", "subject", "SUBJECT", "Whom the rules are about, as User:NAME"),
+                ],
+            },
+            Command {
+                name: "listAcl",
+                summary: "List what users may do.",
+                runs: Runs::Here(auth::list_acls),
+                asks: &[Ask::AUTH_LIST_ACL],
+                flags: &[
+                    one_of(0, "b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    one_of(0, "c", "clusterName", "CLUSTER", "Ask the brokers of this cluster"),
+                    optional("s", "subject", "SUBJECT", "Whom the rules are about, as User:NAME"),
+                    optional("r", "resource", "RESOURCE", "Only rules about this resource"),
+                ],
+            },
+            Command {
+                name: "copyAcl",
+                summary: "Copy rules from one broker to another.",
+                runs: Runs::Here(auth::copy_acls),
+                asks: &[Ask::AUTH_LIST_ACL, Ask::AUTH_GET_ACL, Ask::AUTH_CREATE_ACL, Ask::AUTH_UPDATE_ACL],
+                flags: &[
+                    needed("f", "fromBroker", "HOST:PORT", "Broker to copy from"),
+                    needed("t", "toBroker", "HOST:PORT", "Broker to copy to"),
+                    optional("s", "subjects", "LIST", "Only these subjects, separated by commas"),
+                ],
+            },
+        ],
+    },
+    Family {
+        title: "Lite topics",
+        commands: &[
+            Command {
+                name: "getBrokerLiteInfo",
+                summary: "Show the figures of lite topics on brokers.",
+                runs: Runs::Never("this version of Kerolox has no lite topics"),
+                asks: &[],
+                flags: &[
+                    one_of(0, "b", "brokerAddr", "HOST:PORT", "Ask this broker"),
+                    one_of(0, "c", "cluster", "CLUSTER", "Ask the brokers of this cluster"),
+                    switch("d", "showDetail", "Show more"),
+                ],
+            },
+            Command {
+                name: "getParentTopicInfo",
+                summary: "Show the lite topics of a parent topic.",
+                runs: Runs::Never("this version of Kerolox has no lite topics"),
+                asks: &[],
+                flags: &[needed("p", "parentTopic", "TOPIC", "The parent topic")],
+            },
+            Command {
+                name: "getLiteTopicInfo",
+                summary: "Show a lite topic.",
+                runs: Runs::Never("this version of Kerolox has no lite topics"),
+                asks: &[],
+                flags: &[
+                    needed("p", "parentTopic", "TOPIC", "The parent topic"),
+                    needed("l", "liteTopic", "TOPIC", "The lite topic"),
+                    switch("s", "showClientId", "Show the clients"),
+                ],
+            },
+            Command {
+                name: "getLiteClientInfo",
+                summary: "Show the lite topics of a client.",
+                runs: Runs::Never("this version of Kerolox has no lite topics"),
+                asks: &[],
+                flags: &[
+                    needed("p", "parentTopic", "TOPIC", "The parent topic"),
+                    needed("g", "group", "GROUP", "The consumer group"),
+                    needed("c", "clientId", "ID", "Id of one client"),
+                    switch("s", "showDetail", "Show more"),
+                ],
+            },
+            Command {
+                name: "getLiteGroupInfo",
+                summary: "Show how far behind a group of lite topics is.",
+                runs: Runs::Never("this version of Kerolox has no lite topics"),
+                asks: &[],
+                flags: &[
+                    needed("p", "parentTopic", "TOPIC", "The parent topic"),
+                    needed("g", "group", "GROUP", "The consumer group"),
+                    optional("l", "liteTopic", "TOPIC", "The lite topic"),
+                    optional("k", "topK", "N", "So many of each broker (20)"),
+                ],
+            },
+            Command {
+                name: "triggerLiteDispatch",
+                summary: "Let a broker deliver lite topics again.",
+                runs: Runs::Never("this version of Kerolox has no lite topics"),
+                asks: &[],
+                flags: &[
+                    needed("p", "parentTopic", "TOPIC", "The parent topic"),
+                    needed("g", "group", "GROUP", "The consumer group"),
+                    optional("c", "clientId", "ID", "Id of one client"),
+                    optional("b", "brokerName", "BROKER", "Name of the broker"),
+                ],
+            },
+        ],
+    },
 ];
