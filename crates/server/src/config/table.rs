@@ -262,6 +262,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "popResponseReturnActualRetryTopic", Bool, "false", "", "", Ignored(POP)),
     key(Broker, "enableSingleTopicRegister", Bool, "false", "", "", Ignored(REGISTRATION)),
     key(Broker, "enableMixedMessageType", Bool, "false", "", "", Honoured("whether topics may be created that take messages of all types (`message.type=MIXED`)")),
+    key(Broker, "enableTopicMessageTypeCheck", Bool, "true", "false", "", Honoured("whether a message must be of the type that its topic takes; in Apache RocketMQ a key of the proxy")),
     key(Broker, "enableSplitRegistration", Bool, "false", "", "", Ignored(REGISTRATION)),
     key(Broker, "enableSplitMetadata", Bool, "true", "", "", Ignored(REGISTRATION)),
     key(Broker, "splitMetadataSize", INT, "2000", "", "", Ignored(REGISTRATION)),
