@@ -193,7 +193,7 @@ impl Broker {
             Ok(consumer) => {
                 let asked = Asked::Consumer {
                     conn,
-                    request: request.clone(),
+                    request: request.bare(),
                     group: group.to_owned(),
                     client_id: client_id.to_owned(),
                 };
@@ -240,7 +240,7 @@ impl Broker {
             return self.reply(conn, request, request.refuse(code, remark), out);
         }
         let survey =
-            Survey { conn, request: request.clone(), left: wanted.len(), bytes: 0, clients: BTreeMap::new() };
+            Survey { conn, request: request.bare(), left: wanted.len(), bytes: 0, clients: BTreeMap::new() };
         if wanted.is_empty() {
             return self.survey_done(&survey, out);
         }

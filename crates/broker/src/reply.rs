@@ -61,9 +61,7 @@ impl Broker {
             .producer(asker)
             .ok_or_else(|| error(format!("push reply message fail, channel of <{asker}> not found.")))?;
         let push = self.push_request(now_ms, conn, request, header);
-        // Its body is not kept for the answer.
-        let request = Command { body: bytes::Bytes::new(), ..request.clone() };
-        let reply = Reply { conn, request, queue_id, stored, asker: asker.to_owned() };
+        let reply = Reply { conn, request: request.bare(), queue_id, stored, asker: asker.to_owned() };
         self.ask(asker_conn, push, now_ms + ANSWER_MS, Asked::Reply(reply), out);
         Ok(())
     }

@@ -75,6 +75,11 @@ impl Command {
         }
     }
 
+    /// What is needed of a request to answer it later, in little memory: no fields, no body.
+    pub fn bare(&self) -> Self {
+        Self { remark: None, fields: Fields::new(), body: Bytes::new(), ..*self }
+    }
+
     /// A response to `self`, in the same encoding.
     pub fn respond(&self, code: impl Into<i32>) -> Self {
         Self { opaque: self.opaque, flag: FLAG_RESPONSE, encoding: self.encoding, ..Self::request(code) }
