@@ -85,6 +85,28 @@ fn waiters_for_a_large_message_are_answered_in_portions() {
     assert_eq!(answers(world.run("tick +0")), 0);
 }
 
+/// One read of a connection held thousands of pops: their answers, which wait for the state, were made all at once.
+#[test]
+fn pops_of_large_messages_are_answered_in_portions() {
+    let mut world = World::new();
+    world.run("connect 1");
+    let send = "SEND_MESSAGE 1 producerGroup=p topic=T defaultTopic=TBW102 defaultTopicQueueNums=1 queueId=0 sysFlag=0 bornTimestamp=5 flag=0";
+    world.run(&format!("{send} properties=UNIQ_KEY:u1 body-bytes=4194304"));
+    world.run("flush");
+    let pop = |group| {
+        format!(
+            "POP_MESSAGE 1 consumerGroup=g{group} topic=T queueId=0 maxMsgNums=32 invisibleTime=60000 pollTime=0 bornTime=0 initMode=0"
+        )
+    };
+    let pops: Vec<String> = (0..6).map(pop).collect();
+    let told = world.run_together(&pops);
+    assert_eq!(told, "");
+    let answers = |told: String| told.matches("msgOffsetInfo=0 0 ").count();
+    assert_eq!(answers(world.run("flush")), 4);
+    world.run("tick +0");
+    assert_eq!(answers(world.run("flush")), 2);
+}
+
 /// The name of a group that nobody had went into the state's changes, was too long for the log, and stayed first among them:
 /// nothing that came after it was ever durable.
 #[test]

@@ -33,6 +33,8 @@ use wait::{News, PopWaits, Touched};
 const COUNT_MAX: i32 = 32;
 /// Bytes of messages in one answer (or one message that is larger), as of a pull.
 const BYTES_MAX: usize = 256 << 10;
+/// Bytes of answers that wait for one state record: with more, a pop waits for the next.
+const ANSWERS_BYTES_MAX: usize = 16 << 20;
 /// Queue entries looked at in one read, and reads of one queue that find nothing that is wanted before others have
 /// their turn.
 const SCAN_MAX: u32 = 800;
@@ -204,7 +206,19 @@ impl Pops {
 impl Broker {
     /// Code 200050.
     pub(crate) fn pop(&mut self, now_ms: i64, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
-        match self.admit_take(now_ms, conn, request) {
+        let admitted = self.admit_take(now_ms, conn, request);
+        self.serve_admitted(now_ms, conn, request, admitted, out);
+    }
+
+    fn serve_admitted(
+        &mut self,
+        now_ms: i64,
+        conn: ConnId,
+        request: &Command,
+        admitted: Result<PopRequest, Refused>,
+        out: &mut Vec<Effect>,
+    ) {
+        match admitted {
             Ok(pop) => self.serve_pop(now_ms, pop, out),
             Err(Refused(code, remark)) => self.reply(conn, request, request.refuse(code, remark), out),
         }
@@ -309,10 +323,7 @@ impl Broker {
             let place = (header.consumer_group, header.topic, header.queue_id);
             self.admit_pop("peeking", conn, request, place, Purpose::Peek { count_max })
         });
-        match admitted {
-            Ok(pop) => self.serve_pop(now_ms, pop, out),
-            Err(Refused(code, remark)) => self.reply(conn, request, request.refuse(code, remark), out),
-        }
+        self.serve_admitted(now_ms, conn, request, admitted, out);
     }
 
     /// Code 200054.
@@ -331,10 +342,7 @@ impl Broker {
             pop.until_ms = now_ms + header.poll_time.clamp(0, HOLD_MS_MAX);
             Ok(pop)
         });
-        match admitted {
-            Ok(pop) => self.serve_pop(now_ms, pop, out),
-            Err(Refused(code, remark)) => self.reply(conn, request, request.refuse(code, remark), out),
-        }
+        self.serve_admitted(now_ms, conn, request, admitted, out);
     }
 
     /// Code 200055.

@@ -1,6 +1,8 @@
 //! A pop under way: which queues it visits, what it finds, and what it takes.
 
-use super::{BYTES_MAX, Found, Key, Pop, PopRequest, Purpose, SCAN_MAX, SCANS_MAX, Step, Take};
+use super::{
+    ANSWERS_BYTES_MAX, BYTES_MAX, Found, Key, Pop, PopRequest, Purpose, SCAN_MAX, SCANS_MAX, Step, Take,
+};
 use crate::Broker;
 use crate::effect::Effect;
 use crate::pending::Pending;
@@ -19,6 +21,12 @@ use std::sync::Arc;
 
 impl Broker {
     pub(crate) fn serve_pop(&mut self, now_ms: i64, request: PopRequest, out: &mut Vec<Effect>) {
+        if self.acks.unplaced_bytes() >= ANSWERS_BYTES_MAX
+            && !self.draining
+            && self.pops.waits.has_room(&request, &self.config.limits)
+        {
+            return self.pops.waits.park_woken(request);
+        }
         let turn = self.pops.turn;
         self.pops.turn += 1;
         let queues = |topic: &Arc<str>, own: Option<u32>| -> VecDeque<(Arc<str>, u32)> {
@@ -336,7 +344,8 @@ impl Broker {
         let room = self.pops.waits.has_room(&pop.request, limits);
         let full = self.state.in_flight.len() >= limits.in_flight_max && pop.request.takes();
         if waits && room && !full {
-            return self.pops.waits.park(pop.request);
+            self.pops.waits.park(pop.request);
+            return;
         }
         let (code, remark) = match pop.request.purpose {
             Purpose::Notify => return self.notify(&pop, false, waits, out),

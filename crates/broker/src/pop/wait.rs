@@ -39,12 +39,19 @@ impl PopWaits {
         self.parked.has_room(request, limits)
     }
 
-    pub(crate) fn park(&mut self, request: PopRequest) {
+    /// Parks one that is to be tried again as soon as others had their turn.
+    pub(crate) fn park_woken(&mut self, request: PopRequest) {
+        let id = self.park(request);
+        self.woken.insert(id);
+    }
+
+    pub(crate) fn park(&mut self, request: PopRequest) -> HoldId {
         let (group, topics) = (Arc::clone(&request.group), request.topics());
         let id = self.parked.park(request);
         for topic in topics {
             self.topics.entry(topic).or_default().entry(Arc::clone(&group)).or_default().insert(id);
         }
+        id
     }
 
     pub(crate) fn take(&mut self, id: HoldId) -> Option<PopRequest> {

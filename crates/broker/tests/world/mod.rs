@@ -169,6 +169,22 @@ impl World {
 
     /// `CODE CONN name=value … body=TEXT`: a request. `oneway` as a word of its own, `binary` for the ROCKETMQ encoding.
     fn request(&mut self, code: &str, rest: &str) -> String {
+        let input = self.input(code, rest);
+        self.feed(vec![input])
+    }
+
+    /// Runs requests that came with one read of a connection.
+    #[allow(dead_code)] // not each test that has a world needs it
+    pub(crate) fn run_together(&mut self, requests: &[String]) -> String {
+        let input = |request: &String| {
+            let (code, rest) = request.split_once(' ').unwrap();
+            self.input(code, rest)
+        };
+        let inputs = requests.iter().map(input).collect();
+        self.feed(inputs)
+    }
+
+    fn input(&mut self, code: &str, rest: &str) -> Input {
         let named = RequestCode::ALL.iter().find(|request| request.name == code);
         let code = named.map_or_else(
             || code.parse().unwrap_or_else(|_| panic!("{code} is no command")),
@@ -203,7 +219,7 @@ impl World {
                 None => panic!("{word}?"),
             }
         }
-        self.feed(vec![Input::Command { conn, command }])
+        Input::Command { conn, command }
     }
 
     /// `answer CONN opaque=N code=N remark=TEXT name=value … json=TEXT`: a client answers what the broker asked it.
