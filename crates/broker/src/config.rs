@@ -77,6 +77,11 @@ pub struct BrokerConfig {
     pub client_expiry_ms: i64,
     /// A queue lock that was not renewed for so long is free: Apache's `rocketmq.broker.rebalance.lockMaxLiveTime`, 60 s.
     pub lock_expiry_ms: i64,
+    /// `fileReservedTime`: hours for which messages are kept. The store is told by its own settings; this one counts when it was
+    /// changed at run time.
+    pub retention_hours: i64,
+    /// Keys of configuration files that have an effect, and what they are set to: for those who ask (code 26).
+    pub shown: std::collections::BTreeMap<String, String>,
     /// Offsets that came with pulls are written to the log at least this often.
     pub offset_flush_ms: i64,
     /// Upper bounds; see `docs/operate/limits.md`.
@@ -186,6 +191,8 @@ impl BrokerConfig {
             client_expiry_ms: 120_000,
             lock_expiry_ms: 60_000,
             offset_flush_ms: 1_000,
+            retention_hours: 72,
+            shown: std::collections::BTreeMap::new(),
             limits: Limits::default(),
             seed: 0,
         }

@@ -1,7 +1,9 @@
-//! Delay levels: messages wait in the queue of their level in `SCHEDULE_TOPIC_XXXX` and are appended to their real
-//! topic when their time has come. A level's queue is in order of due times, so only its head needs watching.
+//! Delay levels: messages wait in the queue of their level's delay in `SCHEDULE_TOPIC_XXXX` and are appended to their real
+//! topic when their time has come. Such a queue is in order of due times, so only its head needs watching. With Apache's levels
+//! the queue of level n is n − 1; a delay that other settings bring gets a further one ([`Broker::map_delays`]).
 
 use crate::Broker;
+use crate::config::{DELAY_LEVELS_DEFAULT, parse_delay_levels};
 use crate::effect::Effect;
 use crate::pending::Pending;
 use crate::produce::Draft;
@@ -11,11 +13,14 @@ use kerolox_store::{QueueRead, QueueReadOutcome, QueueSlice};
 use kerolox_wire::names;
 use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::record::{self, RecordView};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Messages delivered from one level at a time.
 const BATCH_COUNT: u32 = 64;
 const BATCH_BYTES: u32 = 1024 * 1024;
+/// Queues of different delays, as many as a byte can name.
+const QUEUES_MAX: usize = 255;
 /// Pause after a delivery that the log refused.
 const RETRY_MS: i64 = 100;
 
@@ -35,9 +40,13 @@ pub(crate) struct Delay {
 }
 
 impl Delay {
-    /// All levels are looked at once at the start.
-    pub(crate) fn new(levels: usize, now_ms: i64) -> Self {
-        Self { topic: Arc::from(names::SCHEDULE_TOPIC), levels: vec![Level::Due(now_ms); levels] }
+    pub(crate) fn new() -> Self {
+        Self { topic: Arc::from(names::SCHEDULE_TOPIC), levels: Vec::new() }
+    }
+
+    /// There are so many queues; new ones are looked at once.
+    fn grow(&mut self, now_ms: i64, queues: usize) {
+        self.levels.resize(queues.max(self.levels.len()), Level::Due(now_ms));
     }
 
     /// The schedule topic's shared name.
@@ -78,7 +87,51 @@ impl Delay {
     }
 }
 
+/// The delays of the schedule topic's queues as long as nobody asked for others.
+pub(crate) fn apaches_queues() -> Vec<i64> {
+    parse_delay_levels(DELAY_LEVELS_DEFAULT).unwrap_or_default()
+}
+
 impl Broker {
+    /// Gives every delay a queue of its own. One that has a queue keeps it, whatever level it belongs to now, so that what
+    /// waits is due when it was meant to be, and nothing waits behind a longer delay.
+    pub(crate) fn map_delays(&mut self, now_ms: i64) {
+        let queues = &mut self.state.delay_queues_ms;
+        let mut changed = false;
+        if queues.is_empty() {
+            *queues = apaches_queues();
+        }
+        for delay_ms in &self.config.delay_levels_ms {
+            if !queues.contains(delay_ms) && queues.len() < QUEUES_MAX {
+                queues.push(*delay_ms);
+                changed = true;
+            }
+        }
+        if changed {
+            state::put_delay_queues(&mut self.changes, queues);
+        }
+        self.delay.grow(now_ms, queues.len());
+    }
+
+    /// Whether there is a queue for each of these delays, or room for one.
+    pub(crate) fn check_delays(&self, delays_ms: &[i64]) -> Result<(), String> {
+        let queues = &self.state.delay_queues_ms;
+        let new: BTreeSet<&i64> = delays_ms.iter().filter(|delay_ms| !queues.contains(delay_ms)).collect();
+        match queues.len() + new.len() <= QUEUES_MAX {
+            true => Ok(()),
+            false => {
+                Err(format!("there were {} different delays before; {QUEUES_MAX} is the limit", queues.len()))
+            }
+        }
+    }
+
+    /// The queue of a level, counted from 1.
+    pub(crate) fn delay_queue(&self, level: usize) -> u32 {
+        let delay_ms = level.checked_sub(1).and_then(|index| self.config.delay_levels_ms.get(index));
+        let queue = self.state.delay_queues_ms.iter().position(|queue_ms| Some(queue_ms) == delay_ms);
+        queue.unwrap_or(0) as u32
+    }
+
     /// Delivers what is due.
     pub(crate) fn tick_delay(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
         if self.draining {
@@ -121,7 +174,7 @@ impl Broker {
         _out: &mut Vec<Effect>,
     ) {
         self.counters.damaged += slice.damaged.len() as u64;
-        let delay_ms = self.config.delay_levels_ms.get(index).copied().unwrap_or(0);
+        let delay_ms = self.state.delay_queues_ms.get(index).copied().unwrap_or(0);
         let mut delivered_to = None;
         let mut after = Level::Due(now_ms);
         for message in record::split(&slice.records) {

@@ -54,7 +54,7 @@ impl Groups {
         self.changes
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = &SubscriptionGroupConfig> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &SubscriptionGroupConfig> + Clone {
         self.table.values()
     }
 

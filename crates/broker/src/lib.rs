@@ -17,6 +17,7 @@ mod effect;
 mod groups;
 mod halves;
 mod hold;
+pub mod hot;
 mod input;
 mod locks;
 mod offsets;
@@ -54,6 +55,7 @@ use compaction::Compaction;
 use delay::Delay;
 use hold::Holds;
 use kerolox_store::{AppendError, Bounds, DiskState, Position, Store, Watermarks};
+use kerolox_wire::body::DataVersion;
 use kerolox_wire::names;
 use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
@@ -74,6 +76,7 @@ const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for
 
 /// Requests whose bodies are read.
 const HAVE_BODIES: &[RequestCode] = &[
+    RequestCode::UPDATE_BROKER_CONFIG,
     RequestCode::BATCH_ACK_MESSAGE,
     RequestCode::QUERY_ASSIGNMENT,
     RequestCode::SET_MESSAGE_REQUEST_MODE,
@@ -120,7 +123,11 @@ pub struct Counters {
 
 /// One broker.
 pub struct Broker {
+    /// As the configuration file has them.
+    base: BrokerConfig,
+    /// With what was changed at run time.
     config: BrokerConfig,
+    config_version: DataVersion,
     store: Store,
     state: State,
     /// State entries of this batch that are not in the log yet.
@@ -160,7 +167,8 @@ pub struct Broker {
 impl Broker {
     /// A broker over a recovered store and the state that recovery folded.
     pub fn new(config: BrokerConfig, now_ms: i64, store: Store, mut state: State) -> Self {
-        state.topics.add_system(now_ms, &config);
+        let base = config;
+        let config = hot::with(&base, &state.config);
         state.groups.add_system();
         let mut broker = Self {
             acks: Acks::default(),
@@ -171,7 +179,7 @@ impl Broker {
             woken: BTreeSet::new(),
             pops: Pops::default(),
             assignments: Assignments::default(),
-            delay: Delay::new(config.delay_levels_ms.len(), now_ms),
+            delay: Delay::new(),
             checks: Checks::default(),
             timers: Timers::new(),
             compaction: Compaction::default(),
@@ -190,10 +198,13 @@ impl Broker {
             counters: Counters::default(),
             stats: Stats::new(now_ms, config.limits.stats_max, config.limits.offsets_max),
             changes: Vec::new(),
-            config,
+            base,
+            config_version: DataVersion::default(),
+            config: config.clone(),
             store,
             state,
         };
+        broker.take_config(now_ms, config);
         broker.schedule_checks();
         broker.find_compacted();
         broker.note_needed();

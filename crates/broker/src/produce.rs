@@ -362,7 +362,7 @@ impl Broker {
         }
         let level = usize::try_from(level).unwrap_or(usize::MAX).min(self.config.delay_levels_ms.len());
         draft.properties.set(property::DELAY_TIME_LEVEL, &level.to_string());
-        draft.wait_in(self.delay.topic(), level.saturating_sub(1) as u32);
+        draft.wait_in(self.delay.topic(), self.delay_queue(level));
         Ok(())
     }
 

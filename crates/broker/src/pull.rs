@@ -34,6 +34,7 @@ mod forbidden {
     pub(super) const GROUP: i32 = 2;
     pub(super) const TOPIC: i32 = 3;
     pub(super) const BROADCASTING: i32 = 4;
+    pub(super) const SUBSCRIPTION: i32 = 5;
 }
 
 /// An admitted pull.
@@ -241,6 +242,11 @@ impl Broker {
             let sql92 = self.config.sql92;
             let filter = subscription::filter(sql92, header.expression_type, header.subscription);
             return filter.map_err(|e| unfit(&e));
+        }
+        if self.state.is_read_forbidden(header.consumer_group, header.topic) {
+            let (group, topic) = (header.consumer_group, header.topic);
+            let remark = format!("the consumer group[{group}] is forbidden for topic[{topic}]");
+            return Err(Refusal(ResponseCode::NO_PERMISSION, remark, Some(forbidden::SUBSCRIPTION)));
         }
         let missing = |what: &str| {
             refuse(

@@ -3,6 +3,8 @@
 //! Entry kinds and payloads (all integers big-endian, strings as `length u16 | UTF-8`) are drawn in
 //! `docs/formats/state.md`.
 
+use crate::config::perm;
+use crate::delay;
 use crate::groups::Groups;
 use crate::halves::{Half, Halves, Stored};
 use crate::offsets::{Commit, Offsets};
@@ -54,6 +56,12 @@ mod kind {
     pub(super) const RESET: u8 = 48;
     /// `group | topic | queue u32`: one began there.
     pub(super) const RESET_DONE: u8 = 49;
+    /// `key | value`: a setting was changed at run time; without a value it is again what the configuration file says.
+    pub(super) const CONFIG: u8 = 56;
+    /// `(delay ms i64)*`: the delays of the schedule topic's queues, from queue 0 on.
+    pub(super) const DELAY_QUEUES: u8 = 57;
+    /// `group | topic | bits u32`: what a group must not do with a topic; 4: read.
+    pub(super) const FORBIDDEN: u8 = 58;
 }
 
 /// Topics, groups, consumer offsets and delay progress, as a fold of the log.
@@ -70,9 +78,40 @@ pub struct State {
     pub(crate) in_flight: InFlight,
     /// How groups were told to consume topics, by topic and group.
     pub(crate) request_modes: BTreeMap<String, BTreeMap<String, SetMessageRequestMode>>,
+    /// Settings that were changed at run time.
+    pub(crate) config: BTreeMap<String, String>,
+    /// The delay of each queue of the schedule topic; empty: nobody ever asked for others than Apache's.
+    pub(crate) delay_queues_ms: Vec<i64>,
+    /// What groups must not do, by group and topic: bits as of permissions, 4 for reading.
+    pub(crate) forbidden: BTreeMap<String, BTreeMap<String, i32>>,
 }
 
 impl State {
+    /// Whether a group must not read a topic.
+    pub(crate) fn is_read_forbidden(&self, group: &str, topic: &str) -> bool {
+        let bits = self.forbidden.get(group).and_then(|topics| topics.get(topic));
+        bits.is_some_and(|bits| bits & perm::READ != 0)
+    }
+
+    /// Sets what a group must not do with a topic.
+    pub(crate) fn forbid(&mut self, group: &str, topic: &str, bits: i32) {
+        let topics = self.forbidden.entry(group.to_owned()).or_default();
+        match bits {
+            0 => drop(topics.remove(topic)),
+            _ => drop(topics.insert(topic.to_owned(), bits)),
+        }
+        if topics.is_empty() {
+            self.forbidden.remove(group);
+        }
+    }
+
+    fn forget_forbidden_topic(&mut self, topic: &str) {
+        self.forbidden.retain(|_, topics| {
+            topics.remove(topic);
+            !topics.is_empty()
+        });
+    }
+
     /// Sets a group's offset; `None` where it already is so, and in the log.
     pub(crate) fn commit(&mut self, group: &str, topic: &str, queue_id: u32, offset: u64) -> Option<Commit> {
         self.in_flight.committed(group, topic, queue_id, offset);
@@ -127,6 +166,7 @@ impl State {
         self.resets.forget_topic(topic);
         self.in_flight.forget_topic(topic);
         self.request_modes.remove(topic);
+        self.forget_forbidden_topic(topic);
     }
 
     pub(crate) fn delete_group(&mut self, group: &str, offsets_too: bool) {
@@ -138,6 +178,7 @@ impl State {
         self.in_flight.forget_group(group);
         self.request_modes.values_mut().for_each(|groups| drop(groups.remove(group)));
         self.request_modes.retain(|_, groups| !groups.is_empty());
+        self.forbidden.remove(group);
     }
 
     /// The whole state as an entry stream.
@@ -154,6 +195,15 @@ impl State {
         }
         for (group, topic, queue_id, offset) in self.resets.iter() {
             put_reset(&mut out, (group, topic, queue_id), offset);
+        }
+        for (name, value) in &self.config {
+            put_config(&mut out, name, value);
+        }
+        if !self.delay_queues_ms.is_empty() && self.delay_queues_ms != delay::apaches_queues() {
+            put_delay_queues(&mut out, &self.delay_queues_ms);
+        }
+        for (group, topics) in &self.forbidden {
+            topics.iter().for_each(|(topic, bits)| put_forbidden(&mut out, group, topic, *bits));
         }
         for (index, offset) in self.delay_offsets.iter().enumerate().filter(|(_, offset)| **offset > 0) {
             put_delay_offset(&mut out, index, *offset);
@@ -232,6 +282,26 @@ fn queue_of_group((group, topic, queue_id): (&str, &str, u32)) -> Vec<u8> {
     put_text(&mut payload, topic);
     payload.extend_from_slice(&queue_id.to_be_bytes());
     payload
+}
+
+pub(crate) fn put_config(out: &mut Vec<u8>, name: &str, value: &str) {
+    let mut payload = Vec::with_capacity(2 + name.len() + value.len());
+    put_text(&mut payload, name);
+    payload.extend_from_slice(value.as_bytes());
+    state::put(out, kind::CONFIG, &payload);
+}
+
+pub(crate) fn put_delay_queues(out: &mut Vec<u8>, delays_ms: &[i64]) {
+    let payload: Vec<u8> = delays_ms.iter().flat_map(|ms| ms.to_be_bytes()).collect();
+    state::put(out, kind::DELAY_QUEUES, &payload);
+}
+
+pub(crate) fn put_forbidden(out: &mut Vec<u8>, group: &str, topic: &str, bits: i32) {
+    let mut payload = Vec::with_capacity(8 + group.len() + topic.len());
+    put_text(&mut payload, group);
+    put_text(&mut payload, topic);
+    payload.extend_from_slice(&bits.to_be_bytes());
+    state::put(out, kind::FORBIDDEN, &payload);
 }
 
 pub(crate) fn put_reset(out: &mut Vec<u8>, queue: (&str, &str, u32), offset: u64) {
@@ -368,6 +438,15 @@ impl StateFold for State {
             }
             kind::RESET => self.apply_reset(payload).ok_or("reset entry is malformed")?,
             kind::RESET_DONE => self.apply_reset_done(payload).ok_or("reset's end is malformed")?,
+            kind::CONFIG => self.apply_config(payload).ok_or("setting is malformed")?,
+            kind::DELAY_QUEUES => {
+                let (delays, rest) = payload.as_chunks();
+                if !rest.is_empty() {
+                    return Err("list of delays is malformed".to_owned());
+                }
+                self.delay_queues_ms = delays.iter().map(|ms| i64::from_be_bytes(*ms)).collect();
+            }
+            kind::FORBIDDEN => self.apply_forbidden(payload).ok_or("what is forbidden is malformed")?,
             other => return Err(format!("entry kind {other} is not known to this version")),
         }
         Ok(())
@@ -415,6 +494,23 @@ impl State {
     fn apply_reset_done(&mut self, mut payload: &[u8]) -> Option<()> {
         let (group, topic, queue_id) = take_queue_of_group(&mut payload)?;
         self.resets.remove(group, topic, queue_id);
+        payload.is_empty().then_some(())
+    }
+
+    fn apply_config(&mut self, mut payload: &[u8]) -> Option<()> {
+        let name = text(&mut payload)?.to_owned();
+        match std::str::from_utf8(payload).ok()? {
+            "" => drop(self.config.remove(&name)),
+            value => drop(self.config.insert(name, value.to_owned())),
+        }
+        Some(())
+    }
+
+    fn apply_forbidden(&mut self, mut payload: &[u8]) -> Option<()> {
+        let group = text(&mut payload)?;
+        let topic = text(&mut payload)?;
+        let bits = payload.try_get_i32().ok()?;
+        self.forbid(group, topic, bits);
         payload.is_empty().then_some(())
     }
 

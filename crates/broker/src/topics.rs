@@ -73,9 +73,13 @@ impl Topics {
 
     /// Removes a topic that is none of the system's.
     pub(crate) fn remove(&mut self, now_ms: i64, name: &str) {
-        if self.table.get(name).is_some_and(|topic| !topic.system)
-            && let Some(topic) = self.table.remove(name)
-        {
+        if self.table.get(name).is_some_and(|topic| !topic.system) {
+            self.drop_topic(now_ms, name);
+        }
+    }
+
+    fn drop_topic(&mut self, now_ms: i64, name: &str) {
+        if let Some(topic) = self.table.remove(name) {
             self.names.remove(name);
             self.by_change.remove(&topic.change);
             self.bytes -= bytes(&topic.config);
@@ -150,7 +154,8 @@ impl Topics {
 
     /// Adds the topics that every broker has, with the settings' queue numbers and permissions. Source:
     /// `TopicConfigManager.init`.
-    pub(crate) fn add_system(&mut self, now_ms: i64, config: &BrokerConfig) {
+    /// `delay_queues`: those of delayed messages. Whether anything changed.
+    pub(crate) fn add_system(&mut self, now_ms: i64, config: &BrokerConfig, delay_queues: usize) -> bool {
         let rw = perm::READ | perm::WRITE;
         let named = |usable| perm::INHERIT | if usable { rw } else { 0 };
         let default_queues = config.default_queues as i32;
@@ -160,7 +165,7 @@ impl Topics {
             new(&config.cluster, 16, named(config.cluster_topic)),
             new(&config.name, 1, named(config.broker_topic)),
             new(names::OFFSET_MOVED_TOPIC, 1, rw),
-            new(names::SCHEDULE_TOPIC, config.delay_levels_ms.len().max(18) as i32, rw),
+            new(names::SCHEDULE_TOPIC, delay_queues.max(18) as i32, rw),
             new(names::WHEEL_TIMER_TOPIC, 1, rw),
             new(names::TRANS_HALF_TOPIC, 1, rw),
             new(names::TRANS_OP_HALF_TOPIC, 1, rw),
@@ -174,9 +179,17 @@ impl Topics {
         if let Some(trace) = &config.trace_topic {
             system.push(new(trace, 1, rw));
         }
-        for config in system {
-            self.insert(now_ms, config, true);
+        let before = self.version;
+        if !config.auto_create_topic {
+            self.drop_topic(now_ms, names::AUTO_CREATE_TOPIC);
         }
+        for config in system {
+            let known = self.table.get(&*config.topic_name);
+            if known.is_none_or(|topic| !topic.system || topic.config != config) {
+                self.insert(now_ms, config, true);
+            }
+        }
+        self.version != before
     }
 }
 

@@ -7,12 +7,14 @@
 //! Every request is answered as Apache's name server does, field by field, byte by byte where it counts.
 
 mod answers;
+mod config;
 mod kv;
 mod routes;
 
 #[cfg(test)]
 mod tests;
 
+pub use config::NamesrvConfig;
 use kerolox_wire::header::HeaderError;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use kv::KvConfig;
@@ -43,35 +45,6 @@ pub mod limits {
     pub const KV_PAIRS_MAX: usize = 100_000;
     /// Length of a namespace, key or value.
     pub const KV_BYTES_MAX: usize = 64 * 1024;
-}
-
-/// What is set by Apache's `namesrv.conf`, under the same names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools)] // they are Apache's
-pub struct NamesrvConfig {
-    /// Routes carry the topic's value of the namespace `ORDER_TOPIC_CONFIG`.
-    pub order_message_enable: bool,
-    /// Registrations are answered with that whole namespace.
-    pub return_order_topic_config_to_broker: bool,
-    /// With its master gone, the replica with the lowest id takes the master's place in routes, for reading.
-    pub support_acting_master: bool,
-    pub enable_all_topic_list: bool,
-    pub enable_topic_list: bool,
-    /// A registration is the broker's whole list: topics that it does not name any more are dropped at once.
-    pub delete_topic_with_broker_registration: bool,
-}
-
-impl Default for NamesrvConfig {
-    fn default() -> Self {
-        Self {
-            order_message_enable: false,
-            return_order_topic_config_to_broker: true,
-            support_acting_master: false,
-            enable_all_topic_list: true,
-            enable_topic_list: true,
-            delete_topic_with_broker_registration: false,
-        }
-    }
 }
 
 /// The name server.
@@ -166,6 +139,8 @@ impl Namesrv {
             RequestCode::GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST => {
                 self.unit_topics(request, |unit, sub| sub && !unit)
             }
+            RequestCode::UPDATE_NAMESRV_CONFIG => self.update_config(request),
+            RequestCode::GET_NAMESRV_CONFIG => Ok(self.show_config(request)),
             RequestCode::PUT_KV_CONFIG => self.put_kv(request),
             RequestCode::GET_KV_CONFIG => self.get_kv(request),
             RequestCode::DELETE_KV_CONFIG => self.delete_kv(request),

@@ -162,6 +162,8 @@ fn broker_config(values: &Values, address: String, host: SocketAddr) -> Result<B
         young_bytes: memory_bytes().map_or(default.young_bytes, |bytes| {
             bytes / 100 * values.number("accessMessageInMemoryMaxRatio").map_or(40, |v| v as u64)
         }),
+        retention_hours: values.number("fileReservedTime").unwrap_or(default.retention_hours),
+        shown: values.shown(),
         seed: seed(),
         ..default
     })

@@ -234,7 +234,7 @@ impl<D: Disk> Keeper<D> {
             })
             .collect();
         let limits = Limits {
-            retention_ms: self.config.retention_ms,
+            retention_ms: self.room.retention_ms().unwrap_or(self.config.retention_ms),
             disk_clean_ratio: self.config.disk_clean_ratio,
             disk_full_ratio: self.config.disk_full_ratio,
             keep_from: active.min(self.dump_begin),

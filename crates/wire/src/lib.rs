@@ -15,6 +15,7 @@ pub mod command;
 pub mod fields;
 pub mod frame;
 pub mod header;
+pub mod java_properties;
 pub mod language;
 pub mod message_id;
 pub mod names;

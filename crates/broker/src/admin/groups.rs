@@ -127,8 +127,11 @@ impl Broker {
         let asked: GetAllSubscriptionGroup<'_> = header_or_refuse!(self, conn, request, out);
         let (skip, take) = page(data_version, asked.group_seq, asked.max_group_num, asked.data_version);
         let groups = self.state.groups.all().skip(skip).take(take);
+        let forbidden =
+            groups.clone().filter_map(|group| self.state.forbidden.get_key_value(&group.group_name));
         let table = SubscriptionGroupWrapper {
             data_version,
+            forbidden_table: forbidden.map(|(group, topics)| (group.clone(), topics.clone())).collect(),
             subscription_group_table: groups.map(|group| (group.group_name.clone(), group.clone())).collect(),
             ..Default::default()
         };

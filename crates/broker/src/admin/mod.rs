@@ -1,11 +1,13 @@
 //! Administration, and what the broker tells name servers.
 
 mod clients;
+mod config;
 mod groups;
 mod progress;
 pub(crate) mod reset;
 mod stats;
 mod topics;
+mod upkeep;
 
 pub(crate) use progress::Untimed;
 
@@ -16,6 +18,7 @@ use crate::produce::Refused;
 use kerolox_wire::body::{
     DataVersion, RegisterBrokerBody, TopicConfigAndMappingSerializeWrapper, from_json, to_json,
 };
+use kerolox_wire::codes::State;
 use kerolox_wire::header::{BrokerIdentity, RegisterBroker};
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use serde::Serialize;
@@ -72,10 +75,42 @@ impl Broker {
             RequestCode::QUERY_CORRECTION_OFFSET => self.correction_offset(conn, request, out),
             RequestCode::QUERY_CONSUME_QUEUE => self.queue_entries(conn, request, out),
             RequestCode::QUERY_SUBSCRIPTION_BY_CONSUMER => self.subscription_of(conn, request, out),
+            _ => self.administer_settings(now_ms, conn, code, request, out),
+        }
+    }
+
+    fn administer_settings(
+        &mut self,
+        now_ms: i64,
+        conn: ConnId,
+        code: RequestCode,
+        request: &Command,
+        out: &mut Vec<Effect>,
+    ) {
+        match code {
+            RequestCode::UPDATE_BROKER_CONFIG => self.update_config(now_ms, conn, request, out),
+            RequestCode::GET_BROKER_CONFIG => self.show_config(conn, request, out),
+            RequestCode::UPDATE_AND_GET_GROUP_FORBIDDEN => self.group_forbidden(conn, request, out),
+            RequestCode::CLEAN_UNUSED_TOPIC => self.clean_unused_topics(now_ms, conn, request, out),
+            RequestCode::CLEAN_EXPIRED_CONSUMEQUEUE | RequestCode::DELETE_EXPIRED_COMMITLOG => {
+                self.nothing_to_clean(conn, request, out);
+            }
+            RequestCode::GET_ALL_CONSUMER_OFFSET => self.all_offsets(conn, request, out),
+            RequestCode::GET_ALL_DELAY_OFFSET => self.all_delay_offsets(conn, request, out),
+            RequestCode::CHECK_ROCKSDB_CQ_WRITE_PROGRESS => self.no_rocksdb_to_check(conn, request, out),
+            RequestCode::GET_BROKER_HA_STATUS => self.ha_status(conn, request, out),
+            RequestCode::RESET_MASTER_FLUSH_OFFSET => self.reset_master_flush_offset(conn, request, out),
             _ => {
-                let remark = format!(" request type {} not supported", request.code);
-                let refusal = request.refuse(ResponseCode::REQUEST_CODE_NOT_SUPPORTED, remark);
-                self.reply(conn, request, refusal, out);
+                let refused = match code.request().map(|row| row.state) {
+                    Some(State::Refused(with)) => upkeep::why_refused(code).map(|why| (with, why.to_owned())),
+                    _ => None,
+                };
+                let unknown = || {
+                    let remark = format!(" request type {} not supported", request.code);
+                    (ResponseCode::REQUEST_CODE_NOT_SUPPORTED, remark)
+                };
+                let (with, remark) = refused.unwrap_or_else(unknown);
+                self.reply(conn, request, request.refuse(with, remark), out);
             }
         }
     }

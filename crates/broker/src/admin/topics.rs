@@ -174,7 +174,7 @@ impl Broker {
     }
 
     /// Deletes topics with all their messages and offsets. One that is not there is none too many, as there.
-    fn try_delete_topics(&mut self, now_ms: i64, topics: &[&str]) -> Result<(), Refused> {
+    pub(super) fn try_delete_topics(&mut self, now_ms: i64, topics: &[&str]) -> Result<(), Refused> {
         self.refuse_if_draining()?;
         for topic in topics {
             if topic.trim().is_empty() {

@@ -343,6 +343,11 @@ fn show(conn: ConnId, command: &Command) -> String {
         !command.is_response() && command.code == i32::from(RequestCode::PUSH_REPLY_MESSAGE_TO_CLIENT);
     if command.body.starts_with(b"{") || reply {
         writeln!(line, "     {}", String::from_utf8_lossy(&command.body)).unwrap();
+    } else if command.body.first().is_some_and(u8::is_ascii_graphic) {
+        // A record begins with the high byte of its length.
+        for text in String::from_utf8_lossy(&command.body).lines() {
+            writeln!(line, "     {text}").unwrap();
+        }
     } else {
         for message in record::split(&command.body) {
             line.push_str(&show_message(&message.expect("a whole record")));

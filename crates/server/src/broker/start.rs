@@ -49,6 +49,11 @@ impl Running {
         tell(&report, &settings, &damage);
         let (reports, from_threads) = mpsc::unbounded_channel();
         let broker = Broker::new(settings.broker, Clock::default().now_ms(), store, state);
+        for (name, value) in broker.changed_config() {
+            report::line(&format!(
+                "{name}={value} was set at run time and goes before the configuration file (an empty value takes it back)"
+            ));
+        }
         let connections = Connections::new(settings.limits);
         let threads = Threads {
             writer: WriterThread::start(writer, settings.store.flush, reports.clone())?,

@@ -21,6 +21,8 @@ fn page() -> String {
             );
         }
     }
+    let hot: Vec<String> = kerolox_broker::hot::hot_keys().map(|name| format!("`{name}`")).collect();
+    let _ = writeln!(out, "\n{RUNNING}\n\nOf a broker: {}.", hot.join(", "));
     let _ = writeln!(out, "\n## Refused\n\n| key | file | accepted | why |\n|---|---|---|---|");
     for key in KEYS {
         if let State::Refused { inert, why } = key.state {
@@ -48,6 +50,14 @@ fn page() -> String {
     }
     out
 }
+
+const RUNNING: &str = "## Changed while the server runs
+
+`mqadmin updateBrokerConfig` (code 25) changes the keys below, of all values of a request all or none; another key is refused with a reason, ever:
+no path, no command, no address and nothing about the form of the store can be changed from afar. What was changed is in the log and goes
+before the configuration file at the next start, which says so in a line; an empty value takes it back. `getBrokerConfig` (code 26) shows what counts.
+`messageDelayLevel` displaces nothing that waits: each message is due when it was meant to be. `updateNamesrvConfig` (code 318) changes the name
+server's flags in memory: the next start goes by `namesrv.conf` again.";
 
 const HEAD: &str = "# Configuration files
 
@@ -94,6 +104,28 @@ fn default(key: &Key) -> String {
 
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
+}
+
+/// What a running broker takes is what a configuration file takes.
+#[test]
+fn hot_keys_are_honoured_ones_with_the_same_values() {
+    let host = "127.0.0.1:10911".parse().unwrap();
+    let taken = |name: &str, value: &str| {
+        kerolox_broker::hot::set(&mut kerolox_broker::BrokerConfig::new("b", host), name, value).is_ok()
+    };
+    for name in kerolox_broker::hot::hot_keys() {
+        let key = KEYS.iter().find(|key| key.name == name).unwrap();
+        assert!(matches!(key.state, State::Honoured(_)), "{name}");
+        assert!(taken(name, key.default), "{name}={}", key.default);
+        let mut values =
+            ["", "true", "false", "2", "4", "6", "7", "1s", "1s 2h", "x"].map(str::to_owned).to_vec();
+        if let Kind::Int(from, to) = key.kind {
+            values.extend([from - 1, from, to, to + 1].map(|number| number.to_string()));
+        }
+        for value in values {
+            assert_eq!(taken(name, &value), key.kind.admits(&value), "{name}={value}");
+        }
+    }
 }
 
 #[test]

@@ -45,7 +45,6 @@ pub(crate) struct Key {
     /// Apache's default.
     pub(crate) default: &'static str,
     /// Kerolox's own default where it differs.
-    #[cfg_attr(not(test), allow(dead_code))] // for the documentation
     pub(crate) here: &'static str,
     #[cfg_attr(not(test), allow(dead_code))] // for the documentation
     pub(crate) unit: &'static str,

@@ -2,11 +2,12 @@
 
 mod doc;
 pub(crate) mod key;
-mod properties;
 mod table;
 
 use anyhow::{Context, Result, bail};
+use kerolox_wire::java_properties;
 use key::{Key, Of, State};
+use std::collections::BTreeMap;
 use std::path::Path;
 use table::KEYS;
 
@@ -51,11 +52,11 @@ impl Values {
         let shown = path.display();
         let bytes =
             std::fs::read(path).with_context(|| format!("cannot read the configuration file {shown}"))?;
-        Self::parse(&properties::text_of(&bytes), &shown.to_string(), role)
+        Self::parse(&java_properties::text_of(&bytes), &shown.to_string(), role)
     }
 
     fn parse(text: &str, file: &str, role: Role) -> Result<Self> {
-        let entries = match properties::parse(text) {
+        let entries = match java_properties::parse(text) {
             Ok(entries) => entries,
             Err((line, why)) => bail!("{file}:{line}: {why}"),
         };
@@ -103,6 +104,20 @@ impl Values {
             "{name} is not an honoured key"
         );
         self.honoured.iter().find(|(k, _)| k.name == name).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
+    }
+
+    /// Every key of a broker that has an effect, or would have one, and what it is set to: for who asks the broker. (Keys of access
+    /// control are nobody's business: CVE-2024-23321.)
+    pub(crate) fn shown(&self) -> BTreeMap<String, String> {
+        let keys = KEYS.iter().filter(|key| Role::Broker.reads(key.of) && key.of != Of::Auth);
+        keys.filter(|key| !matches!(key.state, State::Ignored(_)))
+            .map(|key| {
+                let set =
+                    self.honoured.iter().find(|(k, _)| k.name == key.name).map(|(_, value)| value.as_str());
+                let default = if key.here.is_empty() { key.default } else { key.here };
+                (key.name.to_owned(), set.unwrap_or(default).to_owned())
+            })
+            .collect()
     }
 
     /// As [`Self::text`], for numbers.

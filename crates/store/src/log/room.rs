@@ -1,7 +1,7 @@
 //! How far the log can go, told by the keeper and asked by the store; and from where on it is needed, the other way round.
 
 use crate::Position;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Where the log must stop because its next segment cannot be created. Shared, because between two reports of the keeper
@@ -11,12 +11,14 @@ pub(crate) struct Room {
     end: AtomicU64,
     why: Mutex<String>,
     needed_from: AtomicU64,
+    /// How long messages are kept, in milliseconds; negative: as the settings say.
+    retention_ms: AtomicI64,
 }
 
 impl Default for Room {
     fn default() -> Self {
         let most = || AtomicU64::new(Position::MAX);
-        Self { end: most(), why: Mutex::default(), needed_from: most() }
+        Self { end: most(), why: Mutex::default(), needed_from: most(), retention_ms: AtomicI64::new(-1) }
     }
 }
 
@@ -42,6 +44,15 @@ impl Room {
 
     pub(crate) fn need_from(&self, position: Position) {
         self.needed_from.store(position, Ordering::Release);
+    }
+
+    /// How long messages are kept, if that is not as the settings say.
+    pub(crate) fn retention_ms(&self) -> Option<i64> {
+        Some(self.retention_ms.load(Ordering::Acquire)).filter(|ms| *ms >= 0)
+    }
+
+    pub(crate) fn retain_for(&self, ms: i64) {
+        self.retention_ms.store(ms, Ordering::Release);
     }
 
     pub(crate) fn lift(&self) {

@@ -182,6 +182,11 @@ impl Store {
         self.room.need_from(position);
     }
 
+    /// From now on messages are kept for so many milliseconds, whatever the settings said.
+    pub fn retain_for(&self, ms: i64) {
+        self.room.retain_for(ms);
+    }
+
     /// Where the log begins, as far as retention has told.
     pub fn begin(&self) -> Position {
         self.min

@@ -3,7 +3,7 @@
 //! Tables of queues have objects as keys (`{{"brokerName":"b","queueId":0,"topic":"T"}:{…}}`), as fastjson writes a map
 //! whose keys are no strings; such bodies have an `encode` of their own.
 
-use super::{MessageQueue, SubscriptionData, from_json, nullable, to_json};
+use super::{DataVersion, MessageQueue, SubscriptionData, from_json, nullable, to_json};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -234,6 +234,61 @@ pub struct QuerySubscriptionResponseBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subscription_data: Option<SubscriptionData>,
     pub topic: String,
+}
+
+/// The answer to `UPDATE_AND_GET_GROUP_FORBIDDEN` 353.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct GroupForbidden {
+    pub group: String,
+    pub readable: bool,
+    pub topic: String,
+}
+
+/// The answer to `GET_ALL_CONSUMER_OFFSET` 43: offsets by `TOPIC@GROUP` and queue; written with [`super::to_fastjson`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsumerOffsets {
+    pub data_version: DataVersion,
+    pub offset_table: BTreeMap<String, BTreeMap<u32, u64>>,
+}
+
+/// The answer to `GET_ALL_DELAY_OFFSET` 45: offsets by level; written with [`super::to_fastjson`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DelayOffsets {
+    pub data_version: DataVersion,
+    pub offset_table: BTreeMap<u32, u64>,
+}
+
+/// The answer to `CHECK_ROCKSDB_CQ_WRITE_PROGRESS` 354.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckRocksDbResult {
+    pub check_result: &'static str,
+    /// 0: nothing is wrong.
+    pub check_status: i32,
+}
+
+/// What a replica would say of its connection to its master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HaClientRuntimeInfo {
+    pub last_read_timestamp: i64,
+    pub last_write_timestamp: i64,
+    pub master_flush_offset: u64,
+    pub max_offset: u64,
+    pub transferred_byte_in_second: i64,
+}
+
+/// The answer to `GET_BROKER_HA_STATUS` 907 of a master without replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HaRuntimeInfo {
+    pub ha_client_runtime_info: HaClientRuntimeInfo,
+    pub ha_connection_info: [i32; 0],
+    pub in_sync_slave_nums: i32,
+    pub master: bool,
+    pub master_commit_log_max_offset: u64,
 }
 
 #[cfg(test)]

@@ -469,6 +469,20 @@ headers! {
         group_sys_flag: Option<i32> = "groupSysFlag",
     }
 
+    /// The answer to `GET_BROKER_CONFIG` 26.
+    ConfigVersion {
+        /// A data version as JSON.
+        version: &'a str = "version",
+    }
+
+    /// `UPDATE_AND_GET_GROUP_FORBIDDEN` 353.
+    UpdateGroupForbidden {
+        group: &'a str = "group",
+        topic: &'a str = "topic",
+        /// None: only asks.
+        readable: Option<bool> = "readable",
+    }
+
     /// `VIEW_BROKER_STATS_DATA` 315.
     ViewBrokerStatsData {
         stats_name: &'a str = "statsName",

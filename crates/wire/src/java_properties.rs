@@ -2,17 +2,17 @@
 
 /// One `key=value` with the number of the line that it begins on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) line: usize,
-    pub(crate) key: String,
-    pub(crate) value: String,
+pub struct Entry {
+    pub line: usize,
+    pub key: String,
+    pub value: String,
 }
 
 /// All entries in order.
 ///
 /// # Errors
 /// The number of a line and what is wrong with it: a malformed `\u` escape is the only possibility.
-pub(crate) fn parse(text: &str) -> Result<Vec<Entry>, (usize, String)> {
+pub fn parse(text: &str) -> Result<Vec<Entry>, (usize, String)> {
     let mut entries = Vec::new();
     let mut lines = natural_lines(text).enumerate().map(|(i, l)| (i + 1, l));
     while let Some((number, line)) = lines.next() {
@@ -98,7 +98,7 @@ fn unescape(text: &str) -> Result<String, String> {
 }
 
 /// The bytes of a file as text: UTF-8, or, as Java reads it, Latin-1.
-pub(crate) fn text_of(bytes: &[u8]) -> String {
+pub fn text_of(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text).to_owned(),
         Err(_) => bytes.iter().map(|b| char::from(*b)).collect(),
