@@ -91,7 +91,7 @@ pub(crate) const KEYS: &[Hot] = &[
     flag!("recallMessageEnable", recall),
     flag!("rejectTransactionMessage", reject_transactions),
     int!("shortPollingTimeMills", short_polling_ms as i64, 0 to 600000),
-    int!("timerMaxDelaySec", timer_max_delay_ms as i64, 1 to 31536000, 1000),
+    int!("timerMaxDelaySec", timer_max_delay_ms as i64, 1 to 31536000000, 1000),
     flag!("traceOn", trace_on),
     int!("transactionCheckInterval", transaction_check_interval_ms as i64, 1 to 86400000),
     int!("transactionCheckMax", transaction_check_max as u32, 0 to 1000000),

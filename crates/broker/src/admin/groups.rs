@@ -133,7 +133,6 @@ impl Broker {
             data_version,
             forbidden_table: forbidden.map(|(group, topics)| (group.clone(), topics.clone())).collect(),
             subscription_group_table: groups.map(|group| (group.group_name.clone(), group.clone())).collect(),
-            ..Default::default()
         };
         let header = GetAllSubscriptionGroupResponse {
             total_group_num: i32::try_from(self.state.groups.len()).unwrap_or(i32::MAX),
