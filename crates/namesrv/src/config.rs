@@ -110,7 +110,7 @@ mod tests {
     fn ask(namesrv: &mut Namesrv, code: RequestCode, body: &str) -> (i32, String, String) {
         let answer = namesrv.handle(0, 1, &Command::request(code).with_body(body.as_bytes().to_vec()));
         let text = String::from_utf8(answer.body.to_vec()).unwrap();
-        (answer.code, answer.remark.map(String::from).unwrap_or_default(), text)
+        (answer.code, answer.remark.unwrap_or_default(), text)
     }
 
     #[test]
