@@ -22,6 +22,7 @@ var consumeCases = []testCase{
 	{"consume.orderly_again", false, consumeOrderlyAgain},
 	{"consume.broadcasting", false, consumeBroadcasting},
 	{"consume.resume", false, consumeResume},
+	{"rpc.request_reply", false, rpcRequestReply},
 	{"pull.from_offsets", false, pullFromOffsets},
 	{"pull.committed", false, pullCommitted},
 	{"pull.poll_and_ack", false, pullPollAndAck},
@@ -255,6 +256,50 @@ func consumeResume(k *kit) {
 	second := send("second")
 	(&inbox{}).attach(k.pushConsumer(group), topic, everything(), "").exactly(second, 60)
 	(&inbox{}).attach(k.pushConsumer(k.group()), topic, everything(), "").exactly(want, 60)
+}
+
+// rpcRequestReply: a request is answered by the consumer that gets it, and the answer reaches who asked.
+func rpcRequestReply(k *kit) {
+	topic := k.createdTopic(2)
+	asker, answerer := k.producer(), k.producer()
+	c := k.pushConsumer(k.group())
+	ok(c.Subscribe(topic, everything(), func(_ context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+		for _, m := range messages {
+			if string(m.Body) == "unanswered" {
+				continue
+			}
+			// This client asks before its first heartbeat: until then the broker does not know whom to give the answer to.
+			for again := 0; again < 80; again++ {
+				reply := must(consumer.CreateReplyMessage(m, nil))
+				reply.Body = []byte("answer to " + string(m.Body))
+				reply.WithProperty("of", m.GetKeys())
+				if _, err := answerer.SendSync(ctx, reply); err == nil {
+					break
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+		}
+		return consumer.ConsumeSuccess, nil
+	}))
+	ok(c.Start())
+	for i := 0; i < 20; i++ {
+		body := fmt.Sprintf("question %d", i)
+		reply := must(asker.Request(ctx, 10*time.Second, message(topic, body, "TagQ", "key-"+body)))
+		equal("answer to "+body, string(reply.Body), "reply to %s", body)
+		equal("key-"+body, reply.GetProperty("of"), "property of the reply to %s", body)
+	}
+	// The client calls back a second time when it forgets the request.
+	replies := make(chan string, 8)
+	ok(asker.RequestAsync(ctx, 10*time.Second, func(_ context.Context, reply *primitive.Message, err error) {
+		if err != nil || reply == nil {
+			replies <- fmt.Sprint(err)
+			return
+		}
+		replies <- string(reply.Body)
+	}, message(topic, "async", "", "")))
+	equal("answer to async", <-replies, "the asynchronous reply")
+	_, err := asker.Request(ctx, time.Second, message(topic, "unanswered", "", ""))
+	check(err != nil && strings.Contains(err.Error(), "timeout"), "a request that nobody answers: %v", err)
 }
 
 func pullFromOffsets(k *kit) {
