@@ -18,8 +18,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const FOLDER: &str = "/tmp/rocketmq/export";
 /// Groups that are not users'.
-const SYSTEM_GROUPS: &[&str] =
-    &["CID_RMQ_SYS_", "TOOLS_CONSUMER", "FILTERSRV_CONSUMER", "SELF_TEST_C_GROUP", "__MONITOR_CONSUMER"];
+const SYSTEM_GROUPS: &[&str] = &[
+    "CID_ONS-HTTP-PROXY",
+    "CID_ONSAPI_OWNER",
+    "CID_ONSAPI_PERMISSION",
+    "CID_ONSAPI_PULL",
+    "CID_SYS_RMQ_TRANS",
+    "CLIENT_INNER_PRODUCER",
+    "DEFAULT_CONSUMER",
+    "DEFAULT_PRODUCER",
+    "FILTERSRV_CONSUMER",
+    "SCHEDULE_CONSUMER",
+    "SELF_TEST_C_GROUP",
+    "SELF_TEST_P_GROUP",
+    "TOOLS_CONSUMER",
+    "__MONITOR_CONSUMER",
+];
+/// What the names of other such groups begin with.
+const SYSTEM_GROUP_PREFIX: &str = "CID_RMQ_SYS_";
 /// The keys of a broker's configuration that are exported.
 const KEYS: &[&str] = &[
     "brokerClusterName",
@@ -68,7 +84,7 @@ fn topics(session: &mut Session, address: &str, special: bool) -> Result<BTreeMa
 fn groups(session: &mut Session, address: &str) -> Result<BTreeMap<String, SubscriptionGroupConfig>> {
     let request = Command::request(RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG);
     let mut all = session.body::<SubscriptionGroupWrapper>(address, request)?.subscription_group_table;
-    all.retain(|name, _| SYSTEM_GROUPS.iter().all(|system| !name.starts_with(system)));
+    all.retain(|name, _| !SYSTEM_GROUPS.contains(&name.as_str()) && !name.starts_with(SYSTEM_GROUP_PREFIX));
     Ok(all)
 }
 
