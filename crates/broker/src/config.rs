@@ -68,6 +68,9 @@ pub struct BrokerConfig {
     pub short_polling_ms: i64,
     /// `enablePropertyFilter`: whether consumers may filter by SQL92.
     pub sql92: bool,
+    /// `enableLmq` and `enableMultiDispatch`: producers may name light message queues for their messages, and consumers
+    /// read these as topics. (Lite topics are served without.)
+    pub lmq: bool,
     /// `litePullMessageEnable`.
     pub lite_pull: bool,
     /// A group without an offset begins at 0 in a queue whose first message lies at most so many bytes of log back, whatever
@@ -115,6 +118,10 @@ pub struct Limits {
     pub timers_max: usize,
     /// Requests that wait for answers of clients.
     pub relays_max: usize,
+    /// Light message queues, those of lite topics included.
+    pub lmq_max: usize,
+    /// Lite topics that clients subscribe to, counted for each.
+    pub lite_subscriptions_max: usize,
     /// Keys of all compaction topics: about 130 bytes of memory each.
     pub compacted_keys_max: usize,
     /// Popped messages that are not acknowledged.
@@ -139,6 +146,8 @@ impl Default for Limits {
             offsets_max: 2_000_000,
             timers_max: 20_000_000,
             relays_max: 10_000,
+            lmq_max: 1_000_000,
+            lite_subscriptions_max: 100_000,
             compacted_keys_max: 2_000_000,
             in_flight_max: 4_000_000,
             locks_max: 500_000,
@@ -186,6 +195,7 @@ impl BrokerConfig {
             long_polling: true,
             short_polling_ms: 1_000,
             sql92: true,
+            lmq: false,
             lite_pull: true,
             young_bytes: 8 << 30,
             client_expiry_ms: 120_000,

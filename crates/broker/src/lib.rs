@@ -19,6 +19,8 @@ mod halves;
 mod hold;
 pub mod hot;
 mod input;
+mod lite;
+mod lmq;
 mod locks;
 mod offsets;
 mod parked;
@@ -59,6 +61,7 @@ use kerolox_wire::body::DataVersion;
 use kerolox_wire::names;
 use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
+use lite::Lite;
 use locks::Locks;
 use parked::HoldId;
 use pending::Pending;
@@ -77,6 +80,7 @@ const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for
 /// Requests whose bodies are read.
 const HAVE_BODIES: &[RequestCode] = &[
     RequestCode::UPDATE_BROKER_CONFIG,
+    RequestCode::LITE_SUBSCRIPTION_CTL,
     RequestCode::BATCH_ACK_MESSAGE,
     RequestCode::QUERY_ASSIGNMENT,
     RequestCode::SET_MESSAGE_REQUEST_MODE,
@@ -146,6 +150,7 @@ pub struct Broker {
     checks: Checks,
     timers: Timers,
     compaction: Compaction,
+    lite: Lite,
     reads: HashMap<ReadId, Pending, BuildHasherDefault<DefaultHasher>>,
     next_read: u64,
     /// What clients were asked and have not answered.
@@ -183,6 +188,7 @@ impl Broker {
             checks: Checks::default(),
             timers: Timers::new(),
             compaction: Compaction::default(),
+            lite: Lite::new(now_ms),
             reads: HashMap::default(),
             next_read: 0,
             relays: Relays::default(),
@@ -207,6 +213,7 @@ impl Broker {
         broker.take_config(now_ms, config);
         broker.schedule_checks();
         broker.find_compacted();
+        broker.find_lite_topics();
         broker.note_needed();
         broker
     }
@@ -251,6 +258,8 @@ impl Broker {
                 self.pull(now_ms, conn, &request, out)
             }
             RequestCode::POP_MESSAGE => self.pop(now_ms, conn, &request, out),
+            RequestCode::POP_LITE_MESSAGE => self.pop_lite(now_ms, conn, &request, out),
+            RequestCode::LITE_SUBSCRIPTION_CTL => self.lite_subscription(now_ms, conn, &request, out),
             RequestCode::ACK_MESSAGE => self.ack(conn, &request, out),
             RequestCode::BATCH_ACK_MESSAGE => self.ack_batch(conn, &request, out),
             RequestCode::CHANGE_MESSAGE_INVISIBLETIME => self.change_invisible(now_ms, conn, &request, out),
@@ -309,6 +318,9 @@ impl Broker {
         while let Some(message) = self.store.next_visible() {
             self.holds.arrived(&message.topic, message.queue_id, message.tag_code);
             self.pops.arrived(&message.topic, message.queue_id, message.tag_code);
+            if message.topic.starts_with(names::LMQ_PREFIX) {
+                self.lite_arrived(&message.topic);
+            }
             if &*message.topic == names::SCHEDULE_TOPIC {
                 self.delay.arrived(now_ms, message.queue_id as usize);
             }
@@ -404,6 +416,7 @@ impl Broker {
         self.tick_compaction(now_ms, out);
         if now_ms >= self.next_expiry_ms {
             self.next_expiry_ms = now_ms + EXPIRY_SCAN_MS;
+            self.tick_lite(now_ms, out);
             self.locks.expire(now_ms);
             for conn in self.clients.silent(now_ms) {
                 self.changed_groups.extend(self.clients.disconnected(conn));
@@ -484,7 +497,8 @@ impl Broker {
     /// When [`Input::Tick`] is due next.
     pub fn wake_ms(&self) -> Option<i64> {
         let lazy = self.state.offsets.lazy_since_ms().map(|since| since + self.config.offset_flush_ms);
-        let expiry = (!self.clients.is_empty() || !self.locks.is_empty()).then_some(self.next_expiry_ms);
+        let idle = self.clients.is_empty() && self.locks.is_empty() && self.lite.is_empty();
+        let expiry = (!idle).then_some(self.next_expiry_ms);
         let delay = self.delay.wake_ms().filter(|_| !self.draining);
         let woken = (!self.woken.is_empty()).then_some(0);
         let checks = self.checks.wake_ms().filter(|_| !self.draining);

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use kerolox_store::{Bounds, Position, ReadPlan, ReadResult};
 use kerolox_wire::recall::RecallHandle;
 use kerolox_wire::{Command, ResponseCode};
+use std::sync::Arc;
 
 /// Who waits for a read.
 pub(crate) enum Pending {
@@ -22,8 +23,15 @@ pub(crate) enum Pending {
         pull: PullRequest,
         kept: Vec<(u64, Position)>,
     },
+    /// The last message of a lite topic, to know how old it is.
+    LiteLast {
+        queue: Arc<str>,
+    },
     /// Messages of compaction topics at a start.
-    CompactedLoad,
+    CompactedLoad {
+        topic: Arc<str>,
+        queue_id: u32,
+    },
     /// Last messages of keys that are to be written again.
     RollCompacted {
         below: Position,
@@ -132,7 +140,8 @@ impl Pending {
             | Self::TimerIndex
             | Self::Timers { .. }
             | Self::RollTimers { .. }
-            | Self::CompactedLoad
+            | Self::LiteLast { .. }
+            | Self::CompactedLoad { .. }
             | Self::RollCompacted { .. } => None,
         }
     }
@@ -162,7 +171,8 @@ impl Pending {
             | Self::TimerIndex
             | Self::Timers { .. }
             | Self::RollTimers { .. }
-            | Self::CompactedLoad
+            | Self::LiteLast { .. }
+            | Self::CompactedLoad { .. }
             | Self::RollCompacted { .. } => None,
         }
     }
@@ -192,6 +202,7 @@ impl Broker {
                 self.pull_compacted_read(now_ms, pull, &kept, found, out);
             }
             (Pending::Pop(pop), ReadResult::Queue(slice)) => self.pop_read(now_ms, *pop, Some(slice), out),
+            (Pending::Pop(pop), ReadResult::Records(found)) => self.pop_kept_read(now_ms, *pop, found, out),
             (Pending::Pop(pop), _) => self.pop_read(now_ms, *pop, None, out),
             (Pending::SendBack(back), ReadResult::Records(records)) => {
                 self.send_back_read(now_ms, back, records.into_iter().next().flatten(), out);
@@ -235,13 +246,24 @@ impl Broker {
     /// A read that the broker wanted for itself was done, or one that a client waits for was not.
     fn own_read_done(&mut self, now_ms: i64, pending: Pending, result: ReadResult, out: &mut Vec<Effect>) {
         match (pending, result) {
-            (Pending::CompactedLoad, ReadResult::Queue(slice)) => self.compacted_read(now_ms, Some(slice)),
-            (Pending::CompactedLoad, _) => self.compacted_read(now_ms, None),
+            (Pending::CompactedLoad { topic, queue_id }, ReadResult::Queue(slice)) => {
+                self.compacted_read(now_ms, &topic, queue_id, Some(slice));
+            }
+            (Pending::LiteLast { queue }, ReadResult::Queue(slice)) => {
+                self.lite_last_read(now_ms, &queue, Some(&slice));
+            }
+            (Pending::LiteLast { queue }, _) => self.lite_last_read(now_ms, &queue, None),
+            (Pending::CompactedLoad { topic, queue_id }, _) => {
+                self.compacted_read(now_ms, &topic, queue_id, None);
+            }
             (Pending::RollCompacted { below, positions }, result) => {
                 self.compacted_rolled(now_ms, below, &positions, records(result), out);
             }
             (Pending::Revive { key, offset }, ReadResult::Queue(slice)) => {
                 self.revive_read(now_ms, key, offset, Some(&slice));
+            }
+            (Pending::Revive { key, offset }, ReadResult::Records(found)) => {
+                self.revive_kept_read(now_ms, key, offset, found);
             }
             (Pending::Revive { key, offset }, _) => self.revive_read(now_ms, key, offset, None),
             (Pending::Delay { index }, ReadResult::Queue(slice)) => {

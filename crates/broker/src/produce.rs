@@ -114,6 +114,7 @@ impl Broker {
             draft.properties.remove(property::PRIORITY);
         }
         self.redirect_exhausted_retry(now_ms, header, &mut draft)?;
+        self.name_further_queues(&sent, &mut draft)?;
         self.refuse_uncompactable(&draft)?;
         // One that is sent back by its consumer is none any more.
         let half = sent.prepared && !(sent.delayed && header.reconsume_times.unwrap_or(0) > 0);
@@ -127,6 +128,9 @@ impl Broker {
             }
         }
         let header = &SendMessage { sys_flag, ..header.clone() };
+        if sent.further || sent.lite_topic.is_some() {
+            self.set_further_offsets(&draft.topic, draft.queue_id, &mut draft.properties);
+        }
         let appended = self.append(now_ms, conn, header, &draft, &request.body)?;
         let id = unique_key.as_deref().or(sent.unique_key);
         let handle = id.and_then(|id| self.recall_handle(&draft, id));
@@ -411,7 +415,7 @@ impl Broker {
     }
 
     /// Apache has one text for all that makes a message illegal.
-    fn illegal(&self) -> Refused {
+    pub(crate) fn illegal(&self) -> Refused {
         let remark = format!(
             "the message is illegal, maybe msg body or properties length not matched. msg body length limit {}B, msg properties length limit 32KB.",
             self.config.message_bytes_max

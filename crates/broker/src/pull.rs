@@ -14,6 +14,7 @@ use crate::subscription::{self, Unfit, Wanted};
 use kerolox_store::{Bounds, QueueRead, QueueReadOutcome, QueueSlice};
 use kerolox_wire::body::ConsumeType;
 use kerolox_wire::header::{PullMessage, PullMessageResponse};
+use kerolox_wire::names;
 use kerolox_wire::sys_flag::pull as pull_flag;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use std::sync::Arc;
@@ -183,7 +184,9 @@ impl Broker {
             let remark = format!("subscription group no permission, {group}");
             return Err(Refusal(ResponseCode::NO_PERMISSION, remark, Some(forbidden::GROUP)));
         }
-        let Some((topic, topic_config)) = self.state.topics.get_shared(header.topic) else {
+        let own = self.lmq_config(header.topic);
+        let known = own.as_ref().map(|(name, config)| (name, config));
+        let Some((topic, topic_config)) = known.or_else(|| self.state.topics.get_shared(header.topic)) else {
             let remark = format!("topic[{}] not exist, apply first please! {}", header.topic, crate::FAQ);
             return Err(Refusal(ResponseCode::TOPIC_NOT_EXIST, remark, None));
         };
@@ -220,7 +223,10 @@ impl Broker {
             conn,
             response: request.respond(ResponseCode::SUCCESS),
             group: Arc::clone(group),
-            topic: Arc::clone(topic),
+            topic: match header.lite_topic.filter(|lite| !lite.trim().is_empty()) {
+                Some(lite) => Arc::from(names::lite_queue(topic, lite)),
+                None => Arc::clone(topic),
+            },
             queue_id: header.queue_id as u32,
             offset: header.queue_offset,
             count_max: (header.max_msg_nums.max(1) as u32).min(PULL_COUNT_MAX),

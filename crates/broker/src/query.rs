@@ -4,6 +4,7 @@ use crate::Broker;
 use crate::compaction;
 use crate::effect::Effect;
 use crate::input::ConnId;
+use crate::lmq;
 use crate::pending::Pending;
 use bytes::{Bytes, BytesMut};
 use kerolox_store::{Boundary, QueueRead, QueueReadOutcome, QueueSlice};
@@ -59,8 +60,8 @@ impl Broker {
             Some(kind) if kind.eq_ignore_ascii_case("upper") => Boundary::Upper,
             _ => Boundary::Lower,
         };
-        let plan =
-            self.store.plan_search_time(header.topic, queue(header.queue_id), header.timestamp, boundary);
+        let topic = lmq::read_topic(header.topic, header.lite_topic);
+        let plan = self.store.plan_search_time(&topic, queue(header.queue_id), header.timestamp, boundary);
         self.start_read(plan, Pending::Search { conn, request: request.clone() }, out);
     }
 

@@ -14,6 +14,7 @@ use kerolox_wire::header::ConsumerSendMsgBack;
 use kerolox_wire::properties::{PropertiesBuf, name as property};
 use kerolox_wire::record::RecordView;
 use kerolox_wire::{Command, ResponseCode};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// An admitted send-back, while its original is read.
@@ -173,6 +174,10 @@ impl Broker {
         draft: &Draft,
         change: impl FnOnce(&mut NewMessage<'_>),
     ) -> Result<u64, AppendError> {
+        let mut properties = Cow::Borrowed(&draft.properties);
+        if draft.properties.as_properties().get(property::INNER_MULTI_DISPATCH).is_some() {
+            self.set_further_offsets(&draft.topic, draft.queue_id, properties.to_mut());
+        }
         let mut message = NewMessage {
             topic: &draft.topic,
             queue_id: draft.queue_id,
@@ -183,7 +188,7 @@ impl Broker {
             reconsume_times: original.reconsume_times,
             prepared_transaction_offset: 0,
             body: original.body,
-            properties: draft.properties.as_bytes(),
+            properties: properties.as_bytes(),
         };
         change(&mut message);
         let appended = self.store.append_again(now_ms, &message)?;

@@ -3,6 +3,9 @@
 use crate::config::BrokerConfig;
 use kerolox_wire::properties::{PROPERTY_SEPARATOR, Properties, PropertiesBuf, name};
 
+/// What only the broker may set.
+const FORGED: [&str; 5] =
+    [name::MSG_REGION, name::TRACE_SWITCH, name::CLUSTER, name::CRC32, name::INNER_MULTI_QUEUE_OFFSET];
 const UNIQ_KEY: &str = name::UNIQ_CLIENT_MESSAGE_ID_KEYIDX;
 
 /// What the broker needs to know of sent properties, found in one pass.
@@ -21,7 +24,10 @@ pub(crate) struct Sent<'a> {
     ordered: bool,
     /// There is a priority, and a usable one it is if not below 0.
     priority: Option<i32>,
-    lite: bool,
+    /// The lite topic that it belongs to.
+    pub(crate) lite_topic: Option<&'a str>,
+    /// It names further queues that it is to belong to.
+    pub(crate) further: bool,
     /// There are properties that only the broker may set.
     forged: bool,
 }
@@ -41,8 +47,9 @@ impl<'a> Sent<'a> {
                     let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
                     sent.priority = Some(number.unwrap_or(-1));
                 }
-                name::LITE_TOPIC => sent.lite = true,
-                name::MSG_REGION | name::TRACE_SWITCH | name::CLUSTER | name::CRC32 => sent.forged = true,
+                name::LITE_TOPIC => sent.lite_topic = std::str::from_utf8(value).ok(),
+                name::INNER_MULTI_DISPATCH => sent.further = true,
+                forged if FORGED.contains(&forged) => sent.forged = true,
                 _ => {}
             }
         }
@@ -56,7 +63,7 @@ impl<'a> Sent<'a> {
             Self { delayed: true, .. } | Self { timed: true, .. } => "DELAY",
             Self { ordered: true, .. } => "FIFO",
             Self { priority: Some(_), .. } => "PRIORITY",
-            Self { lite: true, .. } => "LITE",
+            Self { lite_topic: Some(_), .. } => "LITE",
             _ => "NORMAL",
         }
     }
@@ -85,7 +92,7 @@ impl<'a> Sent<'a> {
         stored.extend_from_slice(self.encoded);
         if self.forged {
             let mut honest = PropertiesBuf::from(stored);
-            for forged in [name::MSG_REGION, name::TRACE_SWITCH, name::CLUSTER, name::CRC32] {
+            for forged in FORGED {
                 honest.remove(forged);
             }
             stored = honest.into_bytes();

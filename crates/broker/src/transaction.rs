@@ -7,6 +7,7 @@ use crate::Broker;
 use crate::effect::Effect;
 use crate::halves::{Half, Stored};
 use crate::input::ConnId;
+use crate::lmq::is_lite;
 use crate::pending::Pending;
 use crate::produce::{Draft, Refused};
 use crate::query::header_or_refuse;
@@ -16,7 +17,7 @@ use kerolox_store::{Appended, NewMessage, QueueRead, QueueReadOutcome, QueueSlic
 use kerolox_wire::header::{CheckTransactionState, EndTransaction, ResumeCheckHalfMessage};
 use kerolox_wire::message_id::MessageId;
 use kerolox_wire::names;
-use kerolox_wire::properties::{Properties, PropertiesBuf, name as property};
+use kerolox_wire::properties::{self, Properties, PropertiesBuf, name as property};
 use kerolox_wire::record::{self, NewRecord, RecordView};
 use kerolox_wire::{Command, RequestCode, ResponseCode, sys_flag};
 use std::collections::BTreeSet;
@@ -69,6 +70,11 @@ impl Broker {
             self.compacted_appended(message, appended);
         }
         self.stats.put(message.topic, appended.end - appended.position);
+        if self.state.topics.get(message.topic).is_some_and(is_lite) {
+            for (queue, _) in properties::further_queues(message.topic, Properties(message.properties)) {
+                self.lite.stored(queue, Some(appended.store_ms));
+            }
+        }
         if message.topic == names::WHEEL_TIMER_TOPIC {
             let properties = Properties(message.properties);
             return self.timer_appended(properties, appended.queue_offset, appended.position);

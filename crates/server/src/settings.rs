@@ -149,6 +149,7 @@ fn broker_config(values: &Values, address: String, host: SocketAddr) -> Result<B
             .number("timerMaxDelaySec")
             .map_or(default.timer_max_delay_ms, |seconds| seconds * 1_000),
         recall: flag("recallMessageEnable", default.recall),
+        lmq: flag("enableLmq", default.lmq) && flag("enableMultiDispatch", default.lmq),
         long_polling: flag("longPollingEnable", default.long_polling),
         short_polling_ms: values.number("shortPollingTimeMills").unwrap_or(default.short_polling_ms),
         sql92: flag("enablePropertyFilter", default.sql92),

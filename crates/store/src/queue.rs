@@ -4,6 +4,7 @@
 //! between two pieces have no message (it was damaged, or is gone): readers pass over them.
 
 use crate::{Bounds, Position};
+use kerolox_wire::names::LMQ_PREFIX;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -124,6 +125,8 @@ pub(crate) struct Queues {
     all: Vec<Option<Box<Queue>>>,
     /// Those whose open piece is not empty (or was, before the queue was deleted).
     active: Vec<QueueIndex>,
+    /// How many are light message queues.
+    lmq: usize,
 }
 
 impl Queues {
@@ -146,6 +149,7 @@ impl Queues {
         let queues = self.topics.entry(Arc::clone(&name)).or_default();
         let at = queues.partition_point(|(id, _)| *id < queue_id);
         queues.insert(at, (queue_id, index));
+        self.lmq += usize::from(topic.starts_with(LMQ_PREFIX));
         self.all.push(Some(Box::new(Queue::new(name, queue_id))));
         index
     }
@@ -160,6 +164,10 @@ impl Queues {
 
     pub(crate) fn find(&self, topic: &str, queue_id: u32) -> Option<&Queue> {
         self.get(self.index(topic, queue_id)?)
+    }
+
+    pub(crate) fn lmq_count(&self) -> usize {
+        self.lmq
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Queue> {
@@ -205,6 +213,7 @@ impl Queues {
         for (_, index) in self.topics.remove(topic).unwrap_or_default() {
             if let Some(place) = self.all.get_mut(index as usize) {
                 *place = None;
+                self.lmq -= usize::from(topic.starts_with(LMQ_PREFIX));
             }
         }
     }

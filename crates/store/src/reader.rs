@@ -206,9 +206,7 @@ impl<D: Disk> Reader<D> {
         view.verify(Some(entry.position), entry.position >= self.shared.crc_from)
             .map_err(|e| e.to_string())?;
         let same = view.len() == entry.size as usize
-            && view.queue_offset == expected.offset
-            && view.queue_id == expected.queue_id
-            && view.topic == expected.topic;
+            && view.offset_in(expected.topic, expected.queue_id) == Some(expected.offset);
         if !same {
             let found = format!("{}:{} offset {}", view.topic, view.queue_id, view.queue_offset);
             return Err(format!("another record lies there: {found}"));
@@ -256,8 +254,9 @@ impl<D: Disk> Reader<D> {
         let mut found = vec![None; count as usize];
         // An unreadable part of the log reads as if nothing were there; what was there counts as passed over.
         let _ = self.scan(run, |view| {
-            if view.topic == topic && view.queue_id == queue_id && is_queued(view.sys_flag) {
-                let place = view.queue_offset.checked_sub(first).and_then(|i| found.get_mut(i as usize));
+            let offset = is_queued(view.sys_flag).then(|| view.offset_in(topic, queue_id)).flatten();
+            if let Some(offset) = offset {
+                let place = offset.checked_sub(first).and_then(|i| found.get_mut(i as usize));
                 if let Some(place) = place {
                     *place = Some(entry_of(view));
                 }

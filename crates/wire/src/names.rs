@@ -7,6 +7,8 @@ use std::fmt;
 pub const TOPIC_CHARS_MAX: usize = 127;
 /// Longest name of a retry or dead-letter topic.
 pub const RETRY_TOPIC_CHARS_MAX: usize = 255;
+/// Longest name of a lite topic: the proxy's `maxLiteTopicSize`.
+pub const LITE_TOPIC_CHARS_MAX: usize = 64;
 /// Longest name of a group: a retry topic must be made of it.
 pub const GROUP_CHARS_MAX: usize = 120;
 
@@ -14,6 +16,10 @@ pub const GROUP_CHARS_MAX: usize = 120;
 pub const RETRY_PREFIX: &str = "%RETRY%";
 /// The same for messages that ran out of attempts.
 pub const DLQ_PREFIX: &str = "%DLQ%";
+/// Light message queues: queues 0 of names with this prefix, which hold messages of other topics.
+pub const LMQ_PREFIX: &str = "%LMQ%";
+/// Separates the parts of a lite topic's queue name, `%LMQ%$PARENT$LITE`. No topic's name has it.
+pub const LITE_SEPARATOR: char = '$';
 /// Topics with this prefix are the system's.
 pub const SYSTEM_PREFIX: &str = "rmq_sys_";
 
@@ -140,6 +146,37 @@ pub fn is_send_forbidden(topic: &str) -> bool {
     SYSTEM_TOPICS.iter().any(|(name, forbidden)| *forbidden && *name == topic)
 }
 
+/// Whether messages of a topic may belong to light message queues too. Source: `MixAll.topicAllowsLMQ`.
+pub fn allows_lmq(topic: &str) -> bool {
+    let waiting = topic == SCHEDULE_TOPIC || topic.starts_with(SYSTEM_PREFIX);
+    !waiting && !topic.starts_with(RETRY_PREFIX) && !topic.starts_with(DLQ_PREFIX)
+}
+
+/// The queue that holds the messages of a lite topic.
+pub fn lite_queue(parent: &str, lite: &str) -> String {
+    format!("{LMQ_PREFIX}{LITE_SEPARATOR}{parent}{LITE_SEPARATOR}{lite}")
+}
+
+/// Whether `name` may name a lite topic. Source: the proxy's `GrpcValidator.validateLiteTopic`.
+///
+/// # Errors
+/// It is blank, has other characters than `a-zA-Z0-9_-`, or is longer than [`LITE_TOPIC_CHARS_MAX`].
+pub fn check_lite_topic(name: &str) -> Result<(), NameError> {
+    let kind = "lite topic";
+    check_characters(kind, name)?;
+    if name.contains(['%', '|']) {
+        return Err(NameError::Illegal { kind, name: name.to_owned() });
+    }
+    check_length(kind, name, LITE_TOPIC_CHARS_MAX)
+}
+
+/// Parent topic and lite topic of a queue that holds a lite topic's messages.
+pub fn lite_parts(queue: &str) -> Option<(&str, &str)> {
+    let (parent, lite) =
+        queue.strip_prefix(LMQ_PREFIX)?.strip_prefix(LITE_SEPARATOR)?.split_once(LITE_SEPARATOR)?;
+    (!parent.is_empty() && !lite.is_empty() && !lite.contains(LITE_SEPARATOR)).then_some((parent, lite))
+}
+
 /// The retry topic of a group.
 pub fn retry_topic(group: &str) -> String {
     format!("{RETRY_PREFIX}{group}")
@@ -211,5 +248,17 @@ mod tests {
         assert!(is_system_topic(SCHEDULE_TOPIC) && is_send_forbidden(SCHEDULE_TOPIC));
         assert!(!is_system_topic("%RETRY%g") && !is_system_topic("TopicTest"));
         assert_eq!((retry_topic("g"), dlq_topic("g")), ("%RETRY%g".to_owned(), "%DLQ%g".to_owned()));
+    }
+
+    #[test]
+    fn lite_topics_and_their_queues() {
+        assert_eq!(lite_parts(&lite_queue("P", "a")), Some(("P", "a")));
+        for bad in ["%LMQ%a", "%LMQ%$P", "%LMQ%$P$", "%LMQ%$$a", "%LMQ%$P$a$b", "P$a"] {
+            assert_eq!(lite_parts(bad), None, "{bad}");
+        }
+        assert!(check_lite_topic("a_B-9").is_ok() && check_lite_topic(&"x".repeat(64)).is_ok());
+        for bad in ["", " ", "a%", "a|b", "a$b", "../a", &"x".repeat(65)] {
+            assert!(check_lite_topic(bad).is_err(), "{bad}");
+        }
     }
 }

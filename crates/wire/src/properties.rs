@@ -3,6 +3,8 @@
 //! What counts as a property is what Apache's `string2messageProperties` takes for one: both name and value are at
 //! least one byte, the first `\x01` of a pair separates them, and of two with the same name the later one counts.
 
+use crate::names;
+
 /// Between a name and its value.
 pub const NAME_VALUE_SEPARATOR: u8 = 1;
 /// Behind a value.
@@ -67,12 +69,15 @@ pub mod name {
         POP_CK_OFFSET = "POP_CK_OFFSET";
         FIRST_POP_TIME = "1ST_POP_TIME";
         SHARDING_KEY = "__SHARDINGKEY";
+        /// The lite topic, below the message's topic, that it belongs to.
         LITE_TOPIC = "__LITE_TOPIC";
         /// Which queue: 0 is the first. The higher the sooner, for consumers that look at them in that order.
         PRIORITY = "_SYS_MSG_PRIORITY_";
         FORWARD_QUEUE_ID = "PROPERTY_FORWARD_QUEUE_ID";
         REDIRECT = "REDIRECT";
+        /// Further queues that a message belongs to, separated by commas.
         INNER_MULTI_DISPATCH = "INNER_MULTI_DISPATCH";
+        /// The message's offsets in these, in the same order.
         INNER_MULTI_QUEUE_OFFSET = "INNER_MULTI_QUEUE_OFFSET";
         TRACE_CONTEXT = "TRACE_CONTEXT";
         TIMER_DELAY_SEC = "TIMER_DELAY_SEC";
@@ -128,6 +133,22 @@ impl<'a> Properties<'a> {
             (!name.is_empty() && !value.is_empty()).then_some((segment, name, value))
         })
     }
+}
+
+/// The light message queues that a message of a topic belongs to besides its own queue, and its offsets there; what cannot
+/// be read as such is left out. Source: `ConsumeQueue.multiDispatchLmqQueue`.
+pub fn further_queues<'a>(topic: &str, properties: Properties<'a>) -> Vec<(&'a str, u64)> {
+    let names = properties.get(name::INNER_MULTI_DISPATCH).filter(|_| names::allows_lmq(topic));
+    let offsets = names.and_then(|_| properties.get(name::INNER_MULTI_QUEUE_OFFSET));
+    let Some((names, offsets)) = names.zip(offsets) else { return Vec::new() };
+    if names.split(',').count() != offsets.split(',').count() {
+        return Vec::new();
+    }
+    let pair = |(name, offset): (&'a str, &str)| {
+        let offset = offset.parse().ok().filter(|offset: &u64| i64::try_from(*offset).is_ok())?;
+        (name.starts_with(names::LMQ_PREFIX) && !name.contains('/')).then_some((name, offset))
+    };
+    names.split(',').zip(offsets.split(',')).filter_map(pair).collect()
 }
 
 /// Encoded properties that are being built or changed.
@@ -270,5 +291,24 @@ mod tests {
         assert_eq!(tag_code("polygenelubricants"), i64::from(i32::MIN));
         // A character outside the basic plane is two units.
         assert_eq!(tag_code("\u{1F600}"), 0xD83D * 31 + 0xDE00);
+    }
+
+    #[test]
+    fn further_queues_are_those_with_an_offset() {
+        let further = |topic: &str, names: &str, offsets: &str| {
+            let text =
+                format!("INNER_MULTI_DISPATCH\u{1}{names}\u{2}INNER_MULTI_QUEUE_OFFSET\u{1}{offsets}\u{2}");
+            let found = further_queues(topic, Properties(text.as_bytes()));
+            found.into_iter().map(|(name, offset)| format!("{name}@{offset}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(further("T", "%LMQ%a,%LMQ%$P$b", "7,0"), "%LMQ%a@7 %LMQ%$P$b@0");
+        assert_eq!(further("T", "%LMQ%a,other,%LMQ%b", "7,,1"), "%LMQ%a@7 %LMQ%b@1");
+        for (names, offsets) in [("%LMQ%a", "7,8"), ("%LMQ%a", "-1"), ("%LMQ%a", "9223372036854775808")] {
+            assert_eq!(further("T", names, offsets), "");
+        }
+        assert_eq!(further("T", "%LMQ%../a", "7"), "");
+        for topic in ["%RETRY%g", "%DLQ%g", "SCHEDULE_TOPIC_XXXX", "rmq_sys_wheel_timer"] {
+            assert_eq!(further(topic, "%LMQ%a", "7"), "");
+        }
     }
 }

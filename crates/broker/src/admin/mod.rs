@@ -65,6 +65,12 @@ impl Broker {
             }
             RequestCode::GET_CONSUMER_CONNECTION_LIST => self.consumer_connections(conn, request, out),
             RequestCode::GET_PRODUCER_CONNECTION_LIST => self.producer_connections(conn, request, out),
+            RequestCode::GET_BROKER_LITE_INFO
+            | RequestCode::GET_PARENT_TOPIC_INFO
+            | RequestCode::GET_LITE_TOPIC_INFO
+            | RequestCode::GET_LITE_CLIENT_INFO
+            | RequestCode::GET_LITE_GROUP_INFO
+            | RequestCode::TRIGGER_LITE_DISPATCH => self.lite_info(conn, code, request, out),
             RequestCode::GET_ALL_PRODUCER_INFO => self.all_producers(conn, request, out),
             RequestCode::VIEW_BROKER_STATS_DATA => self.view_stats(conn, request, out),
             RequestCode::GET_BROKER_RUNTIME_INFO => self.runtime_info(now_ms, conn, request, out),

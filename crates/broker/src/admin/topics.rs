@@ -195,6 +195,7 @@ impl Broker {
             self.state.delete_topic(now_ms, topic);
             self.compaction.topic_deleted(topic);
             self.stats.forget_topic(topic);
+            self.delete_lite_topics_of(now_ms, topic).map_err(|e| self.refused(&e))?;
             self.register_due = true;
         }
         Ok(())

@@ -6,8 +6,11 @@ use crate::effect::Effect;
 use crate::pending::Pending;
 use crate::produce::{Draft, Refused};
 use crate::pull::PullRequest;
+use crate::subscription::Wanted;
 use bytes::{Bytes, BytesMut};
-use kerolox_store::{Appended, Bounds, NewMessage, Position, QueueRead, QueueReadOutcome, QueueSlice};
+use kerolox_store::{
+    Appended, Bounds, NewMessage, Position, QueueRead, QueueReadOutcome, QueueSlice, ReadPlan,
+};
 use kerolox_wire::properties::{self, Properties, PropertiesBuf, name as property};
 use kerolox_wire::record::{self, NewRecord, RecordView};
 use kerolox_wire::{Command, ResponseCode, sys_flag};
@@ -19,8 +22,8 @@ const LOAD_COUNT: u32 = 4_096;
 const LOAD_BYTES: u32 = 1 << 20;
 /// Messages that are written again at a time.
 const ROLL_MAX: usize = 32;
-/// Messages of one answer with kept ones.
-const PULL_COUNT_MAX: usize = 32;
+/// Messages that were kept, of one read.
+const READ_COUNT_MAX: usize = 32;
 /// Pause after a read that failed.
 const RETRY_MS: i64 = 100;
 
@@ -98,17 +101,26 @@ impl Broker {
                 scan_max: LOAD_COUNT,
                 filter: None,
             };
+            let (topic, queue_id) = (Arc::clone(&part.topic), part.queue_id);
             self.compaction.reading = true;
             match self.store.read_queue(read) {
                 // The rest is due with the next tick.
-                QueueReadOutcome::Done(slice) => self.compacted_read(now_ms, Some(slice)),
-                QueueReadOutcome::Cold(plan) => self.start_read(plan, Pending::CompactedLoad, out),
+                QueueReadOutcome::Done(slice) => self.compacted_read(now_ms, &topic, queue_id, Some(slice)),
+                QueueReadOutcome::Cold(plan) => {
+                    self.start_read(plan, Pending::CompactedLoad { topic, queue_id }, out);
+                }
             }
         }
     }
 
     /// A part was read; `None`: it could not be.
-    pub(crate) fn compacted_read(&mut self, now_ms: i64, slice: Option<QueueSlice>) {
+    pub(crate) fn compacted_read(
+        &mut self,
+        now_ms: i64,
+        topic: &str,
+        queue_id: u32,
+        slice: Option<QueueSlice>,
+    ) {
         let compaction = &mut self.compaction;
         compaction.reading = false;
         let Some(slice) = slice else {
@@ -124,9 +136,8 @@ impl Broker {
             }
         }
         // A topic that was deleted meanwhile has no part any more.
-        let first = record::split(&slice.records).next().and_then(Result::ok);
         if let Some(part) = compaction.loading.front_mut()
-            && first.is_none_or(|view| (view.topic, view.queue_id) == (&*part.topic, part.queue_id))
+            && (&*part.topic, part.queue_id) == (topic, queue_id)
         {
             let stuck = slice.next_offset <= part.next;
             part.next = slice.next_offset;
@@ -219,6 +230,72 @@ impl Broker {
         self.roll_compacted(below, out);
     }
 
+    /// What was kept of a queue from an offset on, by offset and position; `None` while that is not known yet after a
+    /// start.
+    pub(crate) fn kept_from(
+        &self,
+        topic: &str,
+        queue_id: u32,
+        from: u64,
+        count_max: usize,
+    ) -> Option<Vec<(u64, Position)>> {
+        if !self.compaction.has(topic) {
+            return Some(Vec::new());
+        }
+        let below = self.store.bounds(topic, queue_id).map_or(0, |bounds| bounds.min);
+        if from < below && self.compaction.is_loading() {
+            return None;
+        }
+        Some(self.compaction.kept(topic, queue_id, from, below, count_max.min(READ_COUNT_MAX)))
+    }
+
+    pub(crate) fn plan_kept(&self, kept: &[(u64, Position)]) -> ReadPlan {
+        self.store.plan_records(kept.iter().map(|(_, position)| *position).collect())
+    }
+
+    /// The message of an offset, if it was kept: to be read.
+    pub(crate) fn plan_kept_one(&self, topic: &str, queue_id: u32, offset: u64) -> Option<ReadPlan> {
+        let kept = self.kept_from(topic, queue_id, offset, 1)?;
+        kept.first().filter(|(at, _)| *at == offset).map(|one| self.plan_kept(&[*one]))
+    }
+
+    /// Makes of what was kept and read what a read of the queue would give; `None`: it is to be asked for again.
+    pub(crate) fn kept_slice(
+        &mut self,
+        (topic, queue_id): (&str, u32),
+        kept: &[(u64, Position)],
+        found: Vec<Option<Bytes>>,
+        bytes_max: usize,
+        filter: &Wanted,
+    ) -> Option<QueueSlice> {
+        let mut slice = QueueSlice::default();
+        let mut records = BytesMut::new();
+        let mut next = None;
+        for ((offset, position), record) in kept.iter().zip(found) {
+            let Some(record) = record else {
+                if self.compaction.kept_at(topic, queue_id, *offset) != Some(*position) {
+                    // It was written again meanwhile, or is a key's last message no more.
+                    break;
+                }
+                self.counters.damaged += 1;
+                next = Some(offset.saturating_add(1));
+                continue;
+            };
+            let record = restored(record);
+            if slice.count > 0 && records.len() + record.len() > bytes_max {
+                break;
+            }
+            if wants(filter, &record) {
+                records.extend_from_slice(&record);
+                slice.count += 1;
+            }
+            next = Some(offset.saturating_add(1));
+        }
+        slice.records = records.freeze();
+        slice.next_offset = next?;
+        Some(slice)
+    }
+
     /// Serves a pull from what was kept, if it asks for that; else gives it back.
     pub(crate) fn pull_compacted(
         &mut self,
@@ -226,22 +303,16 @@ impl Broker {
         from: u64,
         out: &mut Vec<Effect>,
     ) -> Option<PullRequest> {
-        if !self.compaction.has(&pull.topic) {
-            return Some(pull);
-        }
-        let below = self.store.bounds(&pull.topic, pull.queue_id).map_or(0, |bounds| bounds.min);
-        if from < below && self.compaction.is_loading() {
+        let Some(kept) = self.kept_from(&pull.topic, pull.queue_id, from, pull.count_max as usize) else {
             let why = "[COMPACTION]broker busy: what was kept of the topic is being read";
             let busy = Command { code: ResponseCode::SYSTEM_BUSY.into(), ..pull.response };
             out.push(Effect::Send { conn: pull.conn, command: busy.with_remark(why) });
             return None;
-        }
-        let count = (pull.count_max as usize).min(PULL_COUNT_MAX);
-        let kept = self.compaction.kept(&pull.topic, pull.queue_id, from, below, count);
+        };
         if kept.is_empty() {
             return Some(pull);
         }
-        let plan = self.store.plan_records(kept.iter().map(|(_, position)| *position).collect());
+        let plan = self.plan_kept(&kept);
         self.start_read(plan, Pending::PullCompacted { pull, kept }, out);
         None
     }
@@ -255,38 +326,16 @@ impl Broker {
         found: Vec<Option<Bytes>>,
         out: &mut Vec<Effect>,
     ) {
-        let mut slice = QueueSlice::default();
-        let mut records = BytesMut::new();
-        let mut next = None;
-        for ((offset, position), record) in kept.iter().zip(found) {
-            let Some(record) = record else {
-                if self.compaction.kept_at(&pull.topic, pull.queue_id, *offset) != Some(*position) {
-                    // It was written again meanwhile, or is a key's last message no more.
-                    break;
-                }
-                self.counters.damaged += 1;
-                next = Some(offset.saturating_add(1));
-                continue;
-            };
-            let record = restored(record);
-            if slice.count > 0 && records.len() + record.len() > pull.bytes_max as usize {
-                break;
-            }
-            if wants(&pull, &record) {
-                records.extend_from_slice(&record);
-                slice.count += 1;
-            }
-            next = Some(offset.saturating_add(1));
+        let queue = (&*pull.topic, pull.queue_id);
+        match self.kept_slice(queue, kept, found, pull.bytes_max as usize, &pull.filter) {
+            Some(slice) => self.pull_read(pull, slice, out),
+            None => self.serve_pull(now_ms, pull, out),
         }
-        let Some(next) = next else { return self.serve_pull(now_ms, pull, out) };
-        slice.records = records.freeze();
-        slice.next_offset = next;
-        self.pull_read(pull, slice, out);
     }
 }
 
-fn wants(pull: &PullRequest, record: &[u8]) -> bool {
-    let Some(filter) = &pull.filter else { return true };
+fn wants(filter: &Wanted, record: &[u8]) -> bool {
+    let Some(filter) = filter else { return true };
     let tags = RecordView::parse(record).ok().and_then(|view| view.properties().get(property::TAGS));
     filter.tag(tags.map_or(0, properties::tag_code)) && filter.record(record)
 }

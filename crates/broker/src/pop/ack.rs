@@ -9,6 +9,7 @@ use crate::produce::Refused;
 use crate::state;
 use kerolox_wire::body::{BatchAck, BatchAckMessageRequestBody, from_json};
 use kerolox_wire::header::{AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeResponse};
+use kerolox_wire::names;
 use kerolox_wire::receipt::{Kind, ORDERED, Receipt};
 use kerolox_wire::{Command, ResponseCode};
 
@@ -19,6 +20,11 @@ struct Popped<'a> {
     queue_id: i32,
     offset: i64,
     receipt: &'a str,
+}
+
+/// The lite topic that a header names.
+fn lite_topic(named: Option<&str>) -> Option<&str> {
+    named.filter(|lite| !lite.trim().is_empty())
 }
 
 impl Broker {
@@ -33,6 +39,11 @@ impl Broker {
                 offset: header.offset,
                 receipt: header.extra_info,
             };
+            if let Some(lite) = lite_topic(header.lite_topic) {
+                let (queue, offset, receipt) = self.admit_popped_lite(&popped, lite, true)?;
+                self.ack_messages(popped.group, &queue, 0, receipt.pop_ms, &[offset]);
+                return Ok(());
+            }
             let (queue_id, offset, receipt) = self.admit_popped(conn, &popped)?;
             self.ack_messages(popped.group, popped.topic, queue_id, receipt.pop_ms, &[offset]);
             Ok(())
@@ -115,7 +126,7 @@ impl Broker {
         state::put_pop_ended(&mut self.changes, &key, &offsets);
         if ordered {
             // The next may be waited for.
-            self.pops.waits.touch(&key.topic, queue_id);
+            self.can_be_popped(&key);
         }
     }
 
@@ -135,7 +146,13 @@ impl Broker {
                 offset: header.offset,
                 receipt: header.extra_info,
             };
-            self.change_invisible_of(now_ms, conn, &popped, header.invisible_time)
+            if let Some(lite) = lite_topic(header.lite_topic) {
+                let (queue, offset, receipt) = self.admit_popped_lite(&popped, lite, false)?;
+                let popped = Popped { topic: &queue, ..popped };
+                return self.put_off(now_ms, &popped, 0, offset, &receipt, header.invisible_time);
+            }
+            let (queue_id, offset, receipt) = self.admit_popped(conn, &popped)?;
+            self.put_off(now_ms, &popped, queue_id, offset, &receipt, header.invisible_time)
         });
         match changed {
             Ok(_) if request.is_oneway() => {}
@@ -147,14 +164,40 @@ impl Broker {
         }
     }
 
-    fn change_invisible_of(
+    /// A message that was popped from a lite topic: the topic's queue, and the message.
+    fn admit_popped_lite<'a>(
+        &self,
+        popped: &Popped<'a>,
+        lite: &str,
+        ack: bool,
+    ) -> Result<(String, u64, Receipt<'a>), Refused> {
+        let invalid = |remark: &str| Refused(ResponseCode::INVALID_PARAMETER, remark.to_owned());
+        let group = self.state.groups.get(popped.group);
+        if ack && group.and_then(crate::lite::bound_topic) != Some(popped.topic) {
+            return Err(invalid("group type or bind topic not match."));
+        }
+        let queue = names::lite_queue(popped.topic, lite);
+        let offset = u64::try_from(popped.offset).ok().filter(|at| *at <= self.bounds(&queue, 0).max);
+        let Some(offset) = offset else {
+            return Err(Refused(ResponseCode::NO_MESSAGE, "ack offset illegal.".to_owned()));
+        };
+        let receipt = Receipt::parse(popped.receipt).filter(|receipt| receipt.is_ordered());
+        let Some(receipt) = receipt.filter(|_| popped.queue_id == 0) else {
+            return Err(invalid("ack queue illegal."));
+        };
+        self.refuse_if_changes_wait()?;
+        Ok((queue, offset, receipt))
+    }
+
+    fn put_off(
         &mut self,
         now_ms: i64,
-        conn: ConnId,
         popped: &Popped<'_>,
+        queue_id: u32,
+        offset: u64,
+        receipt: &Receipt<'_>,
         invisible_ms: i64,
     ) -> Result<ChangeInvisibleTimeResponse<'static>, Refused> {
-        let (queue_id, offset, receipt) = self.admit_popped(conn, popped)?;
         if !(0..=INVISIBLE_MS_MAX).contains(&invisible_ms) {
             let remark =
                 format!("invisibleTime {invisible_ms} is not between 0 and {INVISIBLE_MS_MAX} milliseconds");

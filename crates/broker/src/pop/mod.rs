@@ -8,6 +8,8 @@
 
 mod ack;
 mod flight;
+mod kept;
+mod lite;
 mod revive;
 mod serve;
 mod wait;
@@ -18,13 +20,16 @@ use crate::Broker;
 use crate::config::perm;
 use crate::effect::Effect;
 use crate::input::ConnId;
+use crate::lite::is_mailbox;
 use crate::parked::Waits;
 use crate::produce::Refused;
 use crate::subscription::{self, Wanted};
 use bytes::Bytes;
+use kerolox_store::Position;
 use kerolox_wire::header::{Notification, PeekMessage, PollingInfo, PollingInfoResponse, PopMessage};
 use kerolox_wire::receipt;
 use kerolox_wire::{Command, ResponseCode};
+use lite::LiteClient;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use wait::{News, PopWaits, Touched};
@@ -74,6 +79,8 @@ pub(crate) struct PopRequest {
     attempt: Option<String>,
     filter: Wanted,
     filter_bytes: usize,
+    /// It is from all lite topics of a client.
+    lite: Option<LiteClient>,
     /// When the answer "nothing" is due; no waiting if that has passed.
     until_ms: i64,
 }
@@ -81,6 +88,9 @@ pub(crate) struct PopRequest {
 impl PopRequest {
     /// Where messages for it may arrive.
     fn topics(&self) -> Vec<Arc<str>> {
+        if let Some(lite) = &self.lite {
+            return vec![Arc::clone(&lite.mailbox)];
+        }
         let retry = (!self.order).then(|| Arc::clone(&self.retry_topic));
         std::iter::once(Arc::clone(&self.topic)).chain(retry).collect()
     }
@@ -150,6 +160,10 @@ pub(crate) struct Pop {
     pop_ms: i64,
     /// Queues that others pass by meanwhile.
     held: Vec<Key>,
+    /// Of a pop from lite topics: all its queues.
+    lite_queues: Vec<Arc<str>>,
+    /// What is being read of a compaction topic's kept messages.
+    kept: Vec<(u64, Position)>,
 }
 
 impl Pop {
@@ -312,6 +326,7 @@ impl Broker {
             attempt: None,
             filter: None,
             filter_bytes: 0,
+            lite: None,
             until_ms: i64::MIN,
         })
     }
@@ -375,6 +390,9 @@ impl Broker {
 
     /// About how many messages a group can pop from a queue.
     fn to_pop(&self, group: &Arc<str>, topic: &Arc<str>, queue_id: u32) -> u64 {
+        if is_mailbox(topic) {
+            return u64::MAX;
+        }
         let bounds = self.bounds(topic, queue_id);
         let flight = self.state.in_flight.get(group, topic, queue_id);
         let from = match flight {

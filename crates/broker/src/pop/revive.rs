@@ -49,7 +49,12 @@ impl Broker {
             let Some((key, offset)) = self.state.in_flight.pop_due(now_ms) else { return };
             let flight = self.state.in_flight.get(&key.group, &key.topic, key.queue_id);
             if flight.is_some_and(|flight| flight.order.is_some()) {
-                self.pops.waits.touch(&key.topic, key.queue_id);
+                self.can_be_popped(&key);
+                continue;
+            }
+            if let Some(plan) = self.plan_kept_one(&key.topic, key.queue_id, offset) {
+                self.pops.reviving += 1;
+                self.start_read(plan, Pending::Revive { key, offset }, out);
                 continue;
             }
             let read = QueueRead::one(Arc::clone(&key.topic), key.queue_id, offset);
@@ -78,7 +83,9 @@ impl Broker {
             return;
         }
         self.counters.damaged += slice.damaged.len() as u64;
-        let view = record::split(&slice.records).flatten().find(|view| view.queue_offset == offset);
+        let view = record::split(&slice.records)
+            .flatten()
+            .find(|view| view.offset_in(&key.topic, key.queue_id) == Some(offset));
         // One that is gone with its segment, or damaged, cannot come again.
         let appended = view.map_or(Ok(()), |view| self.append_revived(now_ms, &key, offset, &view));
         match appended {

@@ -1,7 +1,7 @@
 //! A pop under way: which queues it visits, what it finds, and what it takes.
 
 use super::{
-    ANSWERS_BYTES_MAX, BYTES_MAX, Found, Key, Pop, PopRequest, Purpose, SCAN_MAX, SCANS_MAX, Step, Take,
+    ANSWERS_BYTES_MAX, BYTES_MAX, Found, Key, Pop, PopRequest, Purpose, SCAN_MAX, SCANS_MAX, Step, Take, lite,
 };
 use crate::Broker;
 use crate::effect::Effect;
@@ -40,7 +40,11 @@ impl Broker {
             }
         };
         let mut all = queues(&request.topic, request.queue_id);
-        if !request.order {
+        let mut lite_queues = Vec::new();
+        if let Some(lite) = &request.lite {
+            lite_queues = self.lite_queues(now_ms, &request, &lite.id);
+            all = lite_queues.iter().map(|queue| (Arc::clone(queue), 0)).collect();
+        } else if !request.order {
             let retry = queues(&request.retry_topic, None);
             // What failed before has its turn first in one of five, as with Apache.
             let at = if turn.is_multiple_of(5) { 0 } else { all.len() };
@@ -59,6 +63,8 @@ impl Broker {
             rest: 0,
             pop_ms: now_ms,
             held: Vec::new(),
+            lite_queues,
+            kept: Vec::new(),
         };
         self.go_on_with_pop(now_ms, pop, out);
     }
@@ -85,7 +91,7 @@ impl Broker {
     fn release_held(&mut self, pop: &mut Pop) {
         for key in std::mem::take(&mut pop.held) {
             self.pops.held.remove(&key);
-            self.pops.waits.touch(&key.topic, key.queue_id);
+            self.can_be_popped(&key);
         }
     }
 
@@ -111,6 +117,9 @@ impl Broker {
             pop.rest += bounds.max - at;
             return Step::Pass;
         }
+        if let Some(step) = self.visit_kept(pop, &key, at, room) {
+            return step;
+        }
         let read = QueueRead {
             topic: Arc::clone(topic),
             queue_id,
@@ -118,7 +127,7 @@ impl Broker {
             count_max: room as u32,
             bytes_max: (BYTES_MAX - pop.bytes) as u32,
             scan_max: SCAN_MAX,
-            filter: request.filter.clone(),
+            filter: pop.request.filter.clone(),
         };
         match self.store.read_queue(read) {
             QueueReadOutcome::Done(slice) => self.visited(now_ms, pop, key, slice),
@@ -171,14 +180,15 @@ impl Broker {
         let mut kept = BytesMut::new();
         let mut all = true;
         for view in record::split(&slice.records).flatten() {
+            let offset = view.offset_in(&key.topic, key.queue_id).unwrap_or(view.queue_offset);
             // Popped in order before and acknowledged: not again.
             let times = match flight {
-                Some(flight) if pop.request.order => flight.times(view.queue_offset, attempt),
+                Some(flight) if pop.request.order => flight.times(offset, attempt),
                 _ => Some(0),
             };
             match times {
                 Some(times) => {
-                    messages.push((view.queue_offset, times));
+                    messages.push((offset, times));
                     kept.extend_from_slice(view.bytes());
                 }
                 None => all = false,
@@ -229,6 +239,15 @@ impl Broker {
 
     /// Takes what was found, or waits.
     fn finish_pop(&mut self, now_ms: i64, mut pop: Pop, out: &mut Vec<Effect>) {
+        let lite = pop.take_lite();
+        let popped = !pop.found.is_empty();
+        self.end_pop(now_ms, pop, out);
+        if let Some((group, client, queues)) = lite {
+            self.return_lite_queues(now_ms, &group, &client, popped, queues);
+        }
+    }
+
+    fn end_pop(&mut self, now_ms: i64, mut pop: Pop, out: &mut Vec<Effect>) {
         if !self.peers.contains_key(&pop.request.conn) {
             return;
         }
@@ -285,7 +304,8 @@ impl Broker {
             counts.queue_count(kind, queue_id, least);
         }
         self.counters.pulled += pop.count as u64;
-        let counts = request.order.then_some(counts.as_str());
+        let lite_counts = request.lite.as_ref().map(|_| lite::counts(&pop.found));
+        let counts = lite_counts.as_deref().or_else(|| request.order.then_some(counts.as_str()));
         let answer = self.popped(pop, pop.pop_ms, invisible_ms, starts.as_str(), messages.as_str(), counts);
         self.acks.wait_for_state(request.conn, answer);
     }
@@ -313,7 +333,7 @@ impl Broker {
         };
         let mut body = BytesMut::with_capacity(pop.bytes);
         for found in &pop.found {
-            if found.key.topic == pop.request.topic {
+            if found.key.topic == pop.request.topic || pop.request.lite.is_some() {
                 body.extend_from_slice(&found.records);
                 continue;
             }

@@ -11,7 +11,7 @@ use std::fmt::Write;
 /// The clock at the beginning of a story.
 const START_MS: i64 = 1_000_000;
 /// Names in the order in which they are printed; others follow.
-const SHOWN_PROPERTIES: [&str; 11] = [
+const SHOWN_PROPERTIES: [&str; 13] = [
     "1ST_POP_TIME",
     "POP_CK",
     "TAGS",
@@ -22,6 +22,8 @@ const SHOWN_PROPERTIES: [&str; 11] = [
     "RETRY_TOPIC",
     "ORIGIN_MESSAGE_ID",
     "UNIQ_KEY",
+    "INNER_MULTI_DISPATCH",
+    "INNER_MULTI_QUEUE_OFFSET",
     "a",
 ];
 
@@ -79,6 +81,11 @@ impl World {
                 "rejectPullConsumerEnable" => config.reject_pull_consumers = value == "true",
                 "topics_max" => config.limits.topics_max = value.parse().unwrap(),
                 "useServerSideResetOffset" => config.server_side_reset = value == "true",
+                "enableLmq" => config.lmq = value == "true",
+                "lmq_max" => config.limits.lmq_max = value.parse().unwrap(),
+                "lite_subscriptions_max" => {
+                    config.limits.lite_subscriptions_max = value.parse().unwrap();
+                }
                 "relays_max" => config.limits.relays_max = value.parse().unwrap(),
                 _ => panic!("{key}?"),
             }

@@ -29,7 +29,7 @@ const NAME: Kind = Kind::Name;
 const DELAYS: Kind = Kind::Delays;
 
 const POP: &str = "pop consumption is not served yet";
-const LITE: &str = "light message queues are not served yet";
+const LITE: &str = "light message queues and lite topics have fixed times and limits";
 const THREADS: &str =
     "one thread decides and answers: there are no thread pools, queues between them or lock modes";
 const QUEUED: &str = "requests do not wait in a queue: overload is answered at once";
@@ -436,10 +436,10 @@ pub(super) const KEYS: &[Key] = &[
     key(Store, "dLegerPeers", Text, "", "", "", Ignored(CLUSTER)),
     key(Store, "dLegerSelfId", Text, "", "", "", Ignored(CLUSTER)),
     key(Store, "preferredLeaderId", Text, "", "", "", Ignored(CLUSTER)),
-    key(Store, "enableBatchPush", Bool, "false", "", "", Ignored(LITE)),
+    key(Store, "enableBatchPush", Bool, "false", "", "", Ignored(DERIVED)),
     key(Store, "enableScheduleMessageStats", Bool, "true", "", "", Ignored(METRICS)),
-    key(Store, "enableLmq", Bool, "false", "", "", Refused { inert: &["false"], why: "light message queues are not served yet" }),
-    key(Store, "enableMultiDispatch", Bool, "false", "", "", Refused { inert: &["false"], why: "light message queues are not served yet" }),
+    key(Store, "enableLmq", Bool, "false", "", "", Honoured("with `enableMultiDispatch`: producers may name light message queues `%LMQ%…` for their messages, consumers read these as topics")),
+    key(Store, "enableMultiDispatch", Bool, "false", "", "", Honoured("see `enableLmq`")),
     key(Store, "maxLmqConsumeQueueNum", INT, "20000", "", "", Ignored(DERIVED)),
     key(Store, "enableLmqQuota", Bool, "false", "", "", Ignored(LITE)),
     key(Store, "enableScheduleAsyncDeliver", Bool, "false", "", "", Ignored(STATE)),

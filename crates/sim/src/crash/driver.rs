@@ -2,7 +2,7 @@
 
 use super::bugs::Bug;
 use super::model::{Event, Expected, Messages, Model, Record, What};
-use super::script::{QUEUES, Size, Step, TOPICS};
+use super::script::{LIGHT, QUEUES, Size, Step, TOPICS};
 use bytes::Bytes;
 use kerolox_store::disk::{CrashMode, HostileDisk};
 use kerolox_store::{
@@ -166,6 +166,11 @@ impl Driver {
             }
         };
         let body = self.body(bytes);
+        let light =
+            (topic == TOPICS[0] && queue_id == 1 && bytes % 3 == 0).then(|| self.store.next_offset(LIGHT, 0));
+        let properties = light.map(|offset| {
+            format!("INNER_MULTI_DISPATCH\u{1}{LIGHT}\u{2}INNER_MULTI_QUEUE_OFFSET\u{1}{offset}\u{2}")
+        });
         let message = NewMessage {
             topic,
             queue_id,
@@ -176,11 +181,11 @@ impl Driver {
             reconsume_times: 0,
             prepared_transaction_offset: 0,
             body: &body,
-            properties: b"",
+            properties: properties.as_deref().unwrap_or_default().as_bytes(),
         };
         let appended = self.store.append(self.now_ms, &message);
         let offset = appended.as_ref().map_or(0, |a| a.queue_offset);
-        let what = What::Message { topic, queue_id, offset, body };
+        let what = What::Message { topic, queue_id, offset, light, body };
         self.appended(appended.map(|a| (a.position, a.end)), what);
     }
 
@@ -354,12 +359,11 @@ impl Driver {
     /// Everything that the store shows.
     fn shown(&self) -> Result<Expected, String> {
         let mut shown = Expected { state: self.state.0.clone(), ..Expected::default() };
-        for topic in TOPICS {
-            for queue_id in 0..QUEUES {
-                let Some(bounds) = self.store.bounds(topic, queue_id) else { continue };
-                let messages = self.messages(topic, queue_id, bounds.min, bounds.max)?;
-                shown.queues.insert((topic, queue_id), (bounds.max, messages));
-            }
+        let own = TOPICS.into_iter().flat_map(|topic| (0..QUEUES).map(move |queue_id| (topic, queue_id)));
+        for (topic, queue_id) in own.chain([(LIGHT, 0)]) {
+            let Some(bounds) = self.store.bounds(topic, queue_id) else { continue };
+            let messages = self.messages(topic, queue_id, bounds.min, bounds.max)?;
+            shown.queues.insert((topic, queue_id), (bounds.max, messages));
         }
         Ok(shown)
     }
@@ -390,13 +394,13 @@ impl Driver {
             let mut records = &slice.records[..];
             while !records.is_empty() {
                 let view = RecordView::parse(records).map_err(|e| format!("served no record: {e}"))?;
-                if (view.topic, view.queue_id) != (topic, queue_id) {
+                let Some(offset) = view.offset_in(topic, queue_id) else {
                     return Err(format!(
                         "{topic}:{queue_id} served a record of {}:{}",
                         view.topic, view.queue_id
                     ));
-                }
-                messages.insert(view.queue_offset, (view.position, view.body.to_vec()));
+                };
+                messages.insert(offset, (view.position, view.body.to_vec()));
                 records = records.get(view.len()..).unwrap_or_default();
             }
         }

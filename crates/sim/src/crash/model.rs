@@ -1,5 +1,6 @@
 //! What must be there: a plain list of what was appended, promised and cut off.
 
+use crate::crash::script::LIGHT;
 use kerolox_store::Position;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,8 +29,18 @@ pub struct Record {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    Message { topic: &'static str, queue_id: u32, offset: u64, body: Vec<u8> },
-    State { kind: u8, payload: Vec<u8> },
+    /// `light`: its offset in the light message queue, if it belongs to that.
+    Message {
+        topic: &'static str,
+        queue_id: u32,
+        offset: u64,
+        light: Option<u64>,
+        body: Vec<u8>,
+    },
+    State {
+        kind: u8,
+        payload: Vec<u8>,
+    },
     TopicDeleted(&'static str),
     Dump,
 }
@@ -83,11 +94,15 @@ impl Model {
         let mut expected = Expected::default();
         for record in self.records.iter().filter(|r| r.end <= end) {
             match &record.what {
-                What::Message { topic, queue_id, offset, body } => {
-                    let (next, messages) = expected.queues.entry((*topic, *queue_id)).or_default();
-                    *next = offset + 1;
-                    if record.position >= min {
-                        messages.insert(*offset, (record.position, body.clone()));
+                What::Message { topic, queue_id, offset, light, body } => {
+                    let own = ((*topic, *queue_id), *offset);
+                    for (queue, offset) in [Some(own), light.map(|at| ((LIGHT, 0), at))].into_iter().flatten()
+                    {
+                        let (next, messages) = expected.queues.entry(queue).or_default();
+                        *next = offset + 1;
+                        if record.position >= min {
+                            messages.insert(offset, (record.position, body.clone()));
+                        }
                     }
                 }
                 What::State { kind, payload } => {

@@ -49,6 +49,8 @@ pub enum Size {
 
 pub const TOPICS: [&str; 2] = ["A", "Bees"];
 pub const QUEUES: u32 = 2;
+/// The light message queue that some messages belong to besides.
+pub const LIGHT: &str = "%LMQ%light";
 
 /// A workload of about `steps` steps.
 pub fn script(seed: u64, steps: usize) -> Vec<Step> {

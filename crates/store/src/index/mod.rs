@@ -10,7 +10,7 @@ pub(crate) use run::{Row, RunDraft, RunFacts};
 pub(crate) use run_read::{OpenRuns, RUN_DIR, RunFile, run_name, run_path};
 
 use crate::Position;
-use crate::queue::{Entry, Piece, QueueIndex, Queues};
+use crate::queue::{Entry, Piece, Queue, QueueIndex, Queues};
 use kerolox_wire::names;
 use kerolox_wire::properties::{self, Properties, name};
 use std::collections::{BTreeMap, VecDeque};
@@ -39,6 +39,13 @@ const KEYS_PER_RECORD_MAX: usize = 64;
 /// Keys of the open run at which it is sealed, however short it is: 16 MiB of memory.
 pub(crate) const RUN_KEYS_MAX: usize = 1 << 20;
 
+/// What came of indexing a record.
+pub(crate) struct Added {
+    pub(crate) tag_code: i64,
+    /// Its places in further queues.
+    pub(crate) further: Vec<(QueueIndex, u64)>,
+}
+
 /// What the index needs to know of a record.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Indexed<'a> {
@@ -64,12 +71,12 @@ impl Index {
     }
 
     /// Indexes a record. `place`: its queue and offset, unless it belongs to none (state, prepared transactions).
-    /// Gives the code of its tags.
-    pub(crate) fn add(&mut self, record: Indexed<'_>, place: Option<(QueueIndex, u64)>) -> i64 {
+    pub(crate) fn add(&mut self, record: Indexed<'_>, place: Option<(QueueIndex, u64)>) -> Added {
         self.see_time(record.store_ms);
         let mut tag_code = 0;
         // A timer message's entry says when it is due instead: it has no consumers who filter.
         let mut due = None;
+        let mut in_further = false;
         for (key, value) in record.properties.pairs() {
             if key == name::TAGS.as_bytes() {
                 tag_code = std::str::from_utf8(value).map_or(0, properties::tag_code);
@@ -82,14 +89,34 @@ impl Index {
                 self.keys.add(keys::hash(record.topic, value), record.position);
             } else if key == name::TIMER_OUT_MS.as_bytes() && record.topic == names::WHEEL_TIMER_TOPIC {
                 due = std::str::from_utf8(value).ok().and_then(|due| due.parse().ok());
+            } else if key == name::INNER_MULTI_QUEUE_OFFSET.as_bytes() {
+                in_further = true;
             }
         }
         let tag_code = due.unwrap_or(tag_code);
         if let Some((queue, offset)) = place {
             let entry = Entry { position: record.position, size: record.size, tag_code };
             self.queues.add(queue, offset, entry, self.open_at);
+            if in_further {
+                return Added { tag_code, further: self.add_further(record, entry) };
+            }
         }
-        tag_code
+        Added { tag_code, further: Vec::new() }
+    }
+
+    /// Adds a message to the further queues that it belongs to.
+    fn add_further(&mut self, record: Indexed<'_>, entry: Entry) -> Vec<(QueueIndex, u64)> {
+        let mut places = Vec::new();
+        for (name, offset) in properties::further_queues(record.topic, record.properties) {
+            let queue = self.queues.index_or_new(name, 0);
+            let known = self.queues.get(queue).and_then(Queue::known_end);
+            // The same queue twice in one message.
+            if known.is_none_or(|known| offset >= known) {
+                self.queues.add(queue, offset, entry, self.open_at);
+                places.push((queue, offset));
+            }
+        }
+        places
     }
 
     pub(crate) fn see_time(&mut self, store_ms: i64) {

@@ -13,6 +13,8 @@ use crate::queue::Entry;
 use crate::snapshot::Snapshot;
 use crate::store::{Dump, Snapped, is_queued};
 use crate::{Damage, Position, STATE_TOPIC, StoreConfig};
+use kerolox_wire::names;
+use kerolox_wire::properties::further_queues;
 use kerolox_wire::record::{RECORD_BYTES_MIN, RecordView};
 use std::collections::BTreeMap;
 use std::io;
@@ -55,11 +57,19 @@ pub(super) struct Walk<'a, D: Disk> {
     flushed: Option<Position>,
     crc_from: Position,
     walked: Walked,
-    /// Regions that may have held the last messages of any queue: where, and how many records at most.
-    doubts: Vec<(Position, u64)>,
+    doubts: Vec<Doubt>,
     suspects: Suspects,
     newest_ms: i64,
     told: u64,
+}
+
+/// A region that may have held the last messages of queues.
+struct Doubt {
+    position: Position,
+    /// How many records it may have had at most.
+    records: u64,
+    /// Its only record's own queue is known: it may have belonged to light message queues besides.
+    further_only: bool,
 }
 
 /// Where the walk stands after something that is no record.
@@ -433,13 +443,22 @@ impl<'a, D: Disk> Walk<'a, D> {
         }
         let queue = index.queues.index_or_new(view.topic, view.queue_id);
         if view.has_crc() {
+            for (name, offset) in further_queues(view.topic, view.properties()) {
+                let further = index.queues.index_or_new(name, 0);
+                self.suspects.settle(index, further);
+                index.queues.begin_anew_below(further, offset);
+            }
             self.suspects.settle(index, queue);
             index.queues.begin_anew_below(queue, view.queue_offset);
             index.add(indexed, Some((queue, view.queue_offset)));
         } else {
-            let tag_code = index.add(indexed, None);
+            let tag_code = index.add(indexed, None).tag_code;
             let entry = Entry { position: view.position, size: indexed.size, tag_code };
             self.suspects.add(index, queue, view.queue_offset, entry);
+            for (name, offset) in further_queues(view.topic, view.properties()) {
+                let further = index.queues.index_or_new(name, 0);
+                self.suspects.add(index, further, offset, entry);
+            }
         }
     }
 
@@ -513,7 +532,9 @@ impl<'a, D: Disk> Walk<'a, D> {
         let believed = claim.as_ref().filter(|c| c.bytes == bytes).is_some_and(|c| self.believe(c));
         if !believed {
             let records = if single { 1 } else { bytes.div_ceil(RECORD_BYTES_MIN as u64) };
-            self.doubts.push((position, records));
+            self.doubts.push(Doubt { position, records, further_only: false });
+        } else {
+            self.doubts.push(Doubt { position, records: 1, further_only: true });
         }
         let record = claim.map(|c| (c.topic, c.queue_id, c.offset));
         self.report.damaged.push(Damage { position, bytes, record, why: why.to_owned() });
@@ -540,10 +561,14 @@ impl<'a, D: Disk> Walk<'a, D> {
     /// Queues that have no message behind a damaged region may have had their last ones in it: their next offsets skip
     /// as many as there may have been. Readers pass over offsets without a message.
     fn settle_doubts(&mut self) {
-        for (position, records) in std::mem::take(&mut self.doubts) {
-            self.fold.state_next += records;
+        for Doubt { position, records, further_only } in std::mem::take(&mut self.doubts) {
+            if !further_only {
+                self.fold.state_next += records;
+            }
             for queue in self.walked.index.queues.iter_mut().filter(|q| q.last_end <= position) {
-                queue.next += records;
+                if !further_only || queue.topic.starts_with(names::LMQ_PREFIX) {
+                    queue.next += records;
+                }
             }
         }
     }

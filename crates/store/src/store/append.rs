@@ -280,7 +280,8 @@ impl Store {
             topic: record.topic,
             properties: Properties(record.properties),
         };
-        let tag_code = self.index.add(indexed, queue.map(|q| (q, record.queue_offset)));
+        let added = self.index.add(indexed, queue.map(|q| (q, record.queue_offset)));
+        let tag_code = added.tag_code;
         match queue {
             Some(queue) => {
                 self.unconfirmed.push_back(Unconfirmed { end, queue, offset: record.queue_offset, tag_code });
@@ -288,6 +289,8 @@ impl Store {
             None if record.topic == STATE_TOPIC => self.state_next += 1,
             None => {}
         }
+        let further = added.further.into_iter();
+        self.unconfirmed.extend(further.map(|(queue, offset)| Unconfirmed { end, queue, offset, tag_code }));
         Appended {
             position: record.position,
             end,

@@ -157,6 +157,17 @@ impl Store {
         self.index.queues.find(topic, queue_id).map(|queue| queue.bounds())
     }
 
+    /// The offset that the next message of a queue gets. Of the queues that a message names as further ones
+    /// ([`kerolox_wire::properties::further_queues`]), it must say these.
+    pub fn next_offset(&self, topic: &str, queue_id: u32) -> u64 {
+        self.index.queues.find(topic, queue_id).map_or(0, |queue| queue.next)
+    }
+
+    /// How many light message queues there are.
+    pub fn lmq_count(&self) -> usize {
+        self.index.queues.lmq_count()
+    }
+
     /// About how many bytes of log lie between a queue's first message and the log's end (up to one index run more).
     pub fn span_bytes(&self, topic: &str, queue_id: u32) -> u64 {
         let queue = self.index.queues.find(topic, queue_id);

@@ -163,7 +163,10 @@ impl Store {
                     return false;
                 };
                 let view = RecordView::parse(bytes);
-                debug_assert!(view.as_ref().is_ok_and(|v| v.queue_offset == offset), "{view:?}");
+                debug_assert!(
+                    view.as_ref().is_ok_and(|v| v.offset_in(&queue.topic, queue.queue_id) == Some(offset)),
+                    "{view:?}"
+                );
                 let Ok(view) = view else { return false };
                 if gather.add(offset, &view) == Next::Enough {
                     return true;

@@ -7,6 +7,7 @@ mod damage;
 mod faults;
 mod foreign;
 mod index;
+mod lmq;
 mod real;
 mod recovery;
 mod retention;

@@ -150,3 +150,29 @@ fn what_is_no_json_is_refused_whatever_its_depth() {
         assert!(from_json::<serde_json::Value>(deep.as_bytes()).is_err());
     }
 }
+
+#[test]
+fn lite_topics() {
+    same::<GetBrokerLiteInfoResponseBody>(
+        r#"{"cqTableSize":8,"currentLmqNum":3,"eventMapSize":1,"groupMeta":{"P":["g"]},"liteSubscriptionCount":3,"maxLmqNum":20000,"offsetTableSize":2,"orderInfoCount":2,"storeType":"default","topicMeta":{"P":20}}"#,
+    );
+    same::<GetParentTopicInfoResponseBody>(
+        r#"{"groups":["g"],"liteTopicCount":3,"lmqNum":3,"topic":"P","ttl":20}"#,
+    );
+    same::<GetLiteTopicInfoResponseBody>(
+        r#"{"liteTopic":"a","parentTopic":"P","shardingToBroker":true,"subscriber":[{"clientId":"c1","group":"g"}],"topicOffset":{"lastUpdateTimestamp":1795839491312,"maxOffset":3,"minOffset":0}}"#,
+    );
+    same::<GetLiteClientInfoResponseBody>(
+        r#"{"clientId":"c1","group":"g","lastAccessTime":1795839492319,"lastConsumeTime":0,"liteTopicCount":2,"liteTopicSet":["%LMQ%$P$a","%LMQ%$P$b"],"parentTopic":"P"}"#,
+    );
+    same::<GetLiteGroupInfoResponseBody>(
+        r#"{"earliestUnconsumedTimestamp":1795839491312,"group":"g","liteTopic":"a","liteTopicOffsetWrapper":{"brokerOffset":3,"consumerOffset":2,"lastTimestamp":1795839490266,"pullOffset":0},"parentTopic":"P","totalLagCount":1}"#,
+    );
+    same::<GetLiteGroupInfoResponseBody>(
+        r#"{"earliestUnconsumedTimestamp":-1,"group":"g","lagCountTopK":[{"earliestUnconsumedTimestamp":1795839491312,"lagCount":1,"liteTopic":"a"}],"lagTimestampTopK":[],"parentTopic":"P","totalLagCount":2}"#,
+    );
+    let body = br#"{"subscriptionSet":[{"action":"PARTIAL_ADD","clientId":"c","group":"g","liteTopicSet":null,"topic":"P","offsetOption":{"type":"TAIL_N","value":3},"version":1}]}"#;
+    let body: LiteSubscriptionCtlRequestBody = from_json(body).unwrap();
+    let option = body.subscription_set[0].offset_option.as_ref().unwrap();
+    assert_eq!((&*option.kind, option.value), ("TAIL_N", 3));
+}

@@ -136,6 +136,59 @@ headers! {
         broker_name: Option<&'a str> = "bname",
     }
 
+    /// `POP_LITE_MESSAGE` 200070. Answered with [`PopMessageResponse`].
+    PopLiteMessage {
+        client_id: &'a str = "clientId",
+        consumer_group: &'a str = "consumerGroup",
+        /// The parent topic.
+        topic: &'a str = "topic",
+        max_msg_num: i32 = "maxMsgNum",
+        invisible_time: i64 = "invisibleTime",
+        /// How long to wait for a message, in milliseconds.
+        poll_time: i64 = "pollTime",
+        /// By the client's clock.
+        born_time: i64 = "bornTime",
+        attempt_id: Option<&'a str> = "attemptId",
+        broker_name: Option<&'a str> = "bname",
+    }
+
+    /// `NOTIFY_UNSUBSCRIBE_LITE` 200073.
+    NotifyUnsubscribeLite {
+        lite_topic: &'a str = "liteTopic",
+        consumer_group: &'a str = "consumerGroup",
+        client_id: &'a str = "clientId",
+    }
+
+    /// `GET_LITE_TOPIC_INFO` 200076.
+    GetLiteTopicInfo {
+        parent_topic: &'a str = "parentTopic",
+        lite_topic: &'a str = "liteTopic",
+    }
+
+    /// `GET_LITE_CLIENT_INFO` 200077.
+    GetLiteClientInfo {
+        parent_topic: &'a str = "parentTopic",
+        group: &'a str = "group",
+        client_id: &'a str = "clientId",
+        /// Lite topics to name.
+        max_count: Option<i32> = "maxCount",
+    }
+
+    /// `GET_LITE_GROUP_INFO` 200078.
+    GetLiteGroupInfo {
+        group: &'a str = "group",
+        lite_topic: Option<&'a str> = "liteTopic",
+        /// Lite topics to name.
+        top_k: Option<i32> = "topK",
+    }
+
+    /// `TRIGGER_LITE_DISPATCH` 200079.
+    TriggerLiteDispatch {
+        group: &'a str = "group",
+        /// All of the group without.
+        client_id: Option<&'a str> = "clientId",
+    }
+
     /// `CHANGE_MESSAGE_INVISIBLETIME` 200053.
     ChangeInvisibleTime {
         consumer_group: &'a str = "consumerGroup",

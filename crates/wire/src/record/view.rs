@@ -143,6 +143,19 @@ impl<'a> RecordView<'a> {
         split_crc_property(self.raw_properties).is_some()
     }
 
+    /// The message's offset in a queue that it belongs to: its own, or a further one (see
+    /// [`crate::properties::further_queues`]).
+    pub fn offset_in(&self, topic: &str, queue_id: u32) -> Option<u64> {
+        if self.topic == topic {
+            return (self.queue_id == queue_id).then_some(self.queue_offset);
+        }
+        if queue_id != 0 || !topic.starts_with(crate::names::LMQ_PREFIX) {
+            return None;
+        }
+        let further = crate::properties::further_queues(self.topic, self.properties());
+        further.into_iter().find(|(name, _)| *name == topic).map(|(_, offset)| offset)
+    }
+
     /// The offset message id that clients know this record by.
     pub fn message_id(&self) -> MessageId {
         MessageId { host: self.store_host, position: self.position }
