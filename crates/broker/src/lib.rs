@@ -106,6 +106,9 @@ const EXPIRY_SCAN_MS: i64 = 10_000;
 /// Bytes of messages that are given to woken consumers at a time.
 const WOKEN_BYTES_MAX: usize = 16 << 20;
 
+/// Queues that woken pops look into at a time.
+const WOKEN_QUEUES_MAX: usize = 100_000;
+
 /// What happened since the start, for the status line and metrics.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counters {
@@ -334,9 +337,12 @@ impl Broker {
     /// it at once.
     fn serve_woken(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
         self.wake_pops();
+        let mut queues = 0;
         while self.acks.unplaced_bytes() < WOKEN_BYTES_MAX
+            && queues < WOKEN_QUEUES_MAX
             && let Some(pop) = self.next_woken_pop()
         {
+            queues += self.queues_of_pop(&pop);
             self.serve_pop(now_ms, pop, out);
         }
         let mut bytes = 0;

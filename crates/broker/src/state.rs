@@ -190,6 +190,8 @@ impl State {
         for group in self.groups.all() {
             put_group(&mut out, group);
         }
+        // Before the offsets: a group's may lie below what is in flight.
+        self.in_flight.all().for_each(|take| put_pop_taken(&mut out, &take));
         for commit in self.offsets.all() {
             put_offset(&mut out, &commit);
         }
@@ -217,7 +219,6 @@ impl State {
         for due in &self.timers.recalled {
             put_timer_recalled(&mut out, *due);
         }
-        self.in_flight.all().for_each(|take| put_pop_taken(&mut out, &take));
         self.request_modes
             .values()
             .flat_map(BTreeMap::values)

@@ -12,8 +12,9 @@ use kerolox_wire::body::{
     CreateTopicListRequestBody, TopicConfig, TopicConfigAndMappingSerializeWrapper, TopicList,
 };
 use kerolox_wire::header::{CreateTopic, DeleteTopic, GetAllTopicConfig, GetAllTopicConfigResponse, Topic};
-use kerolox_wire::{Command, ResponseCode, names};
+use kerolox_wire::{Command, ResponseCode, names, receipt};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A topic's attributes, names and values. They go to the name server with the topic.
 const ATTRIBUTES_BYTES_MAX: usize = 4_096;
@@ -183,6 +184,20 @@ impl Broker {
             self.refuse_system_topic(topic)?;
         }
         for topic in topics {
+            self.try_delete_topic(now_ms, topic)?;
+        }
+        Ok(())
+    }
+
+    /// With the topics from which its popped messages come again: they would come again in another of its name.
+    fn try_delete_topic(&mut self, now_ms: i64, topic: &str) -> Result<(), Refused> {
+        let groups = self.state.offsets.groups_of(topic);
+        // One of that name may be that of another group, which pulls.
+        let free = |group: &&Arc<str>| self.state.groups.get(&format!("{group}_{topic}")).is_none();
+        let retry = groups.filter(free).map(|group| receipt::retry_topic(topic, group));
+        let mut topics: Vec<String> = retry.collect();
+        topics.push(topic.to_owned());
+        for topic in &topics {
             let known = self.state.topics.get(topic).is_some()
                 || self.state.offsets.groups_of(topic).next().is_some()
                 || self.store.queues().any(|(name, ..)| **name == **topic);
@@ -193,6 +208,7 @@ impl Broker {
             self.store.delete_topic(now_ms, topic).map_err(|e| self.refused(&e))?;
             state::put_topic_deleted(&mut self.changes, topic);
             self.state.delete_topic(now_ms, topic);
+            self.forget_reads_of_topic(topic);
             self.compaction.topic_deleted(topic);
             self.stats.forget_topic(topic);
             self.delete_lite_topics_of(now_ms, topic).map_err(|e| self.refused(&e))?;

@@ -1,7 +1,7 @@
 //! What clients say of messages that they popped: done with (codes 200051 and 200151), or to be invisible for another
 //! while (200053). Source: `AckMessageProcessor`, `ChangeInvisibleTimeProcessor`.
 
-use super::{INVISIBLE_MS_MAX, Take};
+use super::{INVISIBLE_MS_MAX, Key, Take};
 use crate::Broker;
 use crate::effect::Effect;
 use crate::input::ConnId;
@@ -12,6 +12,9 @@ use kerolox_wire::header::{AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeR
 use kerolox_wire::names;
 use kerolox_wire::receipt::{Kind, ORDERED, Receipt};
 use kerolox_wire::{Command, ResponseCode};
+
+/// Messages that one entry of the state ends, at most.
+const ENDED_MAX: usize = 4_096;
 
 /// Which message a client speaks of.
 struct Popped<'a> {
@@ -122,11 +125,19 @@ impl Broker {
         let flight = self.state.in_flight.get(group, topic, queue_id);
         let ordered = flight.is_some_and(|flight| flight.order.is_some());
         self.stats.acked(&key.topic, &key.group, offsets.len() as u64);
-        self.state.pop_ended(&key, &offsets);
-        state::put_pop_ended(&mut self.changes, &key, &offsets);
+        self.end_popped(&key, &offsets);
         if ordered {
             // The next may be waited for.
             self.can_be_popped(&key);
+        }
+    }
+
+    /// Messages are in flight no more.
+    pub(super) fn end_popped(&mut self, key: &Key, offsets: &[u64]) {
+        // An entry must fit into a state record.
+        for offsets in offsets.chunks(ENDED_MAX) {
+            self.state.pop_ended(key, offsets);
+            state::put_pop_ended(&mut self.changes, key, offsets);
         }
     }
 

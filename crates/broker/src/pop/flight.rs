@@ -122,6 +122,11 @@ impl InFlight {
         let queues = topics.entry(Arc::clone(&key.topic)).or_default();
         let flight = queues.entry(key.queue_id).or_default();
         flight.next = flight.next.max(take.next);
+        if flight.order.is_some() && take.order.is_none() {
+            // Those that became visible where they are, and were not popped again, go to the retry topic now.
+            let due = flight.taken.iter().map(|(offset, taken)| (taken.visible_ms, key.clone(), *offset));
+            self.due.extend(due);
+        }
         flight.order.clone_from(&take.order);
         for (offset, times) in &take.messages {
             let taken = Taken { pop_ms: take.pop_ms, visible_ms: take.visible_ms, times: *times };

@@ -40,13 +40,15 @@ const COUNT_MAX: i32 = 32;
 const BYTES_MAX: usize = 256 << 10;
 /// Bytes of answers that wait for one state record: with more, a pop waits for the next.
 const ANSWERS_BYTES_MAX: usize = 16 << 20;
-/// Queue entries looked at in one read, and reads of one queue that find nothing that is wanted before others have
-/// their turn.
+/// Queue entries looked at in one read, and reads of one pop that find nothing that is wanted before others have their
+/// turn (each of its queues is read once all the same).
 const SCAN_MAX: u32 = 800;
 const SCANS_MAX: u32 = 64;
 /// Longest that a pop is held, and that messages are invisible.
 const HOLD_MS_MAX: i64 = 120_000;
 const INVISIBLE_MS_MAX: i64 = 365 * 86_400_000;
+/// Bytes of an attempt's id, which is kept with what it took; clients send 36.
+const ATTEMPT_BYTES_MAX: usize = 255;
 
 /// What a request wants of the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,8 +151,12 @@ pub(crate) struct Pop {
     request: PopRequest,
     /// Queues still to be visited.
     queues: VecDeque<(Arc<str>, u32)>,
-    /// Where the queue that is being visited was looked at up to, and how often.
+    /// Where the group stands in the queue that is being visited, and up to where that was looked at.
+    from: u64,
     at: u64,
+    /// [`Pops::news`] when it began.
+    news: u64,
+    /// Reads of all queues that found nothing.
     scans: u32,
     found: Vec<Found>,
     count: usize,
@@ -179,7 +185,12 @@ impl Pop {
     fn pass(&mut self) {
         self.queues.pop_front();
         self.at = 0;
-        self.scans = 0;
+    }
+
+    /// A topic was deleted: what was found in it is not there any more, and what is read from it now neither.
+    pub(crate) fn forget_topic(&mut self, topic: &str) {
+        self.queues.retain(|(of, _)| **of != *topic);
+        self.found.retain(|found| *found.key.topic != *topic);
     }
 }
 
@@ -198,23 +209,36 @@ pub(crate) struct Pops {
     held: BTreeSet<Key>,
     /// Counts pops, so that they begin with another queue each.
     turn: u64,
+    /// Counts what those who wait could be woken for.
+    news: u64,
     /// Messages that are read to be delivered again.
     reviving: usize,
 }
 
 impl Pops {
     pub(crate) fn arrived(&mut self, topic: &Arc<str>, queue_id: u32, tag_code: i64) {
+        self.news += 1;
         self.waits.arrived(topic, queue_id, tag_code);
     }
 
     /// What lies in a queue can be popped (again).
     pub(crate) fn touch(&mut self, topic: &str, queue_id: u32) {
+        self.news += 1;
         self.waits.touch(topic, queue_id);
     }
 
     pub(crate) fn disconnected(&mut self, conn: ConnId) {
         self.waits.disconnected(conn);
     }
+}
+
+/// Who may ask again and get the same.
+fn attempt(id: Option<&str>) -> Result<Option<String>, Refused> {
+    if id.is_some_and(|id| id.len() > ATTEMPT_BYTES_MAX) {
+        let remark = format!("attemptId is longer than {ATTEMPT_BYTES_MAX} bytes");
+        return Err(Refused(ResponseCode::INVALID_PARAMETER, remark));
+    }
+    Ok(id.map(str::to_owned))
 }
 
 impl Broker {
@@ -266,11 +290,23 @@ impl Broker {
         let place = (header.consumer_group, header.topic, header.queue_id);
         let mut pop = self.admit_pop("pop", conn, request, place, purpose)?;
         pop.order = header.order == Some(true);
-        pop.attempt = header.attempt_id.map(str::to_owned);
+        pop.attempt = attempt(header.attempt_id)?;
+        self.refuse_without_retry_topic(&pop)?;
         pop.filter_bytes = filter.as_ref().and(header.exp).map_or(0, str::len);
         pop.filter = filter;
         pop.until_ms = now_ms + header.poll_time.clamp(0, HOLD_MS_MAX);
         Ok(pop)
+    }
+
+    /// What is not acknowledged needs a topic to come again from.
+    fn refuse_without_retry_topic(&self, pop: &PopRequest) -> Result<(), Refused> {
+        let (topics, max) = (&self.state.topics, self.config.limits.topics_max);
+        if pop.order || topics.len() < max || topics.get(&pop.retry_topic).is_some() {
+            return Ok(());
+        }
+        let remark =
+            format!("no room for topic[{}]: the broker has {max} topics, its limit", pop.retry_topic);
+        Err(Refused(ResponseCode::SYSTEM_ERROR, remark))
     }
 
     /// What all of them have in common.
@@ -353,7 +389,7 @@ impl Broker {
             let place = (header.consumer_group, header.topic, header.queue_id);
             let mut pop = self.admit_pop("peeking", conn, request, place, Purpose::Notify)?;
             pop.order = header.order == Some(true);
-            pop.attempt = header.attempt_id.map(str::to_owned);
+            pop.attempt = attempt(header.attempt_id)?;
             pop.until_ms = now_ms + header.poll_time.clamp(0, HOLD_MS_MAX);
             Ok(pop)
         });
@@ -401,6 +437,12 @@ impl Broker {
             None => self.state.offsets.get(group, topic, queue_id),
         };
         bounds.max.saturating_sub(from.unwrap_or(bounds.min).max(bounds.min))
+    }
+
+    /// Queues that a pop visits, about.
+    pub(crate) fn queues_of_pop(&self, request: &PopRequest) -> usize {
+        let count = || self.state.topics.get(&request.topic).map_or(0, |config| config.read_queue_nums);
+        if request.queue_id.is_some() { 1 } else { usize::try_from(count()).unwrap_or(0) + 1 }
     }
 
     /// One of those whose wait is over.

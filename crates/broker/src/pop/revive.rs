@@ -6,7 +6,6 @@ use crate::Broker;
 use crate::effect::Effect;
 use crate::pending::Pending;
 use crate::produce::Draft;
-use crate::state;
 use kerolox_store::{AppendError, QueueRead, QueueReadOutcome, QueueSlice};
 use kerolox_wire::names::RETRY_PREFIX;
 use kerolox_wire::properties::{PropertiesBuf, name as property};
@@ -31,8 +30,12 @@ impl Broker {
 
     pub(crate) fn tick_pops(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
         self.revive_due(now_ms, out);
+        let mut queues = 0;
         for id in self.pops.waits.overdue(now_ms) {
-            if let Some(request) = self.pops.waits.take(id) {
+            if queues < crate::WOKEN_QUEUES_MAX
+                && let Some(request) = self.pops.waits.take(id)
+            {
+                queues += self.queues_of_pop(&request);
                 self.serve_pop(now_ms, request, out);
             }
         }
@@ -77,6 +80,20 @@ impl Broker {
         }
     }
 
+    /// A topic was deleted: what is read from it for its groups is not theirs any more.
+    pub(crate) fn forget_reads_of_topic(&mut self, topic: &str) {
+        let before = self.reads.len();
+        self.reads.retain(|_, pending| match pending {
+            Pending::Revive { key, .. } => *key.topic != *topic,
+            Pending::Pop(pop) => {
+                pop.forget_topic(topic);
+                true
+            }
+            _ => true,
+        });
+        self.pops.reviving = self.pops.reviving.saturating_sub(before - self.reads.len());
+    }
+
     fn revive(&mut self, now_ms: i64, key: Key, offset: u64, slice: &QueueSlice) {
         // It may have been acknowledged, or got more time, while it was read.
         if self.state.in_flight.message(&key, offset).is_none_or(|taken| taken.visible_ms > now_ms) {
@@ -89,10 +106,7 @@ impl Broker {
         // One that is gone with its segment, or damaged, cannot come again.
         let appended = view.map_or(Ok(()), |view| self.append_revived(now_ms, &key, offset, &view));
         match appended {
-            Ok(()) => {
-                self.state.pop_ended(&key, &[offset]);
-                state::put_pop_ended(&mut self.changes, &key, &[offset]);
-            }
+            Ok(()) => self.end_popped(&key, &[offset]),
             Err(_) => self.state.in_flight.put_off(now_ms + RETRY_MS, key, offset),
         }
     }

@@ -32,7 +32,10 @@ impl Broker {
         let queues = |topic: &Arc<str>, own: Option<u32>| -> VecDeque<(Arc<str>, u32)> {
             let count = self.state.topics.get(topic).map_or(0, |config| config.read_queue_nums.max(0) as u32);
             match own {
-                Some(queue_id) => [(Arc::clone(topic), queue_id)].into(),
+                // (None of a topic that was deleted while the request waited.)
+                Some(queue_id) => {
+                    (queue_id < count).then(|| (Arc::clone(topic), queue_id)).into_iter().collect()
+                }
                 None => {
                     let first = (turn % u64::from(count.max(1))) as u32;
                     (first..count).chain(0..first).map(|queue_id| (Arc::clone(topic), queue_id)).collect()
@@ -55,7 +58,9 @@ impl Broker {
         let pop = Pop {
             request,
             queues: all,
+            from: 0,
             at: 0,
+            news: self.pops.news,
             scans: 0,
             found: Vec::new(),
             count: 0,
@@ -89,10 +94,13 @@ impl Broker {
 
     /// Queues of a pop that waited for a read are free for others.
     fn release_held(&mut self, pop: &mut Pop) {
+        let before = self.pops.news;
         for key in std::mem::take(&mut pop.held) {
             self.pops.held.remove(&key);
             self.can_be_popped(&key);
         }
+        // That is no news to the pop itself.
+        pop.news += self.pops.news - before;
     }
 
     fn visit(&mut self, now_ms: i64, pop: &mut Pop, topic: &Arc<str>, queue_id: u32) -> Step {
@@ -106,8 +114,13 @@ impl Broker {
         if request.order && flight.is_some_and(|f| f.is_blocked(now_ms, request.attempt.as_deref())) {
             return Step::Pass;
         }
+        let take = matches!(request.purpose, Purpose::Take { .. });
+        if take && self.offset_room(&request.group, topic, queue_id).is_err() {
+            return Step::Pass;
+        }
         let from = self.pop_from(request, &key, bounds);
         let at = pop.at.max(from);
+        pop.from = from;
         if at >= bounds.max {
             return Step::Pass;
         }
@@ -161,9 +174,7 @@ impl Broker {
     /// A group's offset is written down before anything comes behind it in the log: otherwise a group that begins at the
     /// end would begin at another end after a restart.
     fn set_pop_offset(&mut self, key: &Key, offset: u64) -> u64 {
-        if self.offset_room(&key.group, &key.topic, key.queue_id).is_ok()
-            && let Some(commit) = self.state.commit(&key.group, &key.topic, key.queue_id, offset)
-        {
+        if let Some(commit) = self.state.commit(&key.group, &key.topic, key.queue_id, offset) {
             state::put_offset(&mut self.changes, &commit);
         }
         offset
@@ -173,7 +184,6 @@ impl Broker {
     fn visited(&mut self, now_ms: i64, pop: &mut Pop, key: Key, slice: QueueSlice) -> Step {
         self.counters.damaged += slice.damaged.len() as u64;
         let bounds = self.bounds(&key.topic, key.queue_id);
-        let from = self.pop_from(&pop.request, &key, bounds);
         let flight = self.state.in_flight.get(&key.group, &key.topic, key.queue_id);
         let attempt = pop.request.attempt.as_deref();
         let mut messages = Vec::new();
@@ -194,6 +204,10 @@ impl Broker {
                 None => all = false,
             }
         }
+        if pop.request.order && matches!(pop.request.purpose, Purpose::Take { .. }) {
+            self.end_missing(&key, &messages, slice.next_offset);
+        }
+        let from = self.pop_from(&pop.request, &key, bounds);
         let left = bounds.max.saturating_sub(slice.next_offset);
         if messages.is_empty() {
             pop.at = slice.next_offset;
@@ -204,9 +218,8 @@ impl Broker {
             if left > 0 {
                 self.pops.waits.touch(&key.topic, key.queue_id);
             }
-            if flight.is_none() && pop.request.takes() && slice.next_offset > from {
-                let (group, topic) = (&key.group, &key.topic);
-                self.state.commit_lazily(now_ms, group, topic, key.queue_id, slice.next_offset);
+            if matches!(pop.request.purpose, Purpose::Take { .. }) {
+                self.pass_over(now_ms, &key, slice.next_offset);
             }
             return Step::Pass;
         }
@@ -218,6 +231,33 @@ impl Broker {
         Step::Pass
     }
 
+    /// Of what was popped in order before, that which is gone, or which the filter passes by now, is done with: as long as
+    /// it is the first that is not acknowledged, each pop begins there.
+    fn end_missing(&mut self, key: &Key, messages: &[(u64, u32)], next_offset: u64) {
+        let flight = self.state.in_flight.get(&key.group, &key.topic, key.queue_id);
+        let taken = flight.into_iter().flat_map(|flight| flight.taken.range(..next_offset));
+        let found = |offset: &u64| messages.iter().any(|(at, _)| at == offset);
+        let missing: Vec<u64> = taken.map(|(at, _)| *at).filter(|at| !found(at)).collect();
+        self.end_popped(key, &missing);
+    }
+
+    /// What was looked at and is not wanted is done with, so that nobody looks at it again.
+    fn pass_over(&mut self, now_ms: i64, key: &Key, next: u64) {
+        let (group, topic, queue_id) = (&key.group, &key.topic, key.queue_id);
+        match self.state.in_flight.get(group, topic, queue_id) {
+            Some(flight) if flight.next < next => {
+                let (key, order) = (key.clone(), flight.order.clone());
+                let take = Take { key, next, order, pop_ms: 0, visible_ms: 0, messages: Vec::new() };
+                self.state.pop_taken(&take);
+                state::put_pop_taken(&mut self.changes, &take);
+            }
+            None if self.state.offsets.get(group, topic, queue_id).is_none_or(|at| at < next) => {
+                self.state.commit_lazily(now_ms, group, topic, queue_id, next);
+            }
+            _ => {}
+        }
+    }
+
     /// A queue was read from disk; `None`: it could not be.
     pub(crate) fn pop_read(
         &mut self,
@@ -226,14 +266,27 @@ impl Broker {
         slice: Option<QueueSlice>,
         out: &mut Vec<Effect>,
     ) {
-        let step = match (slice, pop.held.last().cloned()) {
-            (Some(slice), Some(key)) => self.visited(now_ms, &mut pop, key, slice),
-            _ => Step::Pass,
-        };
-        self.release_held(&mut pop);
-        if matches!(step, Step::Pass) {
-            pop.pass();
+        // The queue that was read is the first of those to be visited, unless its topic was deleted meanwhile.
+        let key = pop.held.last().cloned();
+        let key = key.filter(|key| pop.queues.front() == Some(&(Arc::clone(&key.topic), key.queue_id)));
+        if let Some(key) = key {
+            let bounds = self.bounds(&key.topic, key.queue_id);
+            let step = match slice {
+                Some(slice) if self.pop_from(&pop.request, &key, bounds) == pop.from => {
+                    self.visited(now_ms, &mut pop, key, slice)
+                }
+                // Where the group stands was set anew meanwhile: it has not seen what lies there.
+                Some(_) => {
+                    pop.at = 0;
+                    Step::Again
+                }
+                None => Step::Pass,
+            };
+            if matches!(step, Step::Pass) {
+                pop.pass();
+            }
         }
+        self.release_held(&mut pop);
         self.go_on_with_pop(now_ms, pop, out);
     }
 
@@ -364,7 +417,12 @@ impl Broker {
         let room = self.pops.waits.has_room(&pop.request, limits);
         let full = self.state.in_flight.len() >= limits.in_flight_max && pop.request.takes();
         if waits && room && !full {
-            self.pops.waits.park(pop.request);
+            if pop.news == self.pops.news {
+                self.pops.waits.park(pop.request);
+            } else {
+                // What came while it waited for a read woke others only.
+                self.pops.waits.park_woken(pop.request);
+            }
             return;
         }
         let (code, remark) = match pop.request.purpose {
