@@ -17,6 +17,7 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("text", text),
     ("argued lints", argued_lints),
     ("links", links),
+    ("pitfalls", pitfalls),
 ];
 
 /// Who may import whom; what is not here may import nothing of ours. `xtask` and tests may import what they test.
@@ -352,6 +353,41 @@ fn links(root: &Path) -> Result<Vec<String>> {
     Ok(problems)
 }
 
+/// Tests that `docs/pitfalls.md` names and that are not there: in the last column of its tables, each word in backticks
+/// is the name of a test function, a story's file or a case of the interop suite.
+fn pitfalls(root: &Path) -> Result<Vec<String>> {
+    let mut there = BTreeSet::new();
+    for path in rust_files(&root.join("crates"))? {
+        let source = std::fs::read_to_string(&path)?;
+        there.extend(source.lines().filter_map(function_name).map(str::to_owned));
+    }
+    for path in files(&root.join("crates/broker/testdata"), "txt")? {
+        there.extend(path.file_name().and_then(|name| name.to_str()).map(str::to_owned));
+    }
+    for language in ["java", "go"] {
+        for path in files(&root.join("tests/interop"), language)? {
+            there.extend(std::fs::read_to_string(&path)?.split('"').map(str::to_owned));
+        }
+    }
+    let page = std::fs::read_to_string(root.join("docs/pitfalls.md"))?;
+    let mut problems = Vec::new();
+    for (number, line) in page.lines().enumerate().map(|(i, l)| (i + 1, l)) {
+        let last_column = line.trim_end_matches('|').rsplit('|').next().filter(|_| line.starts_with('|'));
+        for name in last_column.unwrap_or_default().split('`').skip(1).step_by(2) {
+            if !there.contains(name) {
+                problems.push(format!("docs/pitfalls.md:{number}: there is no test {name}"));
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// The name of the function that a line begins.
+fn function_name(line: &str) -> Option<&str> {
+    let name = line.trim_start().strip_prefix("fn ")?;
+    name.split(['(', '<']).next()
+}
+
 /// Relative targets of a line's links, without their fragments.
 fn targets(line: &str) -> impl Iterator<Item = &str> {
     let after = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -433,6 +469,12 @@ mod tests {
     fn targets_of_links() {
         let line = "see [a](b.md#c), [d](https://e.f/g), [h](#i) and [j](../k/)";
         assert_eq!(targets(line).collect::<Vec<_>>(), ["b.md", "../k/"]);
+    }
+
+    #[test]
+    fn names_of_functions() {
+        assert_eq!(function_name("    fn a_test() {"), Some("a_test"));
+        assert_eq!(function_name("// fn a_test() {"), None);
     }
 
     #[test]

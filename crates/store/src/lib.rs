@@ -64,7 +64,7 @@ pub struct StoreConfig {
     /// How far ahead of the writer the log is prepared (blocks written, frontier moved): default 32 MiB. It is also
     /// about the most that recovery after a crash reads and erases beyond the end of the log.
     pub ahead_bytes: u64,
-    /// Bytes appended but not yet written at which appends are refused: default 256 MiB.
+    /// Bytes appended but not yet written at which messages are refused, and state at a quarter more: default 256 MiB.
     pub backlog_bytes_max: u64,
     /// Largest message body: Apache's `maxMessageSize`, default 4 MiB.
     pub message_bytes_max: usize,

@@ -345,9 +345,9 @@ mod tests {
         assert_eq!((flights.len(), flights.next_due_ms()), (0, None));
     }
 
-    /// Apache's #5408: what was in flight of a topic came back in the topic that was created again under its name.
+    /// Apache's #8479: what was in flight of a topic came back in the topic that was created again under its name.
     #[test]
-    fn issue_5408_what_is_deleted_is_not_in_flight() {
+    fn issue_8479_what_is_deleted_is_not_in_flight() {
         let mut flights = InFlight::default();
         flights.take(&take(2, [0, 1]));
         flights.take(&Take { key: Key { topic: Arc::from("U"), ..key(0) }, ..take(2, [0]) });

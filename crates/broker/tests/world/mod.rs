@@ -10,6 +10,7 @@ use std::fmt::Write;
 
 /// The clock at the beginning of a story.
 const START_MS: i64 = 1_000_000;
+const SEGMENT_BYTES: usize = 16 << 20;
 /// Names in the order in which they are printed; others follow.
 const SHOWN_PROPERTIES: [&str; 13] = [
     "1ST_POP_TIME",
@@ -33,6 +34,7 @@ pub(crate) struct World {
     parts: Option<Parts>,
     flush: FlushPolicy,
     message_bytes_max: usize,
+    backlog_bytes_max: u64,
     settings: Vec<(String, String)>,
     opaque: i32,
 }
@@ -53,6 +55,7 @@ impl World {
             parts: None,
             flush: FlushPolicy::Sync,
             message_bytes_max: 4 << 20,
+            backlog_bytes_max: 256 << 20,
             settings: Vec::new(),
             opaque: 0,
         };
@@ -63,10 +66,11 @@ impl World {
     fn open(&mut self) -> String {
         let host = "127.0.0.1:10911".parse().unwrap();
         let config = StoreConfig {
-            segment_bytes: 16 << 20,
+            segment_bytes: SEGMENT_BYTES as u64,
             flush: self.flush,
             message_bytes_max: self.message_bytes_max,
             store_host: host,
+            backlog_bytes_max: self.backlog_bytes_max,
             ..StoreConfig::default()
         };
         let mut state = State::default();
@@ -130,6 +134,19 @@ impl World {
                 self.message_bytes_max = rest.parse().unwrap();
                 self.parts = None;
                 self.open()
+            }
+            // A restart with a log that takes no more than so many bytes that are not written yet.
+            "backlog-limit" => {
+                self.backlog_bytes_max = rest.parse().unwrap();
+                self.parts = None;
+                self.open()
+            }
+            // Flips a bit of the log at a position, as a medium may; read from there after a restart.
+            "damage" => {
+                let position: usize = rest.parse().unwrap();
+                let path = format!("commitlog/{:020}", position - position % SEGMENT_BYTES);
+                assert!(self.disk.tamper(&path, |bytes| bytes[position % SEGMENT_BYTES] ^= 1), "{path}");
+                String::new()
             }
             "kill" => {
                 self.parts = None;

@@ -112,7 +112,9 @@ impl Store {
             return Err(AppendError::BadState(at));
         }
         let record = self.state_record(now_ms, entries);
-        self.admit(record.encoded_len())?;
+        // It may say what became of messages that were let in before it: these must not be in the log without it.
+        let backlog_max = self.config.backlog_bytes_max;
+        self.admit_below(record.encoded_len(), backlog_max + backlog_max / 4)?;
         Ok(self.place(record, None))
     }
 
@@ -239,11 +241,16 @@ impl Store {
 
     /// Whether a record of that length may be appended now.
     fn admit(&self, bytes: usize) -> Result<(), AppendError> {
+        self.admit_below(bytes, self.config.backlog_bytes_max)
+    }
+
+    /// The same where `backlog_max` bytes may wait to be written.
+    fn admit_below(&self, bytes: usize, backlog_max: u64) -> Result<(), AppendError> {
         if let Some(why) = &self.fenced {
             return Err(AppendError::Fenced(why.clone()));
         }
         let Watermarks { appended, written, .. } = self.marks;
-        if appended - written >= self.config.backlog_bytes_max {
+        if appended - written >= backlog_max {
             return Err(AppendError::Backlog(appended - written));
         }
         let needed = (bytes + BLANK_BYTES_MIN) as u64;

@@ -178,6 +178,11 @@ fn a_backlog_is_refused() {
         }
     };
     assert!(matches!(refused, AppendError::Backlog(bytes) if bytes >= 2000), "{refused}");
+    // State may say what became of those messages: it has room of its own, with an end.
+    let state = |w: &mut World| w.store.append_state(0, &[]);
+    assert!(state(&mut w).is_ok());
+    let refused = std::iter::repeat_with(|| state(&mut w)).take(20).find_map(Result::err).unwrap();
+    assert!(matches!(refused, AppendError::Backlog(bytes) if bytes >= 2500), "{refused}");
     w.flush();
     w.send("T", 0, "again");
     assert!(sent > 3);
