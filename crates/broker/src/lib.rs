@@ -375,10 +375,11 @@ impl Broker {
         let loading = (!self.timers.is_loaded()).then_some(0);
         let timers = self.timers.oldest();
         let halves = self.state.halves.iter().next().map(|(position, _)| position);
-        let delayed =
-            self.state.delay_offsets.iter().enumerate().filter_map(|(index, offset)| {
-                self.store.lies_from(names::SCHEDULE_TOPIC, index as u32, *offset)
-            });
+        // Queues of levels that never delivered anything have no offset yet.
+        let delayed = (0..self.state.delay_queues_ms.len()).filter_map(|index| {
+            let offset = self.state.delay_offsets.get(index).copied().unwrap_or(0);
+            self.store.lies_from(names::SCHEDULE_TOPIC, index as u32, offset)
+        });
         let first =
             [loading, timers, halves, self.compaction.oldest()].into_iter().flatten().chain(delayed).min();
         self.store.need_from(first.unwrap_or(Position::MAX));

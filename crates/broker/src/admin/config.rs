@@ -93,9 +93,8 @@ impl Broker {
         if self.state.topics.add_system(now_ms, &self.config, self.state.delay_queues_ms.len()) {
             self.register_due = true;
         }
-        if self.state.config.contains_key("fileReservedTime") {
-            self.store.retain_for(self.config.retention_hours * 3_600_000);
-        }
+        let changed = self.state.config.contains_key("fileReservedTime");
+        self.store.retain_for(changed.then_some(self.config.retention_hours * 3_600_000));
     }
 
     /// Code 26: Apache's properties text, with all keys that have an effect.

@@ -103,12 +103,14 @@ impl Compaction {
     }
 
     pub(crate) fn topic_deleted(&mut self, topic: &str) {
-        for (_, number) in self.topics.remove(topic).unwrap_or_default() {
-            if let Some(queue) = self.queues.get_mut(number) {
+        let Some(gone) = self.topics.remove(topic) else { return };
+        let gone: HashSet<Number> = gone.into_values().collect();
+        for number in &gone {
+            if let Some(queue) = self.queues.get_mut(*number) {
                 *queue = None;
             }
-            self.places.retain(|_, place| place.queue != number);
         }
+        self.places.retain(|_, place| !gone.contains(&place.queue));
         self.loading.retain(|part| *part.topic != *topic);
     }
 

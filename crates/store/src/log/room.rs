@@ -51,8 +51,8 @@ impl Room {
         Some(self.retention_ms.load(Ordering::Acquire)).filter(|ms| *ms >= 0)
     }
 
-    pub(crate) fn retain_for(&self, ms: i64) {
-        self.retention_ms.store(ms, Ordering::Release);
+    pub(crate) fn retain_for(&self, ms: Option<i64>) {
+        self.retention_ms.store(ms.unwrap_or(-1), Ordering::Release);
     }
 
     pub(crate) fn lift(&self) {

@@ -193,8 +193,8 @@ impl Store {
         self.room.need_from(position);
     }
 
-    /// From now on messages are kept for so many milliseconds, whatever the settings said.
-    pub fn retain_for(&self, ms: i64) {
+    /// From now on messages are kept for so many milliseconds, whatever the settings say; `None`: as those say.
+    pub fn retain_for(&self, ms: Option<i64>) {
         self.room.retain_for(ms);
     }
 
