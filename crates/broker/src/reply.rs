@@ -78,6 +78,7 @@ impl Broker {
         let unique_key = self.unique_key(now_ms, &sent);
         let properties = sent.stored(&self.own_properties, unique_key.as_deref());
         let draft = Draft { topic: Arc::clone(topic), queue_id, properties };
+        self.refuse_uncompactable(&draft)?;
         let plain = SendMessage { sys_flag: header.sys_flag & !sys_flag::TRANSACTION_MASK, ..header.clone() };
         let appended = self.append(now_ms, conn, &plain, &draft, &request.body)?;
         self.counters.sent += 1;

@@ -22,7 +22,7 @@ const OFFSETS_SHOWN_MAX: usize = 200_000;
 const FORBIDDEN_MAX: usize = 100_000;
 
 impl Broker {
-    /// Code 316: queues of topics that are not there any more go.
+    /// Code 316: queues of topics that are not there any more go. (Light message queues never have a topic of their own.)
     pub(crate) fn clean_unused_topics(
         &mut self,
         now_ms: i64,
@@ -31,8 +31,9 @@ impl Broker {
         out: &mut Vec<Effect>,
     ) {
         let queues = self.store.queues().map(|(topic, ..)| topic);
+        let lasts = |topic: &str| names::is_system_topic(topic) || topic.starts_with(names::LMQ_PREFIX);
         let unused: BTreeSet<String> = queues
-            .filter(|topic| self.state.topics.get(topic).is_none() && !names::is_system_topic(topic))
+            .filter(|topic| self.state.topics.get(topic).is_none() && !lasts(topic))
             .map(|topic| topic.to_string())
             .collect();
         let unused: Vec<&str> = unused.iter().map(String::as_str).collect();
