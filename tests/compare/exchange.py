@@ -122,7 +122,7 @@ class Mqadmin:
         command = ["java", f"-Duser.home={self.folder.name}", f"-Drocketmq.home.dir={self.folder.name}", f"-Drocketmq.namesrv.addr={namesrv}",
                    "-cp", jars + "/*", str(Path(__file__).with_name("Mqadmin.java"))]
         env = {**os.environ, "NAMESRV_ADDR": namesrv}
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, text=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, text=True, cwd=self.folder.name)
 
     def begin(self, words):
         self.process.stdin.write("\t".join(words) + "\n")
