@@ -100,6 +100,19 @@ impl Topics {
         }
     }
 
+    /// What name servers are told of all topics changed.
+    pub(crate) fn all_changed(&mut self, now_ms: i64) {
+        let Self { table, names, by_change, version, .. } = self;
+        by_change.clear();
+        for name in names.iter() {
+            if let Some(topic) = table.get_mut(name) {
+                version.next(now_ms);
+                topic.change = version.counter;
+                by_change.insert(topic.change, Arc::clone(name));
+            }
+        }
+    }
+
     pub(crate) fn version(&self) -> DataVersion {
         self.version
     }

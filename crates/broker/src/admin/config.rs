@@ -87,7 +87,12 @@ impl Broker {
 
     /// Works by other settings from now on.
     pub(crate) fn take_config(&mut self, now_ms: i64, config: crate::BrokerConfig) {
-        self.config = config;
+        let permission = std::mem::replace(&mut self.config, config).permission;
+        if permission != self.config.permission {
+            // Name servers are told of topics what the broker lets clients do.
+            self.state.topics.all_changed(now_ms);
+            self.register_due = true;
+        }
         self.own_properties = crate::sent::own_properties(&self.config);
         self.map_delays(now_ms);
         if self.state.topics.add_system(now_ms, &self.config, self.state.delay_queues_ms.len()) {

@@ -12,11 +12,12 @@ mod upkeep;
 pub(crate) use progress::Untimed;
 
 use crate::Broker;
+use crate::config::perm;
 use crate::effect::Effect;
 use crate::input::ConnId;
 use crate::produce::Refused;
 use kerolox_wire::body::{
-    DataVersion, RegisterBrokerBody, TopicConfigAndMappingSerializeWrapper, from_json, to_json,
+    DataVersion, RegisterBrokerBody, TopicConfig, TopicConfigAndMappingSerializeWrapper, from_json, to_json,
 };
 use kerolox_wire::codes::State;
 use kerolox_wire::header::{BrokerIdentity, RegisterBroker};
@@ -167,10 +168,7 @@ impl Broker {
         let (topics, data_version) = self.state.topics.news(told);
         let body = RegisterBrokerBody {
             topic_config_serialize_wrapper: TopicConfigAndMappingSerializeWrapper {
-                topic_config_table: topics
-                    .into_iter()
-                    .map(|topic| (topic.topic_name.clone(), topic.clone()))
-                    .collect(),
+                topic_config_table: topics.into_iter().map(|topic| self.told_topic(topic)).collect(),
                 data_version,
                 ..Default::default()
             },
@@ -189,6 +187,16 @@ impl Broker {
         };
         let request = Command::request(RequestCode::REGISTER_BROKER).with_header(&header).with_body(body);
         (request, data_version)
+    }
+
+    /// A topic as name servers are told of it: nobody is to choose a broker that does not let him.
+    fn told_topic(&self, topic: &TopicConfig) -> (String, TopicConfig) {
+        let mut told = topic.clone();
+        let permission = self.config.permission;
+        if !perm::readable(permission) || !perm::writable(permission) {
+            told.perm &= permission;
+        }
+        (topic.topic_name.clone(), told)
     }
 
     /// The request by which a name server learns that this broker leaves.

@@ -3,6 +3,7 @@
 use kerolox_broker::{Broker, BrokerConfig, ConnId, Effect, Input, State};
 use kerolox_store::disk::{CrashMode, HostileDisk};
 use kerolox_store::{FlushPolicy, Keeper, Reader, StoreConfig, WriteBatch, Writer};
+use kerolox_wire::body::{RegisterBrokerBody, from_json};
 use kerolox_wire::record;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use std::collections::BTreeMap;
@@ -157,6 +158,13 @@ impl World {
                 self.parts = None;
                 self.disk = self.disk.crash(CrashMode::Lost, 1);
                 self.open()
+            }
+            // What name servers are told of a topic, and under which number.
+            "told" => {
+                let (command, version) = self.parts.as_ref().unwrap().broker.registration(None);
+                let body: RegisterBrokerBody = from_json(&command.body).unwrap();
+                let topics = body.topic_config_serialize_wrapper.topic_config_table;
+                format!("{rest}: perm {}, change {}\n", topics[rest].perm, version.counter)
             }
             "fail-sync" => {
                 let why = "sync failed: Input/output error".to_owned();
