@@ -794,3 +794,26 @@ fn answers_of_apache_are_shown() {
         )
     );
 }
+
+#[test]
+fn lite_topics_are_shown() {
+    let server = Server::start("admin-lite");
+    server.done("updateTopic -b ADDR -t P -a +message.type=LITE,+lite.topic.expiration=20");
+    server.done("updateSubGroup -b ADDR -g g --attributes +lite.bind.topic=P");
+    let shown = squeezed(&server.done("getParentTopicInfo -p P"));
+    let heading = ["Parent Topic Info: [P]", "#Broker Name #TTL #Lite Count #LMQ NUM #GROUPS"];
+    assert_eq!(shown, [heading[0], heading[1], "broker-a 20 0 0 [g]"]);
+    let brokers = server.json("getBrokerLiteInfo -c DefaultCluster -d");
+    assert_eq!(brokers["details"][0]["topicMeta"], json!({"P": 20}));
+    assert_eq!(brokers["details"][0]["groupMeta"], json!({"P": ["g"]}));
+    assert_eq!(brokers["brokers"][0]["liteSubscriptionCount"], 0);
+    let client = squeezed(&server.done("getLiteClientInfo -p P -g g -c nobody"));
+    assert_eq!(client.last().unwrap(), "broker-a N/A N/A N/A");
+    let group = server.json("getLiteGroupInfo -p P -g g");
+    assert_eq!((&group["totalLagCount"], &group["byLagCount"]), (&json!(0), &json!([])));
+    assert!(server.done("triggerLiteDispatch -p P -g g").contains("dispatched"));
+    let empty = squeezed(&server.done("getLiteTopicInfo -p P -l nothere -s"));
+    assert_eq!(empty.last().unwrap(), "broker-a 0 0 - true 0");
+    assert!(server.fails("getLiteTopicInfo -p nowhere -l a", 1).contains("nowhere"));
+    assert!(server.fails("getBrokerLiteInfo", 2).contains("cluster"));
+}

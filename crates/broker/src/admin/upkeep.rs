@@ -172,6 +172,19 @@ pub(super) fn why_refused(code: RequestCode) -> Option<&'static str> {
         RequestCode::SET_COMMITLOG_READ_MODE => {
             "the log is not mapped into memory: there is no read-ahead mode to set"
         }
+        // Apache fails with an exception while access control is off, its default.
+        RequestCode::AUTH_CREATE_USER
+        | RequestCode::AUTH_UPDATE_USER
+        | RequestCode::AUTH_DELETE_USER
+        | RequestCode::AUTH_GET_USER
+        | RequestCode::AUTH_LIST_USER
+        | RequestCode::AUTH_CREATE_ACL
+        | RequestCode::AUTH_UPDATE_ACL
+        | RequestCode::AUTH_DELETE_ACL
+        | RequestCode::AUTH_GET_ACL
+        | RequestCode::AUTH_LIST_ACL => {
+            "access control is off: this broker keeps no users and no rules, and would ask nobody for them"
+        }
         RequestCode::SWITCH_TIMER_ENGINE => "param error: there is one timer engine",
         _ => return None,
     })

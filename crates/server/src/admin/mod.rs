@@ -19,6 +19,7 @@ mod consumer;
 mod export;
 mod group;
 mod ha;
+mod lite;
 mod message;
 mod namesrv;
 mod offset;

@@ -3,8 +3,8 @@
 
 use super::flags::{Flag, needed, one_of, optional, switch};
 use super::{
-    Args, Session, auth, broker, cluster, cold, consumer, export, group, ha, namesrv, offset, print, query,
-    send, stats, topic, trace,
+    Args, Session, auth, broker, cluster, cold, consumer, export, group, ha, lite, namesrv, offset, print,
+    query, send, stats, topic, trace,
 };
 use anyhow::Result;
 use kerolox_wire::RequestCode as Ask;
@@ -1236,8 +1236,8 @@ pub(super) const FAMILIES: &[Family] = &[
             Command {
                 name: "getBrokerLiteInfo",
                 summary: "Show the figures of lite topics on brokers.",
-                runs: Runs::Never("this version of Kerolox has no lite topics"),
-                asks: &[],
+                runs: Runs::Here(lite::brokers),
+                asks: &[Ask::GET_BROKER_LITE_INFO],
                 flags: &[
                     one_of(0, "b", "brokerAddr", "HOST:PORT", "Ask this broker"),
                     one_of(0, "c", "cluster", "CLUSTER", "Ask the brokers of this cluster"),
@@ -1247,15 +1247,15 @@ pub(super) const FAMILIES: &[Family] = &[
             Command {
                 name: "getParentTopicInfo",
                 summary: "Show the lite topics of a parent topic.",
-                runs: Runs::Never("this version of Kerolox has no lite topics"),
-                asks: &[],
+                runs: Runs::Here(lite::parent),
+                asks: &[Ask::GET_PARENT_TOPIC_INFO],
                 flags: &[needed("p", "parentTopic", "TOPIC", "The parent topic")],
             },
             Command {
                 name: "getLiteTopicInfo",
                 summary: "Show a lite topic.",
-                runs: Runs::Never("this version of Kerolox has no lite topics"),
-                asks: &[],
+                runs: Runs::Here(lite::topic),
+                asks: &[Ask::GET_LITE_TOPIC_INFO],
                 flags: &[
                     needed("p", "parentTopic", "TOPIC", "The parent topic"),
                     needed("l", "liteTopic", "TOPIC", "The lite topic"),
@@ -1265,8 +1265,8 @@ pub(super) const FAMILIES: &[Family] = &[
             Command {
                 name: "getLiteClientInfo",
                 summary: "Show the lite topics of a client.",
-                runs: Runs::Never("this version of Kerolox has no lite topics"),
-                asks: &[],
+                runs: Runs::Here(lite::client),
+                asks: &[Ask::GET_LITE_CLIENT_INFO],
                 flags: &[
                     needed("p", "parentTopic", "TOPIC", "The parent topic"),
                     needed("g", "group", "GROUP", "The consumer group"),
@@ -1277,8 +1277,8 @@ pub(super) const FAMILIES: &[Family] = &[
             Command {
                 name: "getLiteGroupInfo",
                 summary: "Show how far behind a group of lite topics is.",
-                runs: Runs::Never("this version of Kerolox has no lite topics"),
-                asks: &[],
+                runs: Runs::Here(lite::group),
+                asks: &[Ask::GET_LITE_GROUP_INFO],
                 flags: &[
                     needed("p", "parentTopic", "TOPIC", "The parent topic"),
                     needed("g", "group", "GROUP", "The consumer group"),
@@ -1289,8 +1289,8 @@ pub(super) const FAMILIES: &[Family] = &[
             Command {
                 name: "triggerLiteDispatch",
                 summary: "Let a broker deliver lite topics again.",
-                runs: Runs::Never("this version of Kerolox has no lite topics"),
-                asks: &[],
+                runs: Runs::Here(lite::trigger),
+                asks: &[Ask::TRIGGER_LITE_DISPATCH],
                 flags: &[
                     needed("p", "parentTopic", "TOPIC", "The parent topic"),
                     needed("g", "group", "GROUP", "The consumer group"),
