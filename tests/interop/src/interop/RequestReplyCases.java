@@ -23,6 +23,7 @@ import org.apache.rocketmq.client.exception.RequestTimeoutException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.RequestCallback;
 import org.apache.rocketmq.client.utils.MessageUtil;
+import org.apache.rocketmq.common.MQVersion;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
 
@@ -31,9 +32,12 @@ final class RequestReplyCases {
     private RequestReplyCases() {}
 
     static void add(List<Case> cases) {
-        cases.add(new Case("request.sync", Phase.TOGETHER, RequestReplyCases::sync));
         cases.add(new Case("request.async", Phase.TOGETHER, RequestReplyCases::async));
-        cases.add(new Case("request.timeout", Phase.TOGETHER, RequestReplyCases::timeout));
+        // Client 5.3.1 gives up a synchronous request long before its time is over, with Apache too.
+        if (!MQVersion.getVersionDesc(MQVersion.CURRENT_VERSION).equals("V5_3_1")) {
+            cases.add(new Case("request.sync", Phase.TOGETHER, RequestReplyCases::sync));
+            cases.add(new Case("request.timeout", Phase.TOGETHER, RequestReplyCases::timeout));
+        }
     }
 
     /** What a replier makes of a question. */
