@@ -56,10 +56,7 @@ struct Found {
 /// True if Kerolox lost no more than the record that was hit, served nothing wrong and said so.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
     let options = options(args)?;
-    let built = steps::cargo()
-        .args(["build", "--release", "--locked", "--quiet", "--package", "kerolox-server"])
-        .status()?;
-    ensure!(built.success(), "the release build failed");
+    steps::build_release()?;
     let ours = flips(Kind::Kerolox, options.places, &options, Path::new(""))?;
     println!("kerolox: {ours:?}");
     if options.apache_places > 0 {

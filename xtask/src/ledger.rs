@@ -8,7 +8,7 @@ pub(crate) mod producer;
 pub(crate) mod verify;
 
 use crate::steps;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use process::Broker;
 pub(crate) use process::binary;
 use producer::Producer;
@@ -66,11 +66,7 @@ fn options(args: &[String]) -> Result<Options> {
 /// True if nothing was lost.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
     let options = options(args)?;
-    let built = steps::cargo()
-        .args(["build", "--release", "--locked", "--quiet", "--package", "kerolox-server"])
-        .status()?
-        .success();
-    ensure!(built, "the release build failed");
+    steps::build_release()?;
     let data = process::target().join(format!("ledger-{}", std::process::id()));
     if data.exists() {
         std::fs::remove_dir_all(&data)?;

@@ -1,7 +1,7 @@
 //! The steps of `cargo xtask ci`, run one after the other; a failed one does not keep the next from running.
 
 use crate::{flip, ledger, tidy, timers, transactions};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -81,6 +81,15 @@ pub(crate) fn run(steps: &[Step]) -> Result<bool> {
 
 pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Builds the binary that a task runs.
+pub(crate) fn build_release() -> Result<()> {
+    let built = cargo()
+        .args(["build", "--release", "--locked", "--quiet", "--package", "kerolox-server"])
+        .status()?;
+    ensure!(built.success(), "the release build failed");
+    Ok(())
 }
 
 fn succeeds(command: &mut Command) -> Result<bool> {

@@ -3,7 +3,7 @@
 
 use crate::ledger::process::{self, Broker, binary};
 use crate::steps;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -43,11 +43,7 @@ fn options(args: &[String]) -> Result<Options> {
 /// True if nothing was lost or early.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
     let options = options(args)?;
-    let built = steps::cargo()
-        .args(["build", "--release", "--locked", "--quiet", "--package", "kerolox-server"])
-        .status()?
-        .success();
-    ensure!(built, "the release build failed");
+    steps::build_release()?;
     let data = process::target().join(format!("timers-{}", std::process::id()));
     let result = play(&options, &data);
     let _ = std::fs::remove_dir_all(&data);

@@ -89,11 +89,7 @@ fn options(args: &[String]) -> Result<Options> {
 /// True if everything promised was kept.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
     let options = options(args)?;
-    let built = steps::cargo()
-        .args(["build", "--release", "--locked", "--quiet", "--package", "kerolox-server"])
-        .status()?
-        .success();
-    ensure!(built, "the release build failed");
+    steps::build_release()?;
     let folder = process::target().join(format!("transactions-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let result = play(&options, &folder);

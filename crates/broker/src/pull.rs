@@ -194,7 +194,7 @@ impl Broker {
         let own = self.lmq_config(header.topic);
         let known = own.as_ref().map(|(name, config)| (name, config));
         let Some((topic, topic_config)) = known.or_else(|| self.state.topics.get_shared(header.topic)) else {
-            let remark = format!("topic[{}] not exist, apply first please! {}", header.topic, crate::FAQ);
+            let remark = no_such_topic(header.topic);
             return Err(Refusal(ResponseCode::TOPIC_NOT_EXIST, remark, None));
         };
         if !perm::readable(topic_config.perm) {
@@ -202,11 +202,7 @@ impl Broker {
             return Err(Refusal(ResponseCode::NO_PERMISSION, remark, Some(forbidden::TOPIC)));
         }
         if header.queue_id < 0 || header.queue_id >= topic_config.read_queue_nums {
-            let peer = self.peer_text(conn);
-            let remark = format!(
-                "queueId[{}] is illegal, topic:[{topic}] topicConfig.readQueueNums:[{}] consumer:[{peer}]",
-                header.queue_id, topic_config.read_queue_nums
-            );
+            let remark = self.no_such_queue(conn, topic, header.queue_id, topic_config.read_queue_nums);
             return Err(Refusal(ResponseCode::INVALID_PARAMETER, remark, None));
         }
         let joined = self.clients.consumer_group(group);
@@ -245,6 +241,14 @@ impl Broker {
             suggest_broker_id: group_config.broker_id,
             hold_until_ms: now_ms + hold_ms,
         })
+    }
+
+    /// The same for a queue that the topic does not have.
+    pub(crate) fn no_such_queue(&self, conn: ConnId, topic: &str, queue_id: i32, queues: i32) -> String {
+        let peer = self.peer_text(conn);
+        format!(
+            "queueId[{queue_id}] is illegal, topic:[{topic}] topicConfig.readQueueNums:[{queues}] consumer:[{peer}]"
+        )
     }
 
     /// The filter of the subscription that the pull carries, or of the one that the group's heartbeats announced.
@@ -388,6 +392,11 @@ impl Broker {
         let answer = pull_answer(&pull, ResponseCode::PULL_NOT_FOUND, status, bounds.max, bounds);
         out.push(Effect::Send { conn: pull.conn, command: answer });
     }
+}
+
+/// What one who consumes from a topic that is not there is told.
+pub(crate) fn no_such_topic(topic: &str) -> String {
+    format!("topic[{topic}] not exist, apply first please! {}", crate::FAQ)
 }
 
 fn pull_answer(pull: &PullRequest, code: ResponseCode, status: &str, next: u64, bounds: Bounds) -> Command {

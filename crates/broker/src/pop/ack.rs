@@ -6,6 +6,7 @@ use crate::Broker;
 use crate::effect::Effect;
 use crate::input::ConnId;
 use crate::produce::Refused;
+use crate::pull::no_such_topic;
 use crate::state;
 use kerolox_wire::body::{BatchAck, BatchAckMessageRequestBody, from_json};
 use kerolox_wire::header::{AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeResponse};
@@ -61,14 +62,11 @@ impl Broker {
     ) -> Result<(u32, u64, Receipt<'a>), Refused> {
         let Popped { topic, queue_id, offset, .. } = *popped;
         let Some(config) = self.state.topics.get(topic) else {
-            let remark = format!("topic[{topic}] not exist, apply first please! {}", crate::FAQ);
+            let remark = no_such_topic(topic);
             return Err(Refused(ResponseCode::TOPIC_NOT_EXIST, remark));
         };
         if !(0..config.read_queue_nums).contains(&queue_id) {
-            let (queues, peer) = (config.read_queue_nums, self.peer_text(conn));
-            let remark = format!(
-                "queueId[{queue_id}] is illegal, topic:[{topic}] topicConfig.readQueueNums:[{queues}] consumer:[{peer}]"
-            );
+            let remark = self.no_such_queue(conn, topic, queue_id, config.read_queue_nums);
             return Err(Refused(ResponseCode::MESSAGE_ILLEGAL, remark));
         }
         let bounds = self.bounds(topic, queue_id as u32);

@@ -23,6 +23,7 @@ use crate::input::ConnId;
 use crate::lite::is_mailbox;
 use crate::parked::Waits;
 use crate::produce::Refused;
+use crate::pull::no_such_topic;
 use crate::subscription::{self, Wanted};
 use bytes::Bytes;
 use kerolox_store::Position;
@@ -323,7 +324,7 @@ impl Broker {
             return Err(Refused(ResponseCode::NO_PERMISSION, remark));
         }
         let Some((topic, config)) = self.state.topics.get_shared(topic) else {
-            let remark = format!("topic[{topic}] not exist, apply first please! {}", crate::FAQ);
+            let remark = no_such_topic(topic);
             return Err(Refused(ResponseCode::TOPIC_NOT_EXIST, remark));
         };
         if !perm::readable(config.perm) {
@@ -331,10 +332,7 @@ impl Broker {
             return Err(Refused(ResponseCode::NO_PERMISSION, remark));
         }
         if queue_id >= config.read_queue_nums {
-            let (queues, peer) = (config.read_queue_nums, self.peer_text(conn));
-            let remark = format!(
-                "queueId[{queue_id}] is illegal, topic:[{topic}] topicConfig.readQueueNums:[{queues}] consumer:[{peer}]"
-            );
+            let remark = self.no_such_queue(conn, topic, queue_id, config.read_queue_nums);
             return Err(Refused(ResponseCode::INVALID_PARAMETER, remark));
         }
         let topic = Arc::clone(topic);
