@@ -46,11 +46,16 @@ final class RestartCases {
             old.add("old" + i);
         }
         inbox.awaitBodies(old, 60);
+        Kit.eventually(60, "commit of " + old.size(), () -> {
+            consumer.getDefaultMQPushConsumerImpl().persistConsumerOffset();
+            return Kit.committed(consumer, topic) == old.size();
+        });
+        // What is told may have come with a pull. A commit is a one-way request: it has arrived when a later question on its
+        // connection is answered, and it is durable when a message behind it is acknowledged.
+        consumer.getDefaultMQPushConsumerImpl().persistConsumerOffset();
+        equal((long) old.size(), Kit.committed(consumer, topic), "committed");
         consumer.shutdown();
-        if (verb.equals("kill")) {
-            // Offsets of a consumer's end are one-way requests; one answered request behind them shows that they arrived.
-            producer.maxOffset(Kit.queues(producer, topic).get(0));
-        }
+        producer.send(new Message(kit.topic(), text("behind the commits")));
         Kit.hook(verb);
         Kit.hook("start");
         Set<String> fresh = new TreeSet<>();
