@@ -53,7 +53,7 @@ const HEAD: &str = "# Compatibility with Apache RocketMQ 5.5
 What `mqadmin` and Remoting clients can ask, and what Kerolox does with it. `kerolox admin` has every command of `mqadmin`, with its
 flags; `mqadmin` itself works against Kerolox with those that are done. A command that waits for requests works against Apache's servers.
 
-This page is made from `crates/server/src/admin/table.rs` and `crates/wire/src/codes.rs`; a test compares them
+This page is made from `crates/server/src/admin/table` and `crates/wire/src/codes.rs`; a test compares them
 (`KEROLOX_WRITE_DOCS=1 cargo test -p kerolox-server compatibility_page` writes it).
 
 `kerolox admin` prints what `mqadmin` prints but for this:

@@ -37,7 +37,8 @@ pub(super) struct Flag {
     pub(super) help: &'static str,
 }
 
-pub(super) const fn optional(
+/// A flag with a value, which may be left out unless [`Flag::needed`] or [`Flag::one_of`] says otherwise.
+pub(super) const fn flag(
     short: &'static str,
     long: &'static str,
     value: &'static str,
@@ -46,40 +47,31 @@ pub(super) const fn optional(
     Flag { short, long, value, need: Need::Optional, help }
 }
 
-pub(super) const fn needed(
-    short: &'static str,
-    long: &'static str,
-    value: &'static str,
-    help: &'static str,
-) -> Flag {
-    Flag { need: Need::Always, ..optional(short, long, value, help) }
-}
-
-pub(super) const fn one_of(
-    group: u8,
-    short: &'static str,
-    long: &'static str,
-    value: &'static str,
-    help: &'static str,
-) -> Flag {
-    Flag { need: Need::OneOf(group), ..optional(short, long, value, help) }
-}
-
 pub(super) const fn switch(short: &'static str, long: &'static str, help: &'static str) -> Flag {
-    optional(short, long, "", help)
+    flag(short, long, "", help)
+}
+
+impl Flag {
+    pub(super) const fn needed(self) -> Self {
+        Self { need: Need::Always, ..self }
+    }
+
+    pub(super) const fn one_of(self, group: u8) -> Self {
+        Self { need: Need::OneOf(group), ..self }
+    }
 }
 
 /// The flags of every command. A command's own come first.
 pub(super) const GLOBAL: &[Flag] = &[
     switch("h", "help", "Tell about the command"),
-    optional(
+    flag(
         "n",
         "namesrvAddr",
         "ADDRS",
         "Name servers, separated by ; (default: NAMESRV_ADDR, then 127.0.0.1:9876)",
     ),
-    optional("", "output", "FORMAT", "table (default) or json: one JSON document"),
-    optional("", "timeout", "SECONDS", "How long each request may take (5)"),
+    flag("", "output", "FORMAT", "table (default) or json: one JSON document"),
+    flag("", "timeout", "SECONDS", "How long each request may take (5)"),
 ];
 
 /// The flags that were given to a command.
