@@ -3,11 +3,12 @@
 //! the queue of level n is n − 1; a delay that other settings bring gets a further one ([`Broker::map_delays`]).
 
 use crate::Broker;
-use crate::config::{DELAY_LEVELS_DEFAULT, parse_delay_levels};
+use crate::config::{BrokerConfig, DELAY_LEVELS_DEFAULT, parse_delay_levels};
 use crate::effect::Effect;
+use crate::hot;
 use crate::pending::Pending;
 use crate::produce::Draft;
-use crate::state;
+use crate::state::{self, State};
 use crate::transaction::real_target;
 use kerolox_store::{QueueRead, QueueReadOutcome, QueueSlice};
 use kerolox_wire::names;
@@ -92,6 +93,30 @@ pub(crate) fn apaches_queues() -> Vec<i64> {
     parse_delay_levels(DELAY_LEVELS_DEFAULT).unwrap_or_default()
 }
 
+impl State {
+    /// Whether a broker can go on with this state by these settings.
+    ///
+    /// # Errors
+    /// There is no queue for a delay any more.
+    pub fn check(&self, config: &BrokerConfig) -> Result<(), String> {
+        self.check_delays(&hot::with(config, &self.config).delay_levels_ms)
+    }
+
+    /// Whether there is a queue for each of these delays, or room for one.
+    pub(crate) fn check_delays(&self, delays_ms: &[i64]) -> Result<(), String> {
+        let apaches = self.delay_queues_ms.is_empty().then(apaches_queues);
+        let queues = apaches.as_ref().unwrap_or(&self.delay_queues_ms);
+        let new: BTreeSet<&i64> = delays_ms.iter().filter(|delay_ms| !queues.contains(delay_ms)).collect();
+        match queues.len() + new.len() <= QUEUES_MAX {
+            true => Ok(()),
+            false => Err(format!(
+                "messageDelayLevel: there were {} different delays before; {QUEUES_MAX} is the limit",
+                queues.len()
+            )),
+        }
+    }
+}
+
 impl Broker {
     /// Gives every delay a queue of its own. One that has a queue keeps it, whatever level it belongs to now, so that what
     /// waits is due when it was meant to be, and nothing waits behind a longer delay.
@@ -111,18 +136,6 @@ impl Broker {
             state::put_delay_queues(&mut self.changes, queues);
         }
         self.delay.grow(now_ms, queues.len());
-    }
-
-    /// Whether there is a queue for each of these delays, or room for one.
-    pub(crate) fn check_delays(&self, delays_ms: &[i64]) -> Result<(), String> {
-        let queues = &self.state.delay_queues_ms;
-        let new: BTreeSet<&i64> = delays_ms.iter().filter(|delay_ms| !queues.contains(delay_ms)).collect();
-        match queues.len() + new.len() <= QUEUES_MAX {
-            true => Ok(()),
-            false => {
-                Err(format!("there were {} different delays before; {QUEUES_MAX} is the limit", queues.len()))
-            }
-        }
     }
 
     /// The queue of a level, counted from 1.
@@ -222,5 +235,27 @@ impl Broker {
             properties: PropertiesBuf::from(message.properties().0),
         };
         self.append_again(now_ms, message, &draft, |_| {}).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A start with one more used to give its messages the delay of the first level.
+    #[test]
+    fn delays_beyond_those_that_queues_can_be_named_for_are_refused_at_the_start() {
+        let mut config = BrokerConfig::new("b", "127.0.0.1:1".parse().unwrap());
+        let mut state = State::default();
+        assert_eq!(state.check(&config), Ok(()));
+        state.delay_queues_ms = apaches_queues();
+        state.delay_queues_ms.extend((state.delay_queues_ms.len()..QUEUES_MAX - 1).map(|n| -(n as i64)));
+        config.delay_levels_ms = vec![1_000, 11_000, 11_000];
+        assert_eq!(state.check(&config), Ok(()));
+        config.delay_levels_ms.push(12_000);
+        assert!(state.check(&config).unwrap_err().contains("254 different delays before; 255"));
+        // What was set at run time goes before the file.
+        state.config.insert("messageDelayLevel".to_owned(), "1s 11s".to_owned());
+        assert_eq!(state.check(&config), Ok(()));
     }
 }

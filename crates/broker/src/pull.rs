@@ -345,14 +345,7 @@ impl Broker {
         let bounds = self.bounds(&pull.topic, pull.queue_id);
         let found = slice.count > 0;
         self.counters.pulled += u64::from(slice.count);
-        match found {
-            true => {
-                let bytes = slice.records.len() as u64;
-                self.stats.got(&pull.topic, &pull.group, u64::from(slice.count), bytes);
-            }
-            false => self.stats.missed(),
-        }
-        self.note_pulled(&pull, slice.next_offset);
+        self.count_pulled(&pull, &slice);
         self.counters.damaged += slice.damaged.len() as u64;
         let (code, remark) = match found {
             true => (ResponseCode::SUCCESS, "FOUND"),
@@ -360,6 +353,20 @@ impl Broker {
         };
         let answer = pull_answer(&pull, code, remark, slice.next_offset, bounds).with_body(slice.records);
         out.push(Effect::Send { conn: pull.conn, command: answer });
+    }
+
+    fn count_pulled(&mut self, pull: &PullRequest, slice: &QueueSlice) {
+        // The topic may have been deleted while its messages were read: its counters stay gone.
+        if self.state.topics.get(&pull.topic).is_none() {
+            return;
+        }
+        match slice.count {
+            0 => self.stats.missed(),
+            count => {
+                self.stats.got(&pull.topic, &pull.group, u64::from(count), slice.records.len() as u64);
+            }
+        }
+        self.note_pulled(pull, slice.next_offset);
     }
 
     /// Where the group will go on, as `GET_CONSUME_STATS` tells.

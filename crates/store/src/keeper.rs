@@ -198,19 +198,21 @@ impl<D: Disk> Keeper<D> {
                     runs.push((Arc::new(facts), places));
                     self.unwritten.remove(0);
                 }
-                Err(e) if is_full(&e) => return Ok(Sealed { runs }),
+                Err(e) if is_full(&e) => return Ok(Sealed { runs, snapshot_failed: job.state.is_some() }),
                 Err(e) => return Err(self.fenced("writing an index run", &e)),
             }
         }
+        let mut snapshot_failed = false;
         if let Some(state) = &job.state {
             match Snapshot::write(&self.shared.disk, job.position, job.dump, &[&state.own, &state.owner]) {
-                Err(e) if !is_full(&e) => return Err(self.fenced("writing the snapshot", &e)),
-                _ => {}
+                Ok(()) => {}
+                Err(e) if is_full(&e) => snapshot_failed = true,
+                Err(e) => return Err(self.fenced("writing the snapshot", &e)),
             }
         }
         // The dump is below the frontier: with it alone nothing of the state is missing.
         self.dump_begin = job.dump.begin;
-        Ok(Sealed { runs })
+        Ok(Sealed { runs, snapshot_failed })
     }
 
     /// Deletes (or recycles) what retention allows; the new beginning of the log, and the state of the disk. A failure

@@ -44,7 +44,10 @@ impl Broker {
         let mut changed = self.state.config.clone();
         for entry in &entries {
             let (name, value) = (entry.key.trim(), entry.value.trim());
-            self.check_hot(name)?;
+            // What another version took and this one does not know may still be taken back.
+            if !(value.is_empty() && changed.contains_key(name)) {
+                self.check_hot(name)?;
+            }
             if value.is_empty() {
                 changed.remove(name);
             } else {
@@ -53,7 +56,7 @@ impl Broker {
             }
         }
         let config = hot::with(&self.base, &changed);
-        self.check_delays(&config.delay_levels_ms).map_err(invalid)?;
+        self.state.check_delays(&config.delay_levels_ms).map_err(invalid)?;
         for name in entries.iter().map(|entry| entry.key.trim()) {
             let value = changed.get(name).map_or("", String::as_str);
             state::put_config(&mut self.changes, name, value);

@@ -2,7 +2,7 @@
 
 use kerolox_broker::{Broker, BrokerConfig, ConnId, Effect, Input, State};
 use kerolox_store::disk::{CrashMode, HostileDisk};
-use kerolox_store::{FlushPolicy, Keeper, Reader, StoreConfig, WriteBatch, Writer};
+use kerolox_store::{FlushPolicy, Keeper, Reader, StoreConfig, WriteBatch, Writer, state};
 use kerolox_wire::body::{RegisterBrokerBody, from_json};
 use kerolox_wire::record;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
@@ -46,6 +46,8 @@ struct Parts {
     keeper: Keeper<HostileDisk>,
     reader: Reader<HostileDisk>,
     writes: Vec<WriteBatch>,
+    /// Reads that take their time: see `hold-reads`.
+    held: Option<Vec<Input>>,
 }
 
 impl World {
@@ -102,6 +104,7 @@ impl World {
             keeper: opened.keeper,
             reader: opened.reader,
             writes: Vec::new(),
+            held: None,
         });
         self.feed(Vec::new())
     }
@@ -140,6 +143,21 @@ impl World {
             "backlog-limit" => {
                 self.backlog_bytes_max = rest.parse().unwrap();
                 self.parts = None;
+                self.open()
+            }
+            // From here on the disk takes its time for what is read, until `reads-done`.
+            "hold-reads" => {
+                self.parts.as_mut().unwrap().held = Some(Vec::new());
+                String::new()
+            }
+            "reads-done" => {
+                let held = self.parts.as_mut().unwrap().held.take();
+                self.feed(held.unwrap())
+            }
+            // A restart; before it, another version of the broker took a setting at run time.
+            "foreign-setting" => {
+                self.parts = None;
+                self.set_as_another_version(rest);
                 self.open()
             }
             // Flips a bit of the log at a position, as a medium may; read from there after a restart.
@@ -186,6 +204,20 @@ impl World {
         let writes = std::mem::take(&mut parts.writes);
         let (written, flushed) = parts.writer.write(&writes, sync).unwrap();
         self.feed(vec![Input::Written { written, flushed }])
+    }
+
+    fn set_as_another_version(&self, setting: &str) {
+        let (name, value) = setting.split_once('=').unwrap();
+        let payload = [&[0, name.len() as u8], name.as_bytes(), value.as_bytes()].concat();
+        let mut entries = Vec::new();
+        state::put(&mut entries, 56, &payload);
+        let config = StoreConfig { segment_bytes: SEGMENT_BYTES as u64, ..StoreConfig::default() };
+        let mut opened =
+            kerolox_store::open(self.disk.clone(), &config, &mut State::default(), &mut |_| {}).unwrap();
+        opened.store.append_state(self.now_ms, &entries).unwrap();
+        let mut writes = Vec::new();
+        opened.store.take_writes(&mut writes);
+        opened.writer.write(&writes, true).unwrap();
     }
 
     /// As often as it may take: two segments go at a time, and what is moved before must be safe first.
@@ -288,7 +320,8 @@ impl World {
                     Effect::Close { conn } => writeln!(told, "-> {} closed", conn.0).unwrap(),
                     Effect::Write(batch) => parts.writes.push(batch),
                     Effect::Read { read, plan, .. } => {
-                        inputs.push(Input::ReadDone { read, result: parts.reader.execute(&plan) });
+                        let done = Input::ReadDone { read, result: parts.reader.execute(&plan) };
+                        parts.held.as_mut().unwrap_or(&mut inputs).push(done);
                     }
                     Effect::Seal(job) => {
                         let writes = std::mem::take(&mut parts.writes);

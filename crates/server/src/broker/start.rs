@@ -48,6 +48,7 @@ impl Running {
         let damage = DamageLines::new(report.segment_bytes_kept.unwrap_or(settings.store.segment_bytes));
         tell(&report, &settings, &damage);
         let (reports, from_threads) = mpsc::unbounded_channel();
+        state.check(&settings.broker).map_err(|why| anyhow!(why))?;
         let broker = Broker::new(settings.broker, Clock::default().now_ms(), store, state);
         for (name, value) in broker.changed_config() {
             report::line(&format!(

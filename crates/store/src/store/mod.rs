@@ -37,6 +37,8 @@ pub struct Store {
     sealing: bool,
     dump: Dump,
     snapped: Snapped,
+    /// The one before, while nobody knows whether there was room for the last.
+    snapped_before: Snapped,
     fenced: Option<String>,
     disk: DiskState,
     room: Arc<Room>,
@@ -95,6 +97,7 @@ impl Store {
             sealing: false,
             dump,
             snapped,
+            snapped_before: snapped,
             fenced: None,
             disk: DiskState::default(),
             room,

@@ -41,6 +41,8 @@ pub(super) const LOG_TO_STATE: u64 = 8;
 /// What [`crate::Keeper::seal`] wrote.
 pub struct Sealed {
     pub(crate) runs: Vec<(Arc<RunFacts>, Places)>,
+    /// The job had the state, and the disk no room for it.
+    pub(crate) snapshot_failed: bool,
 }
 
 impl Store {
@@ -63,7 +65,9 @@ impl Store {
         let mut own = Vec::new();
         self.put_queues(&mut own);
         Own::QueueNext { topic: STATE_TOPIC, queue_id: 0, next: self.state_next }.put(&mut own);
-        self.snapped = Snapped { position: self.marks.appended, bytes: (own.len() + state.len()) as u64 };
+        let bytes = (own.len() + state.len()) as u64;
+        self.snapped_before = self.snapped;
+        self.snapped = Snapped { position: self.marks.appended, bytes };
         self.close_run(Some(WholeState { own, owner: state }))
     }
 
@@ -82,9 +86,13 @@ impl Store {
         SealJob { position, drafts, state, dump: self.dump }
     }
 
-    /// The keeper wrote that run: its entries can be read from disk and leave memory.
+    /// The keeper wrote these runs: their entries can be read from disk and leave memory. A snapshot that it had no room for
+    /// is due again with the next seal.
     pub fn sealed(&mut self, sealed: Sealed) {
         self.sealing = false;
+        if sealed.snapshot_failed {
+            self.snapped = self.snapped_before;
+        }
         for (facts, places) in sealed.runs {
             self.index.sealed(facts, &places);
         }

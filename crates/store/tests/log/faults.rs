@@ -146,6 +146,36 @@ fn a_full_disk_delays_the_index_but_fences_nothing() {
     assert_eq!((w.report.scanned_bytes, w.bodies("T", 0).len()), (0, 40));
 }
 
+/// It used to be tried again only when the log had grown by eight times the state.
+#[test]
+fn a_snapshot_that_found_no_room_is_due_with_the_next_seal() {
+    let mut w = World::open(HostileDisk::default());
+    w.set_state(20, &[7; 3000]);
+    w.prepare();
+    w.seal();
+    let snapshot = |w: &World<HostileDisk>| w.disk.content("kerolox/snapshot").unwrap();
+    let runs = |w: &World<HostileDisk>| w.disk.paths().iter().filter(|p| p.contains("/runs/")).count();
+    let first = snapshot(&w);
+    assert!(!w.store.snapshot_due());
+    while !w.store.snapshot_due() {
+        w.send("T", 0, &"x".repeat(500));
+        w.prepare();
+    }
+    w.flush();
+    // Room for nothing, then for index runs alone.
+    let used: usize = w.disk.paths().iter().map(|p| w.disk.content(p).unwrap().len()).sum();
+    for (room, more_runs) in [(0, false), (2000, true)] {
+        let before = runs(&w);
+        w.disk.set_capacity((used + room) as u64);
+        w.seal();
+        assert_eq!(runs(&w) > before, more_runs);
+        assert!(snapshot(&w) == first && w.store.snapshot_due());
+    }
+    w.disk.set_capacity(u64::MAX);
+    w.seal();
+    assert!(snapshot(&w) != first && !w.store.snapshot_due());
+}
+
 #[test]
 fn a_full_disk_is_refused_with_figures() {
     let mut w = World::open(HostileDisk::default());
