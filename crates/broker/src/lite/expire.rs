@@ -56,6 +56,7 @@ impl Broker {
                 _ => {}
             }
         }
+        self.forget_reads_of_lite_topics();
         match some.last().filter(|_| some.len() == SCAN_MAX) {
             Some((last, _)) => self.lite.scan_from = Some(Arc::clone(last)),
             None => self.lite.scan_ms = now_ms + SCAN_EVERY_MS,
@@ -98,12 +99,14 @@ impl Broker {
             if self.is_silent(now_ms, queue, last) {
                 // Refused for the moment: the next search comes to it.
                 let _ = self.delete_lite_topic(now_ms, queue);
+                self.forget_reads_of_lite_topics();
             }
         }
     }
 
-    /// Deletes a lite topic with its messages, offsets and subscriptions.
-    pub(crate) fn delete_lite_topic(&mut self, now_ms: i64, queue: &Arc<str>) -> Result<(), AppendError> {
+    /// Deletes a lite topic with its messages, offsets and subscriptions. What is being read from it is to be forgotten then:
+    /// [`Self::forget_reads_of_lite_topics`].
+    fn delete_lite_topic(&mut self, now_ms: i64, queue: &Arc<str>) -> Result<(), AppendError> {
         self.write_changes(now_ms)?;
         self.store.delete_topic(now_ms, queue)?;
         state::put_topic_deleted(&mut self.changes, queue);
@@ -118,6 +121,8 @@ impl Broker {
     /// A parent topic was deleted: its lite topics go as well, all but so many that it would take long.
     pub(crate) fn delete_lite_topics_of(&mut self, now_ms: i64, parent: &str) -> Result<(), AppendError> {
         let queues: Vec<Arc<str>> = self.lite.below(parent).take(SCAN_MAX).cloned().collect();
-        queues.iter().try_for_each(|queue| self.delete_lite_topic(now_ms, queue))
+        let deleted = queues.iter().try_for_each(|queue| self.delete_lite_topic(now_ms, queue));
+        self.forget_reads_of_lite_topics();
+        deleted
     }
 }

@@ -98,6 +98,11 @@ impl Lite {
         }
     }
 
+    /// Whether the queue of a lite topic is there.
+    pub(crate) fn has(&self, queue: &str) -> bool {
+        self.queues.contains_key(queue)
+    }
+
     /// Queues of lite topics below a parent, behind one of them.
     fn below<'a>(&'a self, parent: &str) -> impl Iterator<Item = &'a Arc<str>> {
         let prefix = names::lite_queue(parent, "");

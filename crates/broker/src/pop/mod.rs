@@ -188,10 +188,10 @@ impl Pop {
         self.at = 0;
     }
 
-    /// A topic was deleted: what was found in it is not there any more, and what is read from it now neither.
-    pub(crate) fn forget_topic(&mut self, topic: &str) {
-        self.queues.retain(|(of, _)| **of != *topic);
-        self.found.retain(|found| *found.key.topic != *topic);
+    /// Topics were deleted: what was found in them is not there any more, and what is read from them now neither.
+    fn forget_topics(&mut self, gone: impl Fn(&str) -> bool) {
+        self.queues.retain(|(topic, _)| !gone(topic));
+        self.found.retain(|found| !gone(&found.key.topic));
     }
 }
 
@@ -240,6 +240,10 @@ fn attempt(id: Option<&str>) -> Result<Option<String>, Refused> {
         return Err(Refused(ResponseCode::INVALID_PARAMETER, remark));
     }
     Ok(id.map(str::to_owned))
+}
+
+fn no_such_group(group: &str) -> String {
+    format!("subscription group [{group}] does not exist, {}", crate::FAQ)
 }
 
 impl Broker {
@@ -340,8 +344,7 @@ impl Broker {
             self.auto_create_group(group);
         }
         let Some((group, config)) = self.state.groups.get_shared(group).filter(|_| !group.is_empty()) else {
-            let remark = format!("subscription group [{group}] does not exist, {}", crate::FAQ);
-            return Err(Refused(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+            return Err(Refused(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, no_such_group(group)));
         };
         if !config.consume_enable {
             let remark = format!("subscription group no permission, {group}");

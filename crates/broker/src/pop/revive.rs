@@ -4,10 +4,11 @@
 use super::Key;
 use crate::Broker;
 use crate::effect::Effect;
+use crate::lite::Lite;
 use crate::pending::Pending;
 use crate::produce::Draft;
 use kerolox_store::{AppendError, QueueRead, QueueReadOutcome, QueueSlice};
-use kerolox_wire::names::RETRY_PREFIX;
+use kerolox_wire::names::{self, RETRY_PREFIX};
 use kerolox_wire::properties::{PropertiesBuf, name as property};
 use kerolox_wire::receipt;
 use kerolox_wire::record::{self, RecordView};
@@ -74,6 +75,10 @@ impl Broker {
     /// A message whose time is over was read from disk; `None`: it could not be.
     pub(crate) fn revive_read(&mut self, now_ms: i64, key: Key, offset: u64, slice: Option<&QueueSlice>) {
         self.pops.reviving = self.pops.reviving.saturating_sub(1);
+        // It may have been acknowledged, or got more time, while it was read.
+        if self.state.in_flight.message(&key, offset).is_none_or(|taken| taken.visible_ms > now_ms) {
+            return;
+        }
         match slice {
             Some(slice) => self.revive(now_ms, key, offset, slice),
             None => self.state.in_flight.put_off(now_ms + RETRY_MS, key, offset),
@@ -82,11 +87,20 @@ impl Broker {
 
     /// A topic was deleted: what is read from it for its groups is not theirs any more.
     pub(crate) fn forget_reads_of_topic(&mut self, topic: &str) {
-        let before = self.reads.len();
+        self.forget_reads(|of, _| *of == *topic);
+    }
+
+    /// Lite topics were deleted.
+    pub(crate) fn forget_reads_of_lite_topics(&mut self) {
+        self.forget_reads(|of, lite| names::lite_parts(of).is_some() && !lite.has(of));
+    }
+
+    fn forget_reads(&mut self, gone: impl Fn(&str, &Lite) -> bool) {
+        let (before, lite) = (self.reads.len(), &self.lite);
         self.reads.retain(|_, pending| match pending {
-            Pending::Revive { key, .. } => *key.topic != *topic,
+            Pending::Revive { key, .. } => !gone(&key.topic, lite),
             Pending::Pop(pop) => {
-                pop.forget_topic(topic);
+                pop.forget_topics(|topic| gone(topic, lite));
                 true
             }
             _ => true,
@@ -95,10 +109,6 @@ impl Broker {
     }
 
     fn revive(&mut self, now_ms: i64, key: Key, offset: u64, slice: &QueueSlice) {
-        // It may have been acknowledged, or got more time, while it was read.
-        if self.state.in_flight.message(&key, offset).is_none_or(|taken| taken.visible_ms > now_ms) {
-            return;
-        }
         self.counters.damaged += slice.damaged.len() as u64;
         let view = record::split(&slice.records)
             .flatten()

@@ -1,7 +1,8 @@
 //! A pop under way: which queues it visits, what it finds, and what it takes.
 
 use super::{
-    ANSWERS_BYTES_MAX, BYTES_MAX, Found, Key, Pop, PopRequest, Purpose, SCAN_MAX, SCANS_MAX, Step, Take, lite,
+    ANSWERS_BYTES_MAX, BYTES_MAX, Found, Key, Pop, PopRequest, Purpose, SCAN_MAX, SCANS_MAX, Step, Take,
+    lite, no_such_group,
 };
 use crate::Broker;
 use crate::effect::Effect;
@@ -75,6 +76,9 @@ impl Broker {
     }
 
     fn go_on_with_pop(&mut self, now_ms: i64, mut pop: Pop, out: &mut Vec<Effect>) {
+        if !self.has_group(&pop.request) {
+            pop.queues.clear();
+        }
         while let Some((topic, queue_id)) = pop.queues.front().cloned() {
             match self.visit(now_ms, &mut pop, &topic, queue_id) {
                 Step::Pass => pop.pass(),
@@ -92,6 +96,17 @@ impl Broker {
         self.finish_pop(now_ms, pop, out);
     }
 
+    /// False for a group that was deleted while the request waited: nothing is to be kept of it any more.
+    fn has_group(&self, request: &PopRequest) -> bool {
+        self.state.groups.get(&request.group).is_some()
+    }
+
+    /// Whether a pop in order has to wait for others' messages.
+    fn is_blocked(&self, now_ms: i64, request: &PopRequest, key: &Key) -> bool {
+        let flight = self.state.in_flight.get(&key.group, &key.topic, key.queue_id);
+        request.order && flight.is_some_and(|f| f.is_blocked(now_ms, request.attempt.as_deref()))
+    }
+
     /// Queues of a pop that waited for a read are free for others.
     fn release_held(&mut self, pop: &mut Pop) {
         let before = self.pops.news;
@@ -107,11 +122,7 @@ impl Broker {
         let request = &pop.request;
         let key = request.key(topic, queue_id);
         let bounds = self.bounds(topic, queue_id);
-        if self.pops.held.contains(&key) {
-            return Step::Pass;
-        }
-        let flight = self.state.in_flight.get(&request.group, topic, queue_id);
-        if request.order && flight.is_some_and(|f| f.is_blocked(now_ms, request.attempt.as_deref())) {
+        if self.pops.held.contains(&key) || self.is_blocked(now_ms, request, &key) {
             return Step::Pass;
         }
         let take = matches!(request.purpose, Purpose::Take { .. });
@@ -267,15 +278,19 @@ impl Broker {
         out: &mut Vec<Effect>,
     ) {
         // The queue that was read is the first of those to be visited, unless its topic was deleted meanwhile.
-        let key = pop.held.last().cloned();
+        let key = pop.held.last().cloned().filter(|_| self.has_group(&pop.request));
         let key = key.filter(|key| pop.queues.front() == Some(&(Arc::clone(&key.topic), key.queue_id)));
         if let Some(key) = key {
             let bounds = self.bounds(&key.topic, key.queue_id);
             let step = match slice {
-                Some(slice) if self.pop_from(&pop.request, &key, bounds) == pop.from => {
+                Some(slice)
+                    if self.pop_from(&pop.request, &key, bounds) == pop.from
+                        && !self.is_blocked(now_ms, &pop.request, &key) =>
+                {
                     self.visited(now_ms, &mut pop, key, slice)
                 }
-                // Where the group stands was set anew meanwhile: it has not seen what lies there.
+                // Where the group stands was set anew meanwhile: it has not seen what lies there. Or in order somebody
+                // asked for more time.
                 Some(_) => {
                     pop.at = 0;
                     Step::Again
@@ -304,15 +319,18 @@ impl Broker {
         if !self.peers.contains_key(&pop.request.conn) {
             return;
         }
+        if !self.has_group(&pop.request) {
+            let remark = no_such_group(&pop.request.group);
+            let command = pop.refusal(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, &remark);
+            return out.push(Effect::Send { conn: pop.request.conn, command });
+        }
         if pop.request.takes() {
-            // A pop that waited for a read may have been overtaken, by an offset that was set.
             let mut found = std::mem::take(&mut pop.found);
-            found.retain(|found| {
-                let bounds = self.bounds(&found.key.topic, found.key.queue_id);
-                self.pop_from(&pop.request, &found.key, bounds) == found.from
-            });
+            found.retain(|found| self.can_be_taken(now_ms, &pop.request, found));
             pop.found = found;
         }
+        // However long it waited for a read: messages are invisible from now on.
+        pop.pop_ms = now_ms;
         match pop.request.purpose {
             Purpose::Notify if pop.rest > 0 => self.notify(&pop, true, false, out),
             _ if pop.found.is_empty() => self.pop_nothing(now_ms, pop, out),
@@ -322,6 +340,24 @@ impl Broker {
                 out.push(Effect::Send { conn: pop.request.conn, command: answer });
             }
         }
+    }
+
+    /// A pop that waited for a read may have been overtaken: by an offset that was set, or in order by what clients said of
+    /// messages that they have.
+    fn can_be_taken(&mut self, now_ms: i64, request: &PopRequest, found: &Found) -> bool {
+        let Key { group, topic, queue_id } = &found.key;
+        let bounds = self.bounds(topic, *queue_id);
+        if self.pop_from(request, &found.key, bounds) != found.from
+            || self.is_blocked(now_ms, request, &found.key)
+        {
+            return false;
+        }
+        let flight = self.state.in_flight.get(group, topic, *queue_id).filter(|_| request.order);
+        let attempt = request.attempt.as_deref();
+        let unchanged = |(offset, times): &(u64, u32)| {
+            flight.is_none_or(|flight| flight.times(*offset, attempt) == Some(*times))
+        };
+        found.messages.iter().all(unchanged)
     }
 
     fn take_found(&mut self, pop: &Pop, invisible_ms: i64) {

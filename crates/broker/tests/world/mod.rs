@@ -1,12 +1,12 @@
 //! One broker on a disk in memory, driven by text commands; its effects as text.
 
-use kerolox_broker::{Broker, BrokerConfig, ConnId, Effect, Input, State};
+use kerolox_broker::{Broker, BrokerConfig, ConnId, Effect, Input, ReadId, State};
 use kerolox_store::disk::{CrashMode, HostileDisk};
-use kerolox_store::{FlushPolicy, Keeper, Reader, StoreConfig, WriteBatch, Writer, state};
+use kerolox_store::{FlushPolicy, Keeper, ReadResult, Reader, StoreConfig, WriteBatch, Writer, state};
 use kerolox_wire::body::{RegisterBrokerBody, from_json};
 use kerolox_wire::record;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 
 /// The clock at the beginning of a story.
@@ -38,6 +38,8 @@ pub(crate) struct World {
     backlog_bytes_max: u64,
     settings: Vec<(String, String)>,
     opaque: i32,
+    /// Reads are done at once, and told of later.
+    holds_reads: bool,
 }
 
 struct Parts {
@@ -46,8 +48,8 @@ struct Parts {
     keeper: Keeper<HostileDisk>,
     reader: Reader<HostileDisk>,
     writes: Vec<WriteBatch>,
-    /// Reads that take their time: see `hold-reads`.
-    held: Option<Vec<Input>>,
+    /// Done, and not told of.
+    reads: VecDeque<(ReadId, ReadResult)>,
 }
 
 impl World {
@@ -61,6 +63,7 @@ impl World {
             backlog_bytes_max: 256 << 20,
             settings: Vec::new(),
             opaque: 0,
+            holds_reads: false,
         };
         world.open();
         world
@@ -104,7 +107,7 @@ impl World {
             keeper: opened.keeper,
             reader: opened.reader,
             writes: Vec::new(),
-            held: None,
+            reads: VecDeque::new(),
         });
         self.feed(Vec::new())
     }
@@ -122,6 +125,22 @@ impl World {
             // What retention takes, it takes; some of it only after the broker has moved what it needs.
             "retain" => self.retain(),
             "shutdown" => self.feed(vec![Input::Shutdown]),
+            "drained" => format!("{}\n", self.parts.as_ref().unwrap().broker.is_drained()),
+            // From now on reads end when the story says so. What they find is what there was when they were asked for.
+            "hold-reads" => {
+                self.holds_reads = true;
+                String::new()
+            }
+            // The first of them ends.
+            "release-read" => self.release_reads(1, |found| found),
+            "release-reads" => {
+                self.holds_reads = false;
+                self.release_reads(usize::MAX, |found| found)
+            }
+            "fail-reads" => {
+                self.holds_reads = false;
+                self.release_reads(usize::MAX, |_| ReadResult::Failed("Input/output error".to_owned()))
+            }
             "async" => {
                 self.flush = FlushPolicy::Async { interval_ms: 500 };
                 self.parts = None;
@@ -144,15 +163,6 @@ impl World {
                 self.backlog_bytes_max = rest.parse().unwrap();
                 self.parts = None;
                 self.open()
-            }
-            // From here on the disk takes its time for what is read, until `reads-done`.
-            "hold-reads" => {
-                self.parts.as_mut().unwrap().held = Some(Vec::new());
-                String::new()
-            }
-            "reads-done" => {
-                let held = self.parts.as_mut().unwrap().held.take();
-                self.feed(held.unwrap())
             }
             // A restart; before it, another version of the broker took a setting at run time.
             "foreign-setting" => {
@@ -218,6 +228,13 @@ impl World {
         let mut writes = Vec::new();
         opened.store.take_writes(&mut writes);
         opened.writer.write(&writes, true).unwrap();
+    }
+
+    fn release_reads(&mut self, count: usize, ends: impl Fn(ReadResult) -> ReadResult) -> String {
+        let held = &mut self.parts.as_mut().unwrap().reads;
+        let some = held.drain(..count.min(held.len()));
+        let inputs = some.map(|(read, found)| Input::ReadDone { read, result: ends(found) }).collect();
+        self.feed(inputs)
     }
 
     /// As often as it may take: two segments go at a time, and what is moved before must be safe first.
@@ -303,7 +320,8 @@ impl World {
         self.feed(vec![Input::Command { conn, command }])
     }
 
-    /// Gives inputs to the broker, and does what it asks: reads and seals at once, writes when the story says so.
+    /// Gives inputs to the broker, and does what it asks: seals at once, reads as well unless the story holds
+    /// them, writes when the story says so.
     fn feed(&mut self, inputs: Vec<Input>) -> String {
         let mut told = String::new();
         let mut inputs = inputs;
@@ -320,8 +338,13 @@ impl World {
                     Effect::Close { conn } => writeln!(told, "-> {} closed", conn.0).unwrap(),
                     Effect::Write(batch) => parts.writes.push(batch),
                     Effect::Read { read, plan, .. } => {
-                        let done = Input::ReadDone { read, result: parts.reader.execute(&plan) };
-                        parts.held.as_mut().unwrap_or(&mut inputs).push(done);
+                        let result = parts.reader.execute(&plan);
+                        if self.holds_reads {
+                            parts.reads.push_back((read, result));
+                            told.push_str("a read is held\n");
+                        } else {
+                            inputs.push(Input::ReadDone { read, result });
+                        }
                     }
                     Effect::Seal(job) => {
                         let writes = std::mem::take(&mut parts.writes);
