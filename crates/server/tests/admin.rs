@@ -363,8 +363,6 @@ fn messages_are_printed_and_measured() {
         server.fails("consumeMessage -t TP -i 1", 2),
         "kerolox: a queue (-i) needs its broker (-b), an offset (-o) its queue (-i)"
     );
-    let why = server.fails("printMsg -t TP -c GBK", 2);
-    assert_eq!(why, "kerolox: --charsetName GBK: only UTF-8 is known");
 
     let trips = server.done("checkMsgSendRT -t TP -a 3 -s 10");
     let lines = squeezed(&trips);
@@ -378,8 +376,6 @@ fn messages_are_printed_and_measured() {
     );
     let sent = server.done("sendMsgStatus -b broker-a -c 2");
     assert_eq!(sent.matches("ms, SendResult=SendResult [sendStatus=SEND_OK, msgId=").count(), 2, "{sent}");
-    let why = server.fails("sendMessage -t TP -p x -m true", 2);
-    assert_eq!(why, "kerolox: -m: this tool writes no traces");
 }
 
 #[test]
@@ -690,6 +686,17 @@ fn settings_are_exported() {
         (&only["path"], only["document"].get("topicConfigTable")),
         (&json!(format!("{path}/subscriptionGroup.json")), None)
     );
+    let names: Vec<_> = only["document"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["dataVersion", "forbiddenTable", "subscriptionGroupTable"], "as its broker tells it");
+    let groups = only["document"]["subscriptionGroupTable"].as_object().unwrap();
+    assert_eq!(groups.keys().collect::<Vec<_>>(), ["GE"], "none of the system's");
+    let moved = server.done("exportPopRecord -c DefaultCluster");
+    assert_eq!(moved, "Export broker records, brokerName=broker-a, brokerAddr=ADDR, dryRun=false\n");
+    assert_eq!(server.json("exportPopRecord -b ADDR -d true")["brokers"][0]["brokerName"], "broker-a");
+    assert_eq!(
+        server.done("resetMasterFlushOffset -b ADDR -o 7"),
+        "reset master flush offset to 7 success\n"
+    );
     let why = server.fails("exportMetadata -b ADDR", 2);
     assert_eq!(why, "kerolox: of one broker (-b), either topics (-t) or groups (-g) are exported");
     let metrics = server.json(&format!("exportMetrics -c DefaultCluster -f {path}"));
@@ -698,8 +705,18 @@ fn settings_are_exported() {
     assert!(metrics["document"]["totalData"]["totalTps"]["totalNormalInTps"].is_number(), "{metrics}");
 }
 
-/// A server that gives each request the answer that is made for it: what Apache's broker answers where Kerolox's has none yet.
+/// A server that gives each request the body that is made for it: what Apache's broker answers where Kerolox's has none yet.
 fn answering(answers: &'static [(i32, &'static str)]) -> std::net::SocketAddr {
+    serving(|asked, _| match answers.iter().find(|(code, _)| *code == asked.code) {
+        Some((_, body)) => asked.respond(0).with_body(body.as_bytes().to_vec()),
+        None => asked.refuse(3, " request type not supported"),
+    })
+}
+
+/// A server that answers as it is told; it is told its address, too.
+fn serving(
+    answer: impl Fn(&kerolox_wire::Command, std::net::SocketAddr) -> kerolox_wire::Command + Copy + Send + 'static,
+) -> std::net::SocketAddr {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -711,12 +728,8 @@ fn answering(answers: &'static [(i32, &'static str)]) -> std::net::SocketAddr {
                 while let Ok(count @ 1..) = stream.read(&mut buffer) {
                     inbox.extend_from_slice(&buffer[..count]);
                     while let Ok(Some(asked)) = kerolox_wire::frame::decode(&mut inbox, 1 << 20) {
-                        let body = answers.iter().find(|(code, _)| *code == asked.code);
-                        let answer = match body {
-                            Some((_, body)) => asked.respond(0).with_body(body.as_bytes().to_vec()),
-                            None => asked.refuse(3, " request type not supported"),
-                        };
-                        stream.write_all(&kerolox_wire::frame::to_bytes(&answer)).unwrap();
+                        let answer = kerolox_wire::frame::to_bytes(&answer(&asked, address));
+                        stream.write_all(&answer).unwrap();
                     }
                 }
             });
@@ -793,6 +806,71 @@ fn answers_of_apache_are_shown() {
             "kerolox: {peer} refused AUTH_DELETE_USER 3003: request type not supported (code REQUEST_CODE_NOT_SUPPORTED 3)"
         )
     );
+}
+
+#[test]
+fn offsets_are_put_where_an_old_broker_misses_the_consumers() {
+    let server = Server::start("admin-old-broker");
+    let old = serving(|asked, address| {
+        match asked.code {
+        105 => asked.respond(0).with_body(
+            format!(
+                r#"{{"brokerDatas":[{{"brokerAddrs":{{"0":"{address}"}},"brokerName":"old","cluster":"C"}}],"queueDatas":[{{"brokerName":"old","perm":6,"readQueueNums":1,"writeQueueNums":1}}]}}"#
+            )
+            .into_bytes(),
+        ),
+        222 => asked.refuse(206, "Consumer not online, so can not reset offset"),
+        // A group that has not consumed: its offsets are those where the queue begins.
+        208 => asked.respond(0).with_body(&br#"{"consumeTps":0,"offsetTable":{}}"#[..]),
+        202 => asked.respond(0).with_body(
+            &br#"{"offsetTable":{{"brokerName":"old","queueId":0,"topic":"T"}:{"minOffset":2,"maxOffset":9,"lastUpdateTimestamp":0}}}"#[..],
+        ),
+        29 | 30 => {
+            let mut answer = asked.respond(0);
+            answer.fields.push("offset", if asked.code == 29 { "5" } else { "9" });
+            answer
+        }
+        15 => asked.respond(0),
+        _ => asked.refuse(3, " request type not supported"),
+    }
+    });
+    let lines = squeezed(&server.done(&format!("resetOffsetByTime -n {old} -g G -t T -s 1")));
+    let told = "topic[T], force[true], timestamp(string)[1], timestamp(long)[1]";
+    assert_eq!(lines[0], format!("reset consumer offset by specified consumerGroup[G], {told}"));
+    assert_eq!(lines[1], "#brokerName #queueId #brokerOffset #consumerOffset #timestampOffset #resetOffset");
+    assert_eq!(lines[2], "old 0 9 2 5 5");
+    let not_forward = server.json(&format!("resetOffsetByTime -n {old} -g G -t T -s 1 -f false"));
+    assert_eq!(not_forward["offsets"][0]["offset"], 2);
+    assert_eq!(
+        squeezed(&server.done(&format!("skipAccumulatedMessage -n {old} -g G -t T")))[1],
+        "old 0 9 2 9 9"
+    );
+}
+
+#[test]
+fn bodies_are_shown_in_the_encoding_that_is_named() {
+    let server = Server::start("admin-charset");
+    server.done("updateTopic -c DefaultCluster -t TX -r 1 -w 1");
+    // The bytes of the UTF-8 text are, as GBK, another.
+    let id = server.json("sendMessage -t TX -p \u{4f60}\u{597d}")["sent"][0]["messageId"].clone();
+    let id = id.as_str().unwrap();
+    assert!(server.done("printMsg -t TX").contains("BODY: \u{4f60}\u{597d}\n"));
+    assert!(server.done("printMsg -t TX -c GBK").contains("BODY: \u{6d63}\u{72b2}\u{30bd}\n"));
+    let shown = server.done(&format!("queryMsgById -t TX -i {id} -f gb18030"));
+    assert!(shown.contains("Message Body:        \u{6d63}\u{72b2}\u{30bd}\n"), "{shown}");
+    let shown = server.json("printMsgByQueue -t TX -a broker-a -i 0 -p true -d true -c GBK");
+    assert_eq!(shown["messages"][0]["body"], "\u{6d63}\u{72b2}\u{30bd}");
+    assert_eq!(server.fails("printMsg -t TX -c nix", 2), "kerolox: --charsetName: \"nix\" is no encoding");
+}
+
+#[test]
+fn a_sent_message_has_its_trace() {
+    let server = Server::start("admin-trace");
+    server.done("updateTopic -c DefaultCluster -t TT -r 1 -w 1");
+    let id = server.json("sendMessage -t TT -p x -k key -m true")["sent"][0]["messageId"].clone();
+    let trace = server.json(&format!("queryMsgTraceById -i {}", id.as_str().unwrap()));
+    assert_eq!(trace["produced"][0]["status"], "success", "{trace}");
+    assert_eq!(trace["produced"][0]["group"], "CLIENT_INNER_PRODUCER", "{trace}");
 }
 
 #[test]

@@ -61,7 +61,7 @@ This page is made from `crates/server/src/admin/table` and `crates/wire/src/code
 - Lists are sorted, where Apache's are in the order of a hash table.
 - `topicStatus` gives the sum of the brokers' rates; `mqadmin` gives 0. `resetOffsetByTime` of one queue resets to 0 too; `mqadmin` does
   not. `cloneGroupOffset` copies the offsets of its topic; `mqadmin` those of all topics. `clusterRT` measures once unless it is given
-  `-i`. `sendMessage -m true` is refused.
+  `-i`. `exportPopRecord -d true` changes nothing; with `mqadmin`, `-d false` does not.
 - `--output json` prints the same data as one JSON document: numbers as numbers, times in milliseconds. `--timeout SECONDS` bounds
   each request (5 s by default).
 - The exit code is 0 if it was done, 1 if a server refused or could not be reached, 2 for wrong usage. What went wrong is one line on

@@ -7,7 +7,7 @@ use super::session::{Session, master};
 use super::time;
 use anyhow::{Context, Result};
 use kerolox_wire::body::{
-    BrokerStatsData, KvTable, SubscriptionGroupConfig, SubscriptionGroupWrapper, TopicConfig,
+    BrokerData, BrokerStatsData, KvTable, SubscriptionGroupConfig, SubscriptionGroupWrapper, TopicConfig,
     TopicConfigSerializeWrapper, TopicList,
 };
 use kerolox_wire::header::ViewBrokerStatsData;
@@ -23,7 +23,6 @@ const SYSTEM_GROUPS: &[&str] = &[
     "CID_ONSAPI_OWNER",
     "CID_ONSAPI_PERMISSION",
     "CID_ONSAPI_PULL",
-    "CID_SYS_RMQ_TRANS",
     "CLIENT_INNER_PRODUCER",
     "DEFAULT_CONSUMER",
     "DEFAULT_PRODUCER",
@@ -70,65 +69,110 @@ fn write(args: &Args, session: &mut Session, name: &str, document: Value) -> Res
 }
 
 /// The topics of a broker that users made; retry and dead-letter topics only if they are wanted.
-fn topics(session: &mut Session, address: &str, special: bool) -> Result<BTreeMap<String, TopicConfig>> {
+fn topics(session: &mut Session, address: &str, special: bool) -> Result<TopicConfigSerializeWrapper> {
     let request = Command::request(RequestCode::GET_ALL_TOPIC_CONFIG);
-    let mut all = session.body::<TopicConfigSerializeWrapper>(address, request)?.topic_config_table;
+    let mut all: TopicConfigSerializeWrapper = session.body(address, request)?;
     let request = Command::request(RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_BROKER);
     let system: BTreeSet<_> = session.body::<TopicList>(address, request)?.topic_list.into_iter().collect();
     let plain = |name: &str| special || super::topic::is_plain(name);
-    all.retain(|name, _| !is_system_topic(name) && !system.contains(name) && plain(name));
+    all.topic_config_table.retain(|name, _| !is_system_topic(name) && !system.contains(name) && plain(name));
     Ok(all)
 }
 
 /// The groups of a broker that users made.
-fn groups(session: &mut Session, address: &str) -> Result<BTreeMap<String, SubscriptionGroupConfig>> {
+fn groups(session: &mut Session, address: &str) -> Result<SubscriptionGroupWrapper> {
     let request = Command::request(RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG);
-    let mut all = session.body::<SubscriptionGroupWrapper>(address, request)?.subscription_group_table;
-    all.retain(|name, _| !SYSTEM_GROUPS.contains(&name.as_str()) && !name.starts_with(SYSTEM_GROUP_PREFIX));
+    let mut all: SubscriptionGroupWrapper = session.body(address, request)?;
+    all.subscription_group_table
+        .retain(|name, _| !SYSTEM_GROUPS.contains(&name.as_str()) && !name.starts_with(SYSTEM_GROUP_PREFIX));
     Ok(all)
 }
 
 pub(super) fn metadata(args: &Args, session: &mut Session) -> Result<()> {
     let (only_topics, only_groups) = (args.has("topic"), args.has("subscriptionGroup"));
-    if args.has("brokerAddr") && !only_topics && !only_groups {
-        return Err(
-            Usage("of one broker (-b), either topics (-t) or groups (-g) are exported".to_owned()).into()
-        );
-    }
-    let (mut all_topics, mut all_groups) = (BTreeMap::new(), BTreeMap::new());
-    for address in session.meant(args, "brokerAddr", "clusterName")? {
-        if !only_groups {
-            for (name, mut config) in topics(session, &address, args.has("specialTopic"))? {
-                if let Some(TopicConfig { read_queue_nums, write_queue_nums, .. }) = all_topics.get(&name) {
-                    config.read_queue_nums += read_queue_nums;
-                    config.write_queue_nums += write_queue_nums;
-                }
-                all_topics.insert(name, config);
-            }
-        }
-        if !only_topics {
-            for (name, mut config) in groups(session, &address)? {
-                if let Some(SubscriptionGroupConfig { retry_queue_nums, .. }) = all_groups.get(&name) {
-                    config.retry_queue_nums += retry_queue_nums;
-                }
-                all_groups.insert(name, config);
-            }
-        }
-    }
-    let mut document = Map::new();
-    document.insert("exportTime".to_owned(), json!(time::now_ms()));
-    if !only_groups {
-        document.insert("topicConfigTable".to_owned(), json!(all_topics));
-    }
-    if !only_topics {
-        document.insert("subscriptionGroupTable".to_owned(), json!(all_groups));
-    }
     let name = match (only_topics, only_groups) {
         (true, _) => "topic.json",
         (_, true) => "subscriptionGroup.json",
         _ => "metadata.json",
     };
-    write(args, session, name, Value::Object(document))
+    let special = args.has("specialTopic");
+    let document = match (args.get("brokerAddr"), args.get("clusterName")) {
+        (Some(broker), _) if only_topics => json!(topics(session, broker, special)?),
+        (Some(broker), _) if only_groups => json!(groups(session, broker)?),
+        (Some(_), _) => {
+            let why = "of one broker (-b), either topics (-t) or groups (-g) are exported";
+            return Err(Usage(why.to_owned()).into());
+        }
+        (None, Some(cluster)) => {
+            metadata_of_cluster(session, cluster, special, [!only_groups, !only_topics])?
+        }
+        (None, None) => return Err(Usage("missing: one of -b, -c".to_owned()).into()),
+    };
+    write(args, session, name, document)
+}
+
+/// Topics and groups of all masters of a cluster, as if they were one broker's: the numbers of queues are added up.
+fn metadata_of_cluster(
+    session: &mut Session,
+    cluster: &str,
+    special: bool,
+    [with_topics, with_groups]: [bool; 2],
+) -> Result<Value> {
+    let (mut all_topics, mut all_groups) = (BTreeMap::new(), BTreeMap::new());
+    for address in session.masters(cluster)? {
+        for (name, mut config) in topics(session, &address, special)?.topic_config_table {
+            if let Some(TopicConfig { read_queue_nums, write_queue_nums, .. }) = all_topics.get(&name) {
+                config.read_queue_nums += read_queue_nums;
+                config.write_queue_nums += write_queue_nums;
+            }
+            all_topics.insert(name, config);
+        }
+        for (name, mut config) in groups(session, &address)?.subscription_group_table {
+            if let Some(SubscriptionGroupConfig { retry_queue_nums, .. }) = all_groups.get(&name) {
+                config.retry_queue_nums += retry_queue_nums;
+            }
+            all_groups.insert(name, config);
+        }
+    }
+    let mut document = Map::new();
+    document.insert("exportTime".to_owned(), json!(time::now_ms()));
+    if with_topics {
+        document.insert("topicConfigTable".to_owned(), json!(all_topics));
+    }
+    if with_groups {
+        document.insert("subscriptionGroupTable".to_owned(), json!(all_groups));
+    }
+    Ok(Value::Object(document))
+}
+
+/// Lets brokers move what pop consumers hold from where older versions kept it; where there is nothing to move they say so.
+pub(super) fn pop_records(args: &Args, session: &mut Session) -> Result<()> {
+    let brokers = match (args.get("brokerAddr"), args.get("clusterName")) {
+        (Some(address), _) => {
+            let config = config(session, address)?;
+            let name = config.into_iter().find(|(key, _)| key == "brokerName").map(|(_, name)| name);
+            vec![(name.unwrap_or_default(), address.to_owned())]
+        }
+        (None, Some(cluster)) => {
+            let all = session.cluster(cluster)?;
+            let named = |BrokerData { broker_name, broker_addrs, .. }| {
+                broker_addrs.into_values().map(move |address| (String::clone(&broker_name), address))
+            };
+            all.into_iter().flat_map(named).collect()
+        }
+        (None, None) => return Err(Usage("missing: one of -b, -c".to_owned()).into()),
+    };
+    let dry = args.is_true("dryRun");
+    for (name, address) in brokers {
+        if !dry {
+            session.client.done(&address, Command::request(RequestCode::POP_ROLLBACK))?;
+        }
+        session
+            .out
+            .line(format!("Export broker records, brokerName={name}, brokerAddr={address}, dryRun={dry}"));
+        session.out.push("brokers", json!({"brokerName": name, "brokerAddr": address, "dryRun": dry}));
+    }
+    Ok(())
 }
 
 fn config(session: &mut Session, address: &str) -> Result<Vec<(String, String)>> {
@@ -190,7 +234,8 @@ pub(super) fn metrics(args: &Args, session: &mut Session) -> Result<()> {
         ];
         rates.iter_mut().zip(own_rates).for_each(|(sum, own)| *sum += own);
         totals.iter_mut().zip(own_totals).for_each(|(sum, own)| *sum += own);
-        let (topics, groups) = (topics(session, address, false)?, groups(session, address)?);
+        let topics = topics(session, address, false)?.topic_config_table;
+        let groups = groups(session, address)?.subscription_group_table;
         let [normal_in, normal_out, half, delayed] = own_rates;
         let [normal_in_day, normal_out_day, half_day, delayed_day] = own_totals;
         let quota = json!({
@@ -201,7 +246,11 @@ pub(super) fn metrics(args: &Args, session: &mut Session) -> Result<()> {
             "topicSize": topics.len(),
             "groupSize": groups.len(),
         });
-        let env = json!({"totalMemKBytes": text("totalMemKBytes")});
+        // Apache's brokers have one thread for callbacks of each processor.
+        let config = config(session, address)?;
+        let threads =
+            config.iter().find(|(key, _)| key == "clientCallbackExecutorThreads").map(|(_, value)| value);
+        let env = json!({"cpuNum": threads, "totalMemKBytes": text("totalMemKBytes")});
         let version = json!({"rocketmqVersion": text("brokerVersionDesc"), "clientInfo": clients(session, groups.keys())});
         report.insert(
             data.broker_name.clone(),

@@ -1,7 +1,7 @@
 //! Masters and their replicas.
 
 use super::cluster::repeat;
-use super::flags::Args;
+use super::flags::{Args, Usage};
 use super::out::{Cell, Table};
 use super::session::Session;
 use super::time;
@@ -49,6 +49,19 @@ pub(super) fn status(args: &Args, session: &mut Session) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Tells a replica how far its master is; a master takes no notice.
+pub(super) fn reset_master_offset(args: &Args, session: &mut Session) -> Result<()> {
+    let Some(offset) = args.number::<i64>("offset")? else {
+        return Err(Usage("missing: -o".to_owned()).into());
+    };
+    let mut request = Command::request(RequestCode::RESET_MASTER_FLUSH_OFFSET);
+    request.fields.push("masterFlushOffset", &offset.to_string());
+    session.client.done(args.need("brokerAddr")?, request)?;
+    session.out.line(format!("reset master flush offset to {offset} success"));
+    session.out.set("offset", offset);
+    Ok(())
 }
 
 fn of_master(session: &mut Session, address: &str, info: &Value) {

@@ -4,11 +4,15 @@ use super::out::format;
 use super::session::Session;
 use super::time;
 use anyhow::{Context, Result};
-use kerolox_wire::header::{PullMessage, PullMessageResponse};
+use encoding_rs::Encoding;
+use kerolox_wire::header::{
+    GetMaxOffset, OffsetResponse, PullMessage, PullMessageResponse, SearchOffset, TopicQueue,
+};
 use kerolox_wire::properties::name;
 use kerolox_wire::record::{RecordView, split};
 use kerolox_wire::{Command, RequestCode, ResponseCode, sys_flag};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -142,8 +146,13 @@ impl Message {
         lines.concat()
     }
 
-    /// With the body as text; null where it is none.
-    pub(super) fn json(&self) -> Value {
+    /// The body as text of an encoding; what is none of it becomes U+FFFD.
+    pub(super) fn text(&self, charset: &'static Encoding) -> Cow<'_, str> {
+        charset.decode_without_bom_handling(&self.body).0
+    }
+
+    /// With the body as text of an encoding; null where it is none.
+    pub(super) fn json(&self, charset: &'static Encoding) -> Value {
         json!({
             "messageId": self.id(),
             "offsetMessageId": self.offset_id,
@@ -163,7 +172,7 @@ impl Message {
             "flag": self.flag,
             "sysFlag": self.sys_flag,
             "properties": self.properties,
-            "body": std::str::from_utf8(&self.body).ok(),
+            "body": charset.decode_without_bom_handling_and_without_replacement(&self.body),
             "bodyBytes": self.body.len(),
         })
     }
@@ -174,7 +183,8 @@ impl Message {
     /// The file cannot be written, or is a link that somebody put there.
     pub(super) fn write_body(&self, index: usize) -> Result<PathBuf> {
         // An id that a producer made up must not lead elsewhere.
-        let clean = |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric());
+        let clean =
+            |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
         let id = if clean(self.id()) { self.id() } else { &self.offset_id };
         let name = if index == 0 { id.to_owned() } else { format!("{id}_{index}") };
         let path = PathBuf::from(BODIES).join(name);
@@ -231,6 +241,32 @@ impl Queue<'_> {
     /// As Apache's class writes itself.
     pub(super) fn describe(&self) -> String {
         format!("MessageQueue [topic={}, brokerName={}, queueId={}]", self.topic, self.broker, self.id)
+    }
+
+    /// Where it begins.
+    pub(super) fn start(&self, session: &mut Session) -> Result<i64> {
+        let (topic, queue_id, broker_name) = (self.topic, self.id, Some(self.broker));
+        let header = TopicQueue { topic, queue_id, broker_name, ..TopicQueue::default() };
+        self.offset(session, Command::request(RequestCode::GET_MIN_OFFSET).with_header(&header))
+    }
+
+    /// Behind its last message.
+    pub(super) fn end(&self, session: &mut Session) -> Result<i64> {
+        let (topic, queue_id, broker_name) = (self.topic, self.id, Some(self.broker));
+        let header =
+            GetMaxOffset { topic, queue_id, broker_name, committed: Some(true), ..GetMaxOffset::default() };
+        self.offset(session, Command::request(RequestCode::GET_MAX_OFFSET).with_header(&header))
+    }
+
+    /// The first message stored at a time, in milliseconds, or later.
+    pub(super) fn at_time(&self, session: &mut Session, timestamp: i64) -> Result<i64> {
+        let (topic, queue_id, broker_name) = (self.topic, self.id, Some(self.broker));
+        let header = SearchOffset { topic, queue_id, timestamp, broker_name, ..SearchOffset::default() };
+        self.offset(session, Command::request(RequestCode::SEARCH_OFFSET_BY_TIMESTAMP).with_header(&header))
+    }
+
+    fn offset(&self, session: &mut Session, request: Command) -> Result<i64> {
+        Ok(session.client.done(self.address, request)?.header::<OffsetResponse<'_>>()?.offset)
     }
 
     /// At most `count` messages from `offset` on; nothing waits for new ones.

@@ -1,16 +1,22 @@
 //! Offsets of consumer groups, and entries of queues.
 
+use super::client::is_refusal;
 use super::consumer::stats;
 use super::flags::Args;
-use super::out::{Table, pretty};
+use super::message::Queue;
+use super::out::{Cell, Table, pretty};
 use super::session::{Session, addressed, master};
 use super::time;
 use anyhow::{Context, Result, bail};
-use kerolox_wire::body::{QueryConsumeQueueResponseBody, QueueOffsets, read_reset_offsets};
-use kerolox_wire::header::{
-    OffsetResponse, QueryConsumeQueue, ResetOffset, SearchOffset, UpdateConsumerOffset,
+use kerolox_wire::body::{
+    ConsumeStats, MessageQueue, OffsetWrapper, QueryConsumeQueueResponseBody, QueueOffsets, TopicStatsTable,
+    read_reset_offsets,
 };
-use kerolox_wire::{Command, RequestCode};
+use kerolox_wire::header::{
+    GetConsumeStats, OffsetResponse, QueryConsumeQueue, ResetOffset, SearchOffset, Topic,
+    UpdateConsumerOffset,
+};
+use kerolox_wire::{Command, RequestCode, ResponseCode};
 use serde_json::json;
 
 /// A time that stands for the end of each queue.
@@ -31,26 +37,133 @@ fn table(session: &mut Session, offsets: &QueueOffsets) {
     }
 }
 
-/// Resets the offsets of a group on every broker that the topic is on.
-fn reset(args: &Args, session: &mut Session, timestamp: i64) -> Result<QueueOffsets> {
+/// What became of the offsets of a group.
+enum Reset {
+    Done(QueueOffsets),
+    /// By [`fallback`].
+    Put(Vec<Put>),
+}
+
+/// An offset that this tool reset itself.
+struct Put {
+    queue: MessageQueue,
+    before: OffsetWrapper,
+    /// That of the time, to which the queue is reset unless that would be forward and must not be.
+    wanted: i64,
+    now: i64,
+}
+
+static PUT: Table = Table {
+    name: "offsets",
+    head: "%-20s  %-20s  %-20s  %-20s  %-20s  %-20s",
+    row: "%-20.32s  %-20d  %-20d  %-20d  %-20d  %-20d",
+    columns: &[
+        ("#brokerName", "brokerName"),
+        ("#queueId", "queueId"),
+        ("#brokerOffset", "brokerOffset"),
+        ("#consumerOffset", "consumerOffset"),
+        ("#timestampOffset", "timestampOffset"),
+        ("#resetOffset", "offset"),
+    ],
+};
+
+impl Reset {
+    fn show(&self, session: &mut Session) {
+        match self {
+            Self::Done(offsets) => table(session, offsets),
+            Self::Put(all) => {
+                session.out.head(&PUT);
+                for Put { queue, before, wanted, now } in all {
+                    let offsets = [before.broker_offset, before.consumer_offset, *wanted, *now];
+                    let [broker, consumer, wanted, now] = offsets.map(Cell::from);
+                    let row =
+                        [(&queue.broker_name).into(), queue.queue_id.into(), broker, consumer, wanted, now];
+                    session.out.row(&PUT, row);
+                }
+            }
+        }
+    }
+}
+
+/// Resets the offsets of a group on every broker that the topic is on. Brokers before Apache 4.9.5 can only do it with the
+/// group's members; where there are none, the offsets are put.
+fn reset(args: &Args, session: &mut Session, timestamp: i64) -> Result<Reset> {
     let (group, topic) = (args.need("group")?, args.need("topic")?);
+    let force = args.boolean("force").unwrap_or(true);
     let mut all = QueueOffsets::new();
-    for (_, address) in session.brokers_of(args.get("cluster").unwrap_or(topic))? {
+    let brokers = session.brokers_of(args.get("cluster").unwrap_or(topic))?;
+    for (_, address) in &brokers {
         let header = ResetOffset {
             topic,
             group,
             queue_id: Some(-1),
             timestamp,
-            is_force: args.boolean("force").unwrap_or(true),
+            is_force: force,
             ..ResetOffset::default()
         };
         let request = Command::request(RequestCode::INVOKE_BROKER_TO_RESET_OFFSET).with_header(&header);
-        let answer = session.client.done(&address, request)?;
-        if !answer.body.is_empty() {
-            all.extend(read_reset_offsets(&answer.body)?);
+        match session.client.done(address, request) {
+            Ok(answer) if answer.body.is_empty() => {}
+            Ok(answer) => all.extend(read_reset_offsets(&answer.body)?),
+            Err(why) if is_refusal(&why, ResponseCode::CONSUMER_NOT_ONLINE) => {
+                return Ok(Reset::Put(fallback(session, &brokers, group, topic, timestamp, force)?));
+            }
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(Reset::Done(all))
+}
+
+/// Puts the offsets of a group, queue by queue.
+fn fallback(
+    session: &mut Session,
+    brokers: &[(String, String)],
+    group: &str,
+    topic: &str,
+    timestamp: i64,
+    force: bool,
+) -> Result<Vec<Put>> {
+    let mut all = Vec::new();
+    for (_, address) in brokers {
+        for (queue, before) in offsets_of(session, address, group, topic)? {
+            let place = Queue { topic, broker: &queue.broker_name, address, id: queue.queue_id };
+            let wanted =
+                if timestamp == END { place.end(session)? } else { place.at_time(session, timestamp)? };
+            let now = if force || wanted <= before.consumer_offset { wanted } else { before.consumer_offset };
+            if now == wanted {
+                put(session, address, group, topic, queue.queue_id, now)?;
+            }
+            all.push(Put { queue, before, wanted, now });
         }
     }
     Ok(all)
+}
+
+/// How far a group is with the queues of a topic on a broker: at their start where it never consumed.
+fn offsets_of(
+    session: &mut Session,
+    address: &str,
+    group: &str,
+    topic: &str,
+) -> Result<Vec<(MessageQueue, OffsetWrapper)>> {
+    let header = GetConsumeStats { consumer_group: group, topic: Some(topic), ..GetConsumeStats::default() };
+    let request = Command::request(RequestCode::GET_CONSUME_STATS).with_header(&header);
+    let mut known = session.body::<ConsumeStats>(address, request)?.offset_table;
+    known.retain(|(queue, _)| queue.topic == topic);
+    if known.is_empty() {
+        let header = Topic { topic, ..Topic::default() };
+        let request = Command::request(RequestCode::GET_TOPIC_STATS_INFO).with_header(&header);
+        let all = session.body::<TopicStatsTable>(address, request)?.offset_table;
+        known = all
+            .into_iter()
+            .map(|(queue, ends)| {
+                let (broker_offset, consumer_offset) = (ends.max_offset, ends.min_offset);
+                (queue, OffsetWrapper { broker_offset, consumer_offset, ..OffsetWrapper::default() })
+            })
+            .collect();
+    }
+    known.sort_by_key(|(queue, _)| queue.queue_id);
+    Ok(known)
 }
 
 pub(super) fn reset_by_time(args: &Args, session: &mut Session) -> Result<()> {
@@ -66,11 +179,14 @@ pub(super) fn reset_by_time(args: &Args, session: &mut Session) -> Result<()> {
     }
     let offsets = reset(args, session, timestamp)?;
     let force = args.boolean("force").unwrap_or(true);
+    let start = match offsets {
+        Reset::Done(_) => format!("start reset consumer offset by specified, group[{group}]"),
+        Reset::Put(_) => format!("reset consumer offset by specified consumerGroup[{group}]"),
+    };
     session.out.line(format!(
-        "start reset consumer offset by specified, group[{group}], topic[{topic}], force[{force}], \
-         timestamp(string)[{text}], timestamp(long)[{timestamp}]"
+        "{start}, topic[{topic}], force[{force}], timestamp(string)[{text}], timestamp(long)[{timestamp}]"
     ));
-    table(session, &offsets);
+    offsets.show(session);
     Ok(())
 }
 
@@ -127,8 +243,7 @@ fn put(
 }
 
 pub(super) fn skip(args: &Args, session: &mut Session) -> Result<()> {
-    let offsets = reset(args, session, END)?;
-    table(session, &offsets);
+    reset(args, session, END)?.show(session);
     Ok(())
 }
 

@@ -157,7 +157,7 @@ pub(super) fn format(format: &str, values: &[&str]) -> String {
     out + rest
 }
 
-/// JSON as Apache's library prettifies it: a tab for each level, no space behind a colon.
+/// JSON as Apache's library prettifies it: a tab for each level, no space behind a colon, no members that are null.
 pub(super) fn pretty(value: &Value) -> String {
     let mut out = String::new();
     write_pretty(value, 0, &mut out);
@@ -183,7 +183,10 @@ fn write_pretty(value: &Value, depth: usize, out: &mut String) {
     };
     match value {
         Value::Array(items) => list('[', ']', items.iter().map(|item| (None, item)).collect()),
-        Value::Object(items) => list('{', '}', items.iter().map(|(k, v)| (Some(k), v)).collect()),
+        Value::Object(items) => {
+            let told = items.iter().filter(|(_, value)| !value.is_null());
+            list('{', '}', told.map(|(k, v)| (Some(k), v)).collect());
+        }
         other => out.push_str(&other.to_string()),
     }
 }
@@ -204,7 +207,7 @@ mod tests {
 
     #[test]
     fn pretty_json_is_apaches() {
-        let value = json!({"b": [1, {"c": "x"}], "a": {}, "d": []});
+        let value = json!({"b": [1, {"c": "x"}], "a": {}, "d": [], "e": null});
         assert_eq!(
             pretty(&value),
             "{\n\t\"a\":{},\n\t\"b\":[\n\t\t1,\n\t\t{\n\t\t\t\"c\":\"x\"\n\t\t}\n\t],\n\t\"d\":[]\n}"

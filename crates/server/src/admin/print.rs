@@ -5,8 +5,7 @@ use super::message::{Message, Queue};
 use super::session::Session;
 use super::time;
 use anyhow::{Result, bail};
-use kerolox_wire::header::{GetMaxOffset, OffsetResponse, SearchOffset, TopicQueue};
-use kerolox_wire::{Command, RequestCode};
+use encoding_rs::Encoding;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -16,32 +15,17 @@ const BATCH: i32 = 32;
 const COUNT_DEFAULT: i64 = 128;
 const RULE: &str = "--------------------------------------------------------";
 
-fn offset(session: &mut Session, queue: &Queue<'_>, request: Command) -> Result<i64> {
-    Ok(session.client.done(queue.address, request)?.header::<OffsetResponse<'_>>()?.offset)
-}
-
 /// First offset and the one behind the last, between two times if they are given.
-fn bounds(session: &mut Session, queue: &Queue<'_>, times: [Option<i64>; 2]) -> Result<(i64, i64)> {
-    let (topic, queue_id, broker_name) = (queue.topic, queue.id, Some(queue.broker));
-    let mut ends = [0, 0];
-    for (end, at) in ends.iter_mut().zip(times).rev() {
-        let Some(timestamp) = at else { continue };
-        let header = SearchOffset { topic, queue_id, timestamp, broker_name, ..SearchOffset::default() };
-        let request = Command::request(RequestCode::SEARCH_OFFSET_BY_TIMESTAMP).with_header(&header);
-        *end = offset(session, queue, request)?;
-    }
-    if times[0].is_none() {
-        let header = TopicQueue { topic, queue_id, broker_name, ..TopicQueue::default() };
-        let request = Command::request(RequestCode::GET_MIN_OFFSET).with_header(&header);
-        ends[0] = offset(session, queue, request)?;
-    }
-    if times[1].is_none() {
-        let header =
-            GetMaxOffset { topic, queue_id, broker_name, committed: Some(true), ..GetMaxOffset::default() };
-        let request = Command::request(RequestCode::GET_MAX_OFFSET).with_header(&header);
-        ends[1] = offset(session, queue, request)?;
-    }
-    Ok((ends[0], ends[1]))
+fn bounds(session: &mut Session, queue: &Queue<'_>, [from, to]: [Option<i64>; 2]) -> Result<(i64, i64)> {
+    let start = match from {
+        Some(from) => queue.at_time(session, from)?,
+        None => queue.start(session)?,
+    };
+    let end = match to {
+        Some(to) => queue.at_time(session, to)?,
+        None => queue.end(session)?,
+    };
+    Ok((start, end))
 }
 
 fn times(args: &Args) -> Result<[Option<i64>; 2], Usage> {
@@ -49,28 +33,26 @@ fn times(args: &Args) -> Result<[Option<i64>; 2], Usage> {
     Ok([at("beginTimestamp")?, at("endTimestamp")?])
 }
 
-/// Refuses an encoding that is not known.
-pub(super) fn check_charset(args: &Args, name: &str) -> Result<(), Usage> {
-    match args.get(name) {
-        Some(other) if !["utf-8", "utf8", "us-ascii", "ascii"].contains(&other.to_lowercase().as_str()) => {
-            Err(Usage(format!("--{name} {other}: only UTF-8 is known")))
-        }
-        _ => Ok(()),
-    }
+/// The encoding of bodies that a flag names; UTF-8 if it is not given.
+///
+/// # Errors
+/// [`Usage`]: no such encoding is known.
+pub(super) fn charset(args: &Args, flag: &str) -> Result<&'static Encoding, Usage> {
+    let Some(label) = args.get(flag) else { return Ok(encoding_rs::UTF_8) };
+    Encoding::for_label(label.as_bytes()).ok_or_else(|| Usage(format!("--{flag}: {label:?} is no encoding")))
 }
 
-fn print(session: &mut Session, message: &Message, with_body: bool) {
+fn print(session: &mut Session, message: &Message, charset: &'static Encoding, with_body: bool) {
     if session.out.is_json() {
-        session.out.push("messages", message.json());
+        session.out.push("messages", message.json(charset));
         return;
     }
-    let body = String::from_utf8_lossy(&message.body);
-    let body = if with_body { &body } else { "NOT PRINT BODY" };
+    let body = if with_body { message.text(charset) } else { "NOT PRINT BODY".into() };
     session.out.line(format!("MSGID: {} {} BODY: {body}", message.id(), message.describe()));
 }
 
 pub(super) fn topic(args: &Args, session: &mut Session) -> Result<()> {
-    check_charset(args, "charsetName")?;
+    let charset = charset(args, "charsetName")?;
     let (topic, times) = (args.need("topic")?, times(args)?);
     let tags = args.get("subExpression").unwrap_or("*");
     let with_body = args.boolean("printBody").unwrap_or(true);
@@ -86,7 +68,9 @@ pub(super) fn topic(args: &Args, session: &mut Session) -> Result<()> {
         while at < max {
             let pulled = queue.pull(session, tags, at, BATCH)?;
             match pulled.status {
-                "FOUND" => pulled.messages.iter().for_each(|message| print(session, message, with_body)),
+                "FOUND" => {
+                    pulled.messages.iter().for_each(|message| print(session, message, charset, with_body))
+                }
                 status => {
                     let what =
                         if status == "NO_MATCHED_MSG" { "no matched msg" } else { "print msg finished" };
@@ -113,7 +97,7 @@ fn address<'a>(route: &'a kerolox_wire::body::TopicRouteData, broker: &str) -> O
 }
 
 pub(super) fn queue(args: &Args, session: &mut Session) -> Result<()> {
-    check_charset(args, "charsetName")?;
+    let charset = charset(args, "charsetName")?;
     let (topic, broker, times) = (args.need("topic")?, args.need("brokerName")?, times(args)?);
     let tags = args.get("subExpression").unwrap_or("*");
     let addresses = session.named(broker)?;
@@ -128,7 +112,7 @@ pub(super) fn queue(args: &Args, session: &mut Session) -> Result<()> {
                 *counts.entry(tag.to_owned()).or_default() += 1;
             }
             if args.is_true("print msg") {
-                print(session, message, args.is_true("printBody"));
+                print(session, message, charset, args.is_true("printBody"));
             }
         }
         // A tag that few messages have is looked for to the end.
@@ -205,7 +189,7 @@ fn read(session: &mut Session, queue: &Queue<'_>, mut at: i64, max: i64) -> Resu
         match pulled.status {
             "FOUND" => {
                 session.out.line("Consume ok");
-                pulled.messages.iter().for_each(|message| print(session, message, true));
+                pulled.messages.iter().for_each(|message| print(session, message, encoding_rs::UTF_8, true));
             }
             "NO_MATCHED_MSG" => {
                 session.out.line(format!(

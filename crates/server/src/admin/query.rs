@@ -3,10 +3,11 @@
 use super::flags::{Args, Usage};
 use super::message::{Message, Queue, messages};
 use super::out::{Cell, Table};
-use super::print::check_charset;
+use super::print::charset;
 use super::session::Session;
 use super::time;
 use anyhow::{Context, Result, bail};
+use encoding_rs::Encoding;
 use kerolox_wire::header::{QueryMessage, ViewMessage};
 use kerolox_wire::message_id::MessageId;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
@@ -113,24 +114,29 @@ fn of_id(session: &mut Session, args: &Args, id: &str) -> Result<Message> {
     Ok(message)
 }
 
+/// The encoding in which bodies are to be shown, if they are.
+fn body_format(args: &Args) -> Result<Option<&'static Encoding>, Usage> {
+    if args.has("bodyFormat") { charset(args, "bodyFormat").map(Some) } else { Ok(None) }
+}
+
 /// Shows all of a message.
 fn show(
     session: &mut Session,
     message: &Message,
     index: usize,
     with_id: bool,
-    with_body: bool,
+    body_as: Option<&'static Encoding>,
 ) -> Result<()> {
     let path = message.write_body(index)?;
     let mut text = message.details(with_id);
     let path = path.to_string_lossy();
     text.push_str(&super::out::format("%-20s %s\n", &["Message Body Path:", &path]));
-    if with_body {
-        let body = String::from_utf8_lossy(&message.body);
+    if let Some(charset) = body_as {
+        let body = message.text(charset);
         text.push_str(&super::out::format("%-20s %s\n", &["Message Body:", &body]));
     }
     session.out.text(&text);
-    let mut json = message.json();
+    let mut json = message.json(body_as.unwrap_or(encoding_rs::UTF_8));
     if let Value::Object(members) = &mut json {
         members.insert("bodyPath".to_owned(), json!(path));
     }
@@ -139,7 +145,7 @@ fn show(
 }
 
 pub(super) fn by_id(args: &Args, session: &mut Session) -> Result<()> {
-    check_charset(args, "bodyFormat")?;
+    let body_as = body_format(args)?;
     let ids = args.need("msgId")?.split(',').map(str::trim).filter(|id| !id.is_empty());
     for id in ids {
         let message = of_id(session, args, id)?;
@@ -148,7 +154,7 @@ pub(super) fn by_id(args: &Args, session: &mut Session) -> Result<()> {
         } else if args.is_true("sendMessage") {
             resend(session, &message, id)?;
         } else {
-            show(session, &message, 0, true, args.has("bodyFormat"))?;
+            show(session, &message, 0, true, body_as)?;
         }
     }
     Ok(())
@@ -219,13 +225,13 @@ pub(super) fn by_unique_key(args: &Args, session: &mut Session) -> Result<()> {
     }
     let count = if args.has("showAll") { found.len() } else { 1 };
     for (index, message) in found.iter().take(count).enumerate() {
-        show(session, message, index, false, false)?;
+        show(session, message, index, false, None)?;
     }
     Ok(())
 }
 
 pub(super) fn by_offset(args: &Args, session: &mut Session) -> Result<()> {
-    check_charset(args, "bodyFormat")?;
+    let body_as = body_format(args)?;
     let (topic, broker) = (args.need("topic")?, args.need("brokerName")?);
     let addresses = match args.get("routeTopic") {
         Some(other) => {
@@ -242,7 +248,7 @@ pub(super) fn by_offset(args: &Args, session: &mut Session) -> Result<()> {
     let at_offset =
         |message: &&Message| i64::try_from(message.queue_offset).is_ok_and(|found| found == offset);
     match pulled.messages.iter().find(at_offset) {
-        Some(message) => show(session, message, 0, true, args.has("bodyFormat")),
+        Some(message) => show(session, message, 0, true, body_as),
         None => bail!("{} has no message at {offset} ({})", queue.describe(), pulled.status),
     }
 }

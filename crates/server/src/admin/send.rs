@@ -3,10 +3,11 @@
 use super::flags::{Args, Usage};
 use super::out::{Cell, Table};
 use super::session::{Session, addressed};
-use super::time;
+use super::{time, trace};
 use anyhow::{Context, Result, bail};
 use kerolox_wire::body::{MessageQueue, perm};
 use kerolox_wire::header::{SendMessage, SendMessageResponse};
+use kerolox_wire::names::TRACE_TOPIC;
 use kerolox_wire::properties::{PropertiesBuf, name};
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use serde_json::json;
@@ -30,6 +31,8 @@ pub(super) struct Sender {
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) queue: MessageQueue,
+    /// The address of the broker.
+    pub(super) host: String,
     /// As Apache's clients call it.
     pub(super) status: &'static str,
     /// The id that this client gave it.
@@ -148,7 +151,7 @@ impl Sender {
         let header: SendMessageResponse<'_> = answer.header()?;
         let (offset_id, offset) = (header.msg_id.to_owned(), header.queue_offset);
         let queue = MessageQueue { queue_id: header.queue_id, ..queue };
-        Ok(Sent { queue, status, id, offset_id, offset })
+        Ok(Sent { queue, host: address, status, id, offset_id, offset })
     }
 
     /// Sends messages of a size, one after the other.
@@ -203,9 +206,6 @@ pub(super) fn one(args: &Args, session: &mut Session) -> Result<()> {
     if args.has("qid") && !args.has("broker") {
         return Err(Usage("a queue (-i) needs its broker (-b)".to_owned()).into());
     }
-    if args.is_true("msgTraceEnable") {
-        return Err(Usage("-m: this tool writes no traces".to_owned()).into());
-    }
     let mut sender = Sender::new(session, topic)?;
     let queue_id: Option<i32> = args.number("qid")?;
     let wanted = |queue: &MessageQueue| {
@@ -219,11 +219,23 @@ pub(super) fn one(args: &Args, session: &mut Session) -> Result<()> {
             properties.set(name, value);
         }
     }
-    let sent = sender.send(session, args.need("body")?.as_bytes().to_vec(), properties)?;
+    let body = args.need("body")?;
+    let (at_ms, begun) = (time::now_ms(), Instant::now());
+    let sent = sender.send(session, body.as_bytes().to_vec(), properties)?;
+    let cost_ms = begun.elapsed().as_millis();
     session.out.head(&RESULTS);
     let queue = &sent.queue;
     let row = [(&queue.broker_name).into(), queue.queue_id.into(), sent.status.into(), (&sent.id).into()];
     session.out.row(&RESULTS, row);
+    if args.is_true("msgTraceEnable") {
+        let (tags, keys) = (args.get("tags").unwrap_or_default(), args.get("key").unwrap_or_default());
+        let trace = trace::published(&sent, GROUP, [tags, keys], body.len(), at_ms, cost_ms);
+        let mut properties = PropertiesBuf::new();
+        properties.set(name::KEYS, format!("{} {keys}", sent.id).trim_end());
+        Sender::new(session, TRACE_TOPIC)
+            .and_then(|mut sender| sender.send(session, trace.into_bytes(), properties))
+            .context("the message is sent, its trace is not")?;
+    }
     Ok(())
 }
 

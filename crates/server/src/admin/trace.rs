@@ -3,6 +3,7 @@
 use super::flags::Args;
 use super::message::Message;
 use super::out::{Cell, Table};
+use super::send::Sent;
 use super::session::Session;
 use super::time;
 use anyhow::{Result, bail};
@@ -13,6 +14,9 @@ const MAX_DEFAULT: i32 = 64;
 /// Between the fields of a trace, and behind each trace.
 const FIELD: char = '\u{1}';
 const TRACE: char = '\u{2}';
+
+/// What brokers call the place where they are unless they are told.
+const REGION: &str = "DefaultRegion";
 
 /// One event of a message's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +59,37 @@ fn event(trace: &str, id: &str, host: &str) -> Option<Event> {
         }),
         _ => None,
     }
+}
+
+/// The trace of a message that was sent, as Apache's clients write it.
+pub(super) fn published(
+    sent: &Sent,
+    group: &str,
+    [tags, keys]: [&str; 2],
+    body_bytes: usize,
+    at_ms: i64,
+    cost_ms: u128,
+) -> String {
+    /// The ordinal of a message that is neither delayed nor part of a transaction.
+    const NORMAL: &str = "0";
+    let (at, bytes, cost) = (at_ms.to_string(), body_bytes.to_string(), cost_ms.to_string());
+    let fields = [
+        "Pub",
+        &at,
+        REGION,
+        group,
+        &sent.queue.topic,
+        &sent.id,
+        tags,
+        keys,
+        &sent.host,
+        &bytes,
+        &cost,
+        NORMAL,
+        &sent.offset_id,
+        "true",
+    ];
+    fields.join(&FIELD.to_string()) + &TRACE.to_string()
 }
 
 static PRODUCED: Table = Table {
@@ -130,6 +165,24 @@ pub(super) fn by_id(args: &Args, session: &mut Session) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let sent = Sent {
+            queue: kerolox_wire::body::MessageQueue { topic: "T".to_owned(), ..Default::default() },
+            host: "h:1".to_owned(),
+            status: "SEND_OK",
+            id: "ID".to_owned(),
+            offset_id: "OFF".to_owned(),
+            offset: 0,
+        };
+        let trace = published(&sent, "PG", ["tag", "a b"], 3, 5, 7);
+        let fields =
+            "Pub 5 DefaultRegion PG T ID tag - h:1 3 7 0 OFF true".replace(' ', "\u{1}").replace('-', "a b");
+        assert_eq!(trace, fields + "\u{2}");
+        let read = events(&trace, "ID", "h").remove(0);
+        assert_eq!((read.group.as_str(), read.at_ms, read.cost_ms, read.success), ("PG", 5, 7, true));
+    }
 
     #[test]
     fn traces_of_several_versions_are_read() {

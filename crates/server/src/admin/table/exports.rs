@@ -33,11 +33,12 @@ pub(super) const FAMILY: Family = Family {
         here("exportMetrics", export::metrics, "Write the figures of brokers to a JSON file.")
             .asks(&[Ask::GET_BROKER_RUNTIME_INFO, Ask::GET_ALL_SUBSCRIPTIONGROUP_CONFIG])
             .takes(&[CLUSTER.needed(), FOLDER]),
-        never(
+        here(
             "exportPopRecord",
-            "Kerolox keeps what pop consumers hold in the log: there is nothing to move",
-            "Move the records of pop consumers to another store.",
+            export::pop_records,
+            "Move what pop consumers hold from where older versions kept it.",
         )
+        .asks(&[Ask::POP_ROLLBACK])
         .takes(&[CLUSTER, BROKER, flag("d", "dryRun", "BOOL", "Show only what would be done")]),
         never("exportMetadataInRocksDB", NO_ROCKSDB, "Print settings that are kept in RocksDB.").takes(&[
             flag("p", "path", "DIR", "Folder of the database").needed(),

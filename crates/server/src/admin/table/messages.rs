@@ -9,7 +9,7 @@ const TO_CLIENT: Flag = flag("d", "clientId", "ID", "Id of one client");
 const BODY_FORMAT: Flag = flag("f", "bodyFormat", "NAME", "Print the body in this encoding (UTF-8)");
 const QUEUE_ID: Flag = flag("i", "queueId", "N", "Queue id");
 const OFFSET: Flag = flag("o", "offset", "OFFSET", "An offset in the queue");
-const CHARSET: Flag = flag("c", "charsetName", "NAME", "Encoding of bodies (UTF-8; no other is known)");
+const CHARSET: Flag = flag("c", "charsetName", "NAME", "Encoding of bodies, as GBK (UTF-8)");
 const TAGS: Flag = flag("s", "subExpression", "TAGS", "Only messages with these tags, as TagA || TagB");
 const BEGIN: Flag =
     flag("b", "beginTimestamp", "TIME", "From this time on: milliseconds, or yyyy-MM-dd#HH:mm:ss:SSS");

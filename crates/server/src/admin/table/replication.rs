@@ -50,7 +50,12 @@ pub(super) const FAMILY: Family = Family {
             CLUSTER,
             switch("l", "cleanLivingBroker", "Brokers that are alive too"),
         ]),
-        never("resetMasterFlushOffset", NO_CONTROLLER, "Set a replica's idea of how far its master is.")
-            .takes(&[BROKER, flag("o", "offset", "OFFSET", "The position")]),
+        here(
+            "resetMasterFlushOffset",
+            ha::reset_master_offset,
+            "Set a replica's idea of how far its master is; a master takes no notice.",
+        )
+        .asks(&[Ask::RESET_MASTER_FLUSH_OFFSET])
+        .takes(&[BROKER, flag("o", "offset", "OFFSET", "The position")]),
     ],
 };
