@@ -2,13 +2,15 @@
 """The differential test: the requests of requests.py, or with --mqadmin the commands of commands.py, and what Apache RocketMQ 5.5.0
 answers to them.
 
-    answers.py record [--mqadmin] [STORY ...]   starts Apache (jars: folder APACHE_LIB), asks it, writes recorded.json
-    answers.py check [--mqadmin] [STORY ...]    starts the binary KEROLOX, asks it, compares field by field; exit code 1 on a difference
-    answers.py show [--mqadmin] [STORY ...]     prints what KEROLOX answers now
+    answers.py record [--mqadmin] [STORY ...]        starts Apache (jars: folder APACHE_LIB), asks it, writes recorded.json
+    answers.py check [--mqadmin|--admin] [STORY ...] starts the binary KEROLOX, asks it, compares field by field; exit code 1 on a difference
+    answers.py show [--mqadmin|--admin] [STORY ...]  prints what KEROLOX answers now
+
+--admin: the same commands by `kerolox admin` instead of Apache's mqadmin, and once more with `--output json`, which must be JSON.
 
 STORY: a part of a story's name. A difference is fine if differences.json has a reason for it: `at` is a pattern of
-`story: step: path`, `is` what Kerolox has there, `apache` what Apache has, `why` the reason. A line of that file that nothing needs
-is an error too.
+`story: step: path`, `is` what Kerolox has there, `apache` what Apache has, `why` the reason, `by` the tool if it is of commands. A line
+of that file that nothing needs is an error too.
 """
 
 import fnmatch
@@ -27,8 +29,9 @@ from commands import COMMANDS
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 MQADMIN = "--mqadmin" in sys.argv
-STORIES = COMMANDS if MQADMIN else requests.STORIES
-RECORDED = HERE / ("recorded-mqadmin.json" if MQADMIN else "recorded.json")
+ADMIN = "--admin" in sys.argv
+STORIES = COMMANDS if MQADMIN or ADMIN else requests.STORIES
+RECORDED = HERE / ("recorded-mqadmin.json" if MQADMIN or ADMIN else "recorded.json")
 DIFFERENCES = HERE / "differences.json"
 SERVER = ROOT / "tests" / "interop" / "server"
 CONFIG = [
@@ -87,10 +90,18 @@ def tools():
     return str(folder)
 
 
-def answers(kind, parts, skip=()):
+def tool(namesrv, as_json):
+    """What carries the commands out."""
+    if MQADMIN:
+        return exchange.Mqadmin(namesrv, tools())
+    return exchange.KeroloxAdmin(namesrv, as_json) if ADMIN else None
+
+
+def answers(kind, parts, skip=(), as_json=False):
+    """The answers by `story: step`, and what was wrong with the tool."""
     with Server(kind) as addresses:
-        mqadmin = exchange.Mqadmin(addresses["namesrv"], tools()) if MQADMIN else None
-        return exchange.play(
+        mqadmin = tool(addresses["namesrv"], as_json)
+        given = exchange.play(
             STORIES,
             addresses,
             mqadmin=mqadmin,
@@ -98,17 +109,32 @@ def answers(kind, parts, skip=()):
             wanted=lambda story: not parts or any(part in story for part in parts),
             log=lambda line: print(line, file=sys.stderr) if os.environ.get("VERBOSE") else None,
         )
+        return given, getattr(mqadmin, "problems", [])
 
 
 def record(parts):
     recorded = json.loads(RECORDED.read_text())["answers"] if parts else {}
-    recorded.update(answers("apache", parts))
+    recorded.update(answers("apache", parts)[0])
     names = [f"{story}: {step['name']}" for story, steps in STORIES.items() for step in steps if "name" in step]
     kept = {name: recorded[name] for name in names if name in recorded}
     lines = [f"  {json.dumps(name)}: {json.dumps(answer, ensure_ascii=False)}" for name, answer in kept.items()]
     RECORDED.write_text('{\n "name": "Apache 5.5.0",\n "answers": {\n' + ",\n".join(lines) + "\n }\n}\n")
     print(f"{len(kept)} answers recorded")
     return 0
+
+
+def told(answer):
+    """What a tool printed, whichever it is: a refusal as its code, a failure as that, properties sorted."""
+    lines = []
+    for line in answer.get("lines", []):
+        refused = re.search(r"CODE: (\d+) DESC|\(code \w+ (\d+)\)$", line)
+        if refused and ("Exception: " in line or line.startswith("kerolox: ")):
+            lines.append(f"refused: {refused[1] or refused[2]}")
+        elif re.search(r"(SubCommandException|RuntimeException): |^kerolox: ", line):
+            lines.append("failed")
+        elif not re.match(r"(For more information, please visit|See) .*bestPractice/06FAQ", line):
+            lines.append(re.sub(r"\b[Pp]roperties[:=] ?\{(.*?)\}", lambda m: ", ".join(sorted(m[1].split(", "))), line))
+    return {"lines": sorted(set(lines) - ({"failed"} if any(line.startswith("refused") for line in lines) else set()))}
 
 
 def differences(want, got, path=""):
@@ -130,11 +156,17 @@ def differences(want, got, path=""):
 
 def check(parts):
     recorded = json.loads(RECORDED.read_text())["answers"]
-    reasons = [reason for reason in json.loads(DIFFERENCES.read_text()) if as_list(reason["at"])[0].startswith("mqadmin") == MQADMIN]
+    reasons = [reason for reason in json.loads(DIFFERENCES.read_text()) if ("admin" if ADMIN else "mqadmin" if MQADMIN else "") in as_list(reason.get("by", ""))]
     used = set()
     skipped = planned()
-    got = answers("kerolox", parts, skipped)
-    passed = failed = waiting = 0
+    got, problems = answers("kerolox", parts, skipped)
+    if ADMIN:
+        recorded = {name: told(answer) for name, answer in recorded.items()}
+        got = {name: told(answer) for name, answer in got.items()}
+        problems += answers("kerolox", parts, skipped, as_json=True)[1]
+    passed, failed, waiting = 0, len(problems), 0
+    for problem in problems:
+        print(f"FAILED kerolox admin {problem}")
     for story, steps in STORIES.items():
         names = [f"{story}: {step['name']}" for step in steps if "name" in step]
         waiting += sum(1 for step in steps if "name" in step and step.get("code") in skipped)
@@ -192,14 +224,14 @@ def glob(pattern):
 
 
 def show(parts):
-    for name, answer in answers("kerolox", parts).items():
+    for name, answer in answers("kerolox", parts)[0].items():
         print(name)
         print(json.dumps(answer, indent=1, ensure_ascii=False))
     return 0
 
 
 if __name__ == "__main__":
-    command, *parts = [word for word in sys.argv[1:] if word != "--mqadmin"] or [""]
+    command, *parts = [word for word in sys.argv[1:] if word not in ("--mqadmin", "--admin")] or [""]
     commands = {"record": record, "check": check, "show": show}
     if command not in commands:
         sys.exit(__doc__)

@@ -2,7 +2,7 @@
 
 What a command prints is compared as lines of words, sorted: the order is that of Java's hash maps. `lines` keeps those with one of these
 words only, `words` masks the words at these places (from 0) of each line, as those that are rates or times, and of `first` the first word
-of each line counts. A command whose `code` is planned is skipped.
+of each line counts; `until` it prints this, it is run again. A command whose `code` is planned is skipped.
 """
 
 from requests import DIRECT, beat, do, group, heartbeat, pulled, sent, topic  # noqa: F401
@@ -37,10 +37,10 @@ COMMANDS["mqadmin: topics"] = [
     run("updateTopic on a broker", "updateTopic -b $broker -t $New2 -r 4 -w 4 -a +message.type=FIFO"),
     run("updateTopic with a bad attribute", "updateTopic -b $broker -t $New3 -a +no.such=1"),
     run("updateTopicPerm", "updateTopicPerm -b $broker -t $New -p 4"),
-    run("topicRoute after that", "topicRoute -t $New"),
+    run("topicRoute after that", "topicRoute -t $New", until='"perm":4'),
     run("updateTopicList", "updateTopicList -b $broker -f $folder/topics.json",
         files={"topics.json": [{"topicName": "$L1", "readQueueNums": 1, "writeQueueNums": 1, "perm": 6}, {"topicName": "$L2", "readQueueNums": 2, "writeQueueNums": 2, "perm": 6}]}),
-    run("topicRoute of one of them", "topicRoute -t $L2"),
+    run("topicRoute of one of them", "topicRoute -t $L2", until="broker-a"),
     run("updateOrderConf put", "updateOrderConf -t $T -m put -v broker-a:2"),
     run("updateOrderConf get", "updateOrderConf -t $T -m get"),
     run("updateOrderConf delete", "updateOrderConf -t $T -m delete"),
@@ -48,7 +48,7 @@ COMMANDS["mqadmin: topics"] = [
     run("allocateMQ", "allocateMQ -t $One -i 10.1.1.1,10.1.1.2"),
     run("statsAll", "statsAll -t $T", words=[2, 3, 4, 5]),
     run("deleteTopic", "deleteTopic -c DefaultCluster -t $New"),
-    run("topicRoute of a deleted topic", "topicRoute -t $New"),
+    run("topicRoute of a deleted topic", "topicRoute -t $New", until="No topic route"),
     run("updateStaticTopic", "updateStaticTopic -b broker-a -t $Static -qn 2", code=513),
 ]
 

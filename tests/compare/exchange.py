@@ -32,7 +32,7 @@ MASKS = [
     (re.compile(r"(TPS:\s+)[\d.]+"), r"\1<RATE>"),
     (re.compile(r"/\S*/answers-\w+"), "<FOLDER>"),
     (re.compile(r"((?:store|physic)Size=)\d+"), r"\1<SIZE>"),
-    (re.compile(r"\b7F000001[0-9A-F]{24}\b"), "<OFFSET_ID>"),
+    (re.compile(r"\b7F0000010000[0-9A-F]{20}\b"), "<OFFSET_ID>"),
     (re.compile(r"\b[0-9A-F]{32,56}\b"), "<UNIQUE_ID>"),
     (re.compile(r"\d{4}-\d\d-\d\d[ #]\d\d:\d\d:\d\d([:,.]\d{3})?"), "<DATE>"),
 ]
@@ -139,6 +139,42 @@ class Mqadmin:
     def close(self):
         self.process.stdin.close()
         self.process.wait(30)
+        self.folder.cleanup()
+
+
+class KeroloxAdmin:
+    """`kerolox admin`, which takes the same commands. With `as_json` it prints JSON: what is no JSON is kept as a problem."""
+
+    def __init__(self, namesrv, as_json):
+        self.folder = tempfile.TemporaryDirectory(prefix="mqadmin-")
+        self.as_json = as_json
+        self.env = {**os.environ, "NAMESRV_ADDR": namesrv}
+        self.problems = []
+
+    def begin(self, words):
+        self.words = [*words, "--output", "json"] if self.as_json else words
+        command = [os.environ["KEROLOX"], "admin", *self.words]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env, text=True, cwd=self.folder.name)
+
+    def printed(self):
+        out, err = self.process.communicate()
+        code = self.process.returncode
+        ended_well = err == "" if code == 0 else code in (1, 2) and re.fullmatch(r"kerolox: .+\n", err)
+        if not ended_well or (self.as_json and not self.is_json(out, code)):
+            self.problems.append(f"{' '.join(self.words)}: exit code {code}, {out!r}, {err!r}")
+        return (out + err).splitlines()
+
+    @staticmethod
+    def is_json(out, code):
+        """One document, or none if it failed."""
+        if code != 0 and out == "":
+            return True
+        try:
+            return isinstance(json.loads(out), dict)
+        except ValueError:
+            return False
+
+    def close(self):
         self.folder.cleanup()
 
 

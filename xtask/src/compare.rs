@@ -5,7 +5,7 @@ pub(crate) mod server;
 mod table;
 
 use crate::steps;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use server::{Kind, Server};
 use std::path::PathBuf;
@@ -100,9 +100,7 @@ const PARTS: [Part; 10] = [
 /// Always true: figures neither pass nor fail.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
     let options = options(args)?;
-    let built =
-        steps::cargo().args(["build", "--release", "--locked", "--package", "kerolox-server"]).status()?;
-    ensure!(built.success(), "the release build failed");
+    steps::build_release()?;
     let apache = server::fetch_apache()?;
     let mut figures = Figures::default();
     for round in 1..=options.rounds {

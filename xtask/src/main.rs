@@ -20,7 +20,8 @@ const HELP: &str = "cargo xtask TASK
   tidy          the rules of the house that no compiler knows
   test          the tests of the workspace
   fuzz          fuzz targets build and replay their corpus
-  answers       the requests of tests/compare, their answers compared with Apache's recorded ones (needs Python 3)
+  answers       the requests of tests/compare, their answers compared with Apache's recorded ones; what kerolox admin prints with
+                what mqadmin prints (needs Python 3)
   mqadmin       Apache's own mqadmin against the real binary, compared with what it prints there (needs Python 3, a JDK and Maven)
   interop       official clients against the real binary (needs a JDK, Maven and Go)
   ledger [--cycles N] [--seed N]

@@ -87,7 +87,9 @@ pub(super) fn update_config(args: &Args, session: &mut Session) -> Result<()> {
     let request = Command::request(RequestCode::UPDATE_NAMESRV_CONFIG).with_body(property(key, value));
     session.every_namesrv(&request)?;
     let servers = session.namesrvs.clone();
-    session.out.line(format!("update name server config success![{}]\n{key} : {value}", servers.join(", ")));
+    // Those that were named here, as with Apache.
+    let named = if args.has("namesrvAddr") { format!("[{}]", servers.join(", ")) } else { String::new() };
+    session.out.line(format!("update name server config success!{named}\n{key} : {value}"));
     session.out.set("nameServers", servers);
     session.out.set("key", key);
     session.out.set("value", value);
