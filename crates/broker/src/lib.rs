@@ -390,21 +390,23 @@ impl Broker {
             return;
         }
         self.stopped = true;
-        self.draining = true;
         self.store.fence(why);
         self.changes.clear();
         self.acks.fail(why, out);
-        self.release_holds(now_ms, out);
+        self.start_draining(now_ms, out);
         out.push(Effect::Stop { why: why.to_owned() });
     }
 
-    fn release_holds(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+    /// Whoever waits is answered that there is nothing. Who then asks again is refused, and comes later: answered as before it
+    /// would ask until the connection closes, and lose the request that is under way then.
+    fn start_draining(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
         for id in self.holds.all() {
             if let Some(pull) = self.holds.take(id) {
-                // Draining: nothing is parked again, whatever its deadline.
+                // Nothing is parked again, whatever its deadline.
                 self.serve_pull(i64::MAX, pull, out);
             }
         }
+        self.draining = true;
         self.release_pops(now_ms, out);
     }
 
@@ -433,8 +435,7 @@ impl Broker {
     }
 
     fn shutdown(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
-        self.draining = true;
-        self.release_holds(now_ms, out);
+        self.start_draining(now_ms, out);
         self.finish_batch(now_ms, out);
     }
 

@@ -249,7 +249,7 @@ impl Broker {
         match self.draining {
             true => Err(Refused(
                 ResponseCode::SERVICE_NOT_AVAILABLE,
-                "service not available now: the broker is shutting down, send to another one".into(),
+                "service not available now: the broker is shutting down, ask another one".into(),
             )),
             false => Ok(()),
         }

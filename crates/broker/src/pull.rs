@@ -7,6 +7,7 @@ use crate::groups::Groups;
 use crate::input::ConnId;
 use crate::parked::Waits;
 use crate::pending::Pending;
+use crate::produce::Refused;
 use crate::query::header_or_refuse;
 use crate::resets::Pulled;
 use crate::state;
@@ -391,8 +392,12 @@ impl Broker {
     fn hold_pull(&mut self, now_ms: i64, pull: PullRequest, bounds: Bounds, out: &mut Vec<Effect>) {
         self.stats.missed();
         self.note_pulled(&pull, bounds.max);
+        if let Err(Refused(code, remark)) = self.refuse_if_draining() {
+            let command = pull.response.refuse_instead(code, remark);
+            return out.push(Effect::Send { conn: pull.conn, command });
+        }
         let room = self.holds.has_room(&pull, &self.config.limits);
-        if pull.hold_until_ms > now_ms && room && !self.draining {
+        if pull.hold_until_ms > now_ms && room {
             return self.holds.park(pull);
         }
         let status = if bounds.max == 0 { "NO_MESSAGE_IN_QUEUE" } else { "OFFSET_OVERFLOW_ONE" };

@@ -50,7 +50,7 @@ pub(crate) struct Standalone {
     /// machine's own address.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) advertise: Option<String>,
-    /// A broker.conf of Apache RocketMQ's.
+    /// A broker.conf of Apache RocketMQ's; it may have keys of its namesrv.conf, too.
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

@@ -39,22 +39,32 @@ pub(crate) fn namesrv(args: &cli::Namesrv) -> Result<(Namesrv, Vec<String>)> {
     let values = read(args.config.as_deref(), Role::Namesrv)?;
     let ip = listen_ip(&args.network, &values)?;
     let bind = SocketAddr::new(ip, port(&values, NAMESRV_PORT, &args.network)?);
+    let config = namesrv_config(&values);
+    Ok((Namesrv { bind, limits: limits(&values), config }, values.warnings))
+}
+
+fn namesrv_config(values: &Values) -> NamesrvConfig {
     let default = NamesrvConfig::default();
-    let flag = |name, or: bool| values.flag(name).unwrap_or(or);
-    let config = NamesrvConfig {
+    let flag = |name, default| values.flag(name).unwrap_or(default);
+    NamesrvConfig {
         order_message_enable: flag("orderMessageEnable", default.order_message_enable),
         return_order_topic_config_to_broker: flag(
             "returnOrderTopicConfigToBroker",
             default.return_order_topic_config_to_broker,
         ),
-        ..default
-    };
-    Ok((Namesrv { bind, limits: limits(&values), config }, values.warnings))
+        support_acting_master: flag("supportActingMaster", default.support_acting_master),
+        enable_all_topic_list: flag("enableAllTopicList", default.enable_all_topic_list),
+        enable_topic_list: flag("enableTopicList", default.enable_topic_list),
+        delete_topic_with_broker_registration: flag(
+            "deleteTopicWithBrokerRegistration",
+            default.delete_topic_with_broker_registration,
+        ),
+    }
 }
 
 /// The name server and the broker of one process.
 pub(crate) fn standalone(args: &cli::Standalone) -> Result<(Namesrv, Broker, Vec<String>)> {
-    let mut values = read(args.config.as_deref(), Role::Broker)?;
+    let mut values = read(args.config.as_deref(), Role::Standalone)?;
     if values.text("namesrvAddr").is_some() {
         values
             .warnings
@@ -66,7 +76,7 @@ pub(crate) fn standalone(args: &cli::Standalone) -> Result<(Namesrv, Broker, Vec
         bail!("the name server and the broker cannot both listen on port {namesrv_port}: change listenPort");
     }
     let bind = SocketAddr::new(broker.bind.ip(), namesrv_port);
-    let namesrv = Namesrv { bind, limits: limits(&values), config: NamesrvConfig::default() };
+    let namesrv = Namesrv { bind, limits: limits(&values), config: namesrv_config(&values) };
     Ok((namesrv, broker, values.warnings))
 }
 
@@ -344,6 +354,35 @@ mod tests {
         for bad in ["a", "a:", ":1", "a:0", "a:70000", "a:1;b"] {
             assert!(name_servers(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn every_setting_of_a_name_server_is_a_key() {
+        let text = "orderMessageEnable=true\nreturnOrderTopicConfigToBroker=false\nsupportActingMaster=true\n\
+            enableAllTopicList=false\nenableTopicList=false\ndeleteTopicWithBrokerRegistration=true\n";
+        let want = NamesrvConfig {
+            order_message_enable: true,
+            return_order_topic_config_to_broker: false,
+            support_acting_master: true,
+            enable_all_topic_list: false,
+            enable_topic_list: false,
+            delete_topic_with_broker_registration: true,
+        };
+        for role in [Role::Namesrv, Role::Standalone] {
+            let values = Values::parse(text, "namesrv.conf", role).unwrap();
+            assert_eq!(values.warnings, [""; 0]);
+            assert_eq!(namesrv_config(&values), want);
+        }
+        let error = Values::parse("enableTopicList=yes", "namesrv.conf", Role::Standalone).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "namesrv.conf:1: enableTopicList=yes is not valid: it must be true or false"
+        );
+        let values = Values::parse("orderMessageEnable=true", "broker.conf", Role::Broker).unwrap();
+        assert_eq!(
+            values.warnings,
+            ["broker.conf:1: orderMessageEnable has no effect here: it belongs in namesrv.conf"]
+        );
     }
 
     #[test]

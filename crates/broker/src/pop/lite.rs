@@ -79,6 +79,7 @@ impl Broker {
             return refuse(ResponseCode::INVALID_PARAMETER, remark);
         }
         let (group, topic) = (self.bound_group(header.consumer_group, header.topic)?, Arc::clone(topic));
+        self.refuse_if_draining()?;
         self.refuse_if_changes_wait()?;
         Ok(PopRequest {
             conn,

@@ -281,6 +281,7 @@ impl Broker {
             );
             return illegal(remark);
         }
+        self.refuse_if_draining()?;
         self.refuse_if_changes_wait()?;
         let filter = match header.exp.filter(|exp| !exp.is_empty()) {
             Some(exp) => subscription::filter(self.config.sql92, header.exp_type, Some(exp))

@@ -18,6 +18,11 @@ use tokio::sync::mpsc;
 
 /// How long the end waits for answers to be taken and the log to be sealed.
 const DRAIN_WAIT: Duration = Duration::from_secs(60);
+/// A connection is closed once no request has come for so long: whoever was answered as the end began asks once more, and
+/// version 4.9 of the Java client waits half a minute for a request that went lost with its connection.
+const QUIET: Duration = Duration::from_millis(50);
+/// It is closed after so long, whatever comes.
+const QUIET_WAIT: Duration = Duration::from_millis(500);
 /// How long clients have to take what was queued for them, once everything else is done.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// How long the first registration is waited for before the broker calls itself ready without it.
@@ -107,7 +112,7 @@ impl Running {
         self.shell.input(Input::Shutdown);
         self.shell.finish_batch();
         tokio::select! {
-            drained = tokio::time::timeout(DRAIN_WAIT, self.drained()) => {
+            drained = tokio::time::timeout(DRAIN_WAIT, self.quiet_and_drained()) => {
                 if drained.is_err() {
                     report::line("the time to drain is over; ending with work left");
                 }
@@ -126,9 +131,18 @@ impl Running {
         keeper.close().map_err(|e| anyhow!("the log was synced but could not be closed: {e}"))
     }
 
-    async fn drained(&self) {
+    async fn quiet_and_drained(&self) {
+        let _ = tokio::time::timeout(QUIET_WAIT, self.quiet()).await;
         while !self.shell.is_settled() && self.shell.stopped().is_none() {
             tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn quiet(&self) {
+        let mut seen = None;
+        while !self.connections.is_empty() && seen != Some(self.connections.counters().commands_in) {
+            seen = Some(self.connections.counters().commands_in);
+            tokio::time::sleep(QUIET).await;
         }
     }
 

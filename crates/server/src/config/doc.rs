@@ -62,9 +62,10 @@ server's flags in memory: the next start goes by `namesrv.conf` again.";
 const HEAD: &str = "# Configuration files
 
 `-c FILE` reads Apache RocketMQ's properties files: `broker.conf` for `kerolox broker` and `kerolox standalone`, `namesrv.conf` for
-`kerolox namesrv`. Every key of Apache RocketMQ 5.5.0 is known and is honoured, refused, or has no effect. A value that is not valid ends
-the start with one line that names file, line and what is allowed; an unknown key gives a warning that names the nearest known one.
-Flags of the command line go before the file.
+`kerolox namesrv`. For `kerolox standalone`, which is both, keys of either may be in the one file (`listenPort` is the
+broker's). Every key of Apache RocketMQ 5.5.0 is known and is honoured, refused, or has no effect. A value that is not valid ends the start
+with one line that names file, line and what is allowed; an unknown key gives a warning that names the nearest known one. Flags of the
+command line go before the file.
 
 This page is generated from the table in `crates/server/src/config/table.rs`; a test compares them
 (`KEROLOX_BLESS=1 cargo test -p kerolox-server configuration_page` writes it).

@@ -16,20 +16,22 @@ use table::KEYS;
 pub(crate) enum Role {
     Broker,
     Namesrv,
+    /// A `broker.conf` that may also have the keys of `namesrv.conf`, for the name server in the same process.
+    Standalone,
 }
 
 impl Role {
     fn reads(self, of: Of) -> bool {
         match of {
-            Of::Broker | Of::Store | Of::Auth => self == Self::Broker,
-            Of::Namesrv => self == Self::Namesrv,
+            Of::Broker | Of::Store | Of::Auth => self != Self::Namesrv,
+            Of::Namesrv => self != Self::Broker,
             Of::Server | Of::Client => true,
         }
     }
 
     fn file_name(self) -> &'static str {
         match self {
-            Self::Broker => "broker.conf",
+            Self::Broker | Self::Standalone => "broker.conf",
             Self::Namesrv => "namesrv.conf",
         }
     }
@@ -55,7 +57,7 @@ impl Values {
         Self::parse(&java_properties::text_of(&bytes), &shown.to_string(), role)
     }
 
-    fn parse(text: &str, file: &str, role: Role) -> Result<Self> {
+    pub(crate) fn parse(text: &str, file: &str, role: Role) -> Result<Self> {
         let entries = match java_properties::parse(text) {
             Ok(entries) => entries,
             Err((line, why)) => bail!("{file}:{line}: {why}"),
@@ -235,13 +237,15 @@ mod tests {
 
     #[test]
     fn defaults_of_honoured_keys_are_valid_and_no_key_stands_twice_in_a_file() {
-        for role in [Role::Broker, Role::Namesrv] {
+        for role in [Role::Broker, Role::Namesrv, Role::Standalone] {
             let keys: Vec<_> = KEYS.iter().filter(|k| role.reads(k.of)).collect();
             for (i, key) in keys.iter().enumerate() {
                 let twice = keys[..i]
                     .iter()
                     .any(|k| k.name == key.name && k.of != Of::Client && key.of != Of::Client);
-                assert!(!twice, "{} stands twice", key.name);
+                // In one file for both, it is the broker's.
+                let second = role == Role::Standalone && key.of == Of::Namesrv;
+                assert!(!twice || second, "{} stands twice", key.name);
                 if matches!(key.state, State::Honoured(_)) {
                     for default in [key.default, key.here] {
                         assert!(default.is_empty() || key.kind.admits(default), "{}={default}", key.name);

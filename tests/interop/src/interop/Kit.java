@@ -23,12 +23,15 @@ import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.impl.factory.MQClientInstance;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.client.producer.SendStatus;
 import org.apache.rocketmq.client.producer.TransactionListener;
 import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.remoting.exception.RemotingException;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /** What a case works with: fresh names, clients that are shut down when it ends, waits with limits, checks. */
@@ -44,11 +47,26 @@ final class Kit implements AutoCloseable {
     private static final AtomicInteger COUNTER = new AtomicInteger();
 
     final String name;
+    private final SharedRestart restart;
     private final List<String> notes = new ArrayList<>();
     private final ConcurrentLinkedDeque<Runnable> endings = new ConcurrentLinkedDeque<>();
 
-    Kit(String name) {
+    /** `restart`: the restarts that the case shares with others; null: none. */
+    Kit(String name, SharedRestart restart) {
         this.name = name.replaceAll("[^A-Za-z0-9]", "_");
+        this.restart = restart;
+    }
+
+    /** Waits until the cases that run beside this one are ready too, and the broker has been away and is back. */
+    void sharedRestart() throws Exception {
+        restart.await();
+    }
+
+    /** Nobody waits for this case any more. */
+    void over() {
+        if (restart != null) {
+            restart.leave();
+        }
     }
 
     String topic() {
@@ -165,20 +183,24 @@ final class Kit implements AutoCloseable {
         }
     }
 
-    /** createTopic(key, topic, queues) of 4.9 has a fourth argument in 5.x. */
     static void createTopic(DefaultMQProducer producer, String key, String topic, int queues) throws Exception {
+        createTopic(producer, key, topic, queues, Map.of());
+    }
+
+    /** createTopic(key, topic, queues) of 4.9 has a fourth argument in 5.x, without which there are no attributes. */
+    private static void createTopic(DefaultMQProducer producer, String key, String topic, int queues, Map<String, String> attributes) throws Exception {
         for (Method method : producer.getClass().getMethods()) {
             Class<?>[] types = method.getParameterTypes();
             if (!method.getName().equals("createTopic") || types[2] != int.class) {
                 continue;
             }
             try {
-                if (types.length == 3) {
+                if (types.length == 3 && attributes.isEmpty()) {
                     method.invoke(producer, key, topic, queues);
                     return;
                 }
                 if (types.length == 4 && types[3] == Map.class) {
-                    method.invoke(producer, key, topic, queues, new HashMap<String, String>());
+                    method.invoke(producer, key, topic, queues, new HashMap<>(attributes));
                     return;
                 }
             } catch (InvocationTargetException e) {
@@ -190,12 +212,17 @@ final class Kit implements AutoCloseable {
 
     /** Creates a topic and waits until its route is known; a broker that has just started may not be known at first. */
     String createdTopic(DefaultMQProducer producer, int queues) throws Exception {
+        return createdTopic(producer, queues, Map.of());
+    }
+
+    /** With attributes, each as `+name` and value: from client 5 on. */
+    String createdTopic(DefaultMQProducer producer, int queues, Map<String, String> attributes) throws Exception {
         String topic = topic();
         String[] problem = new String[1];
         try {
             eventually(60, "", () -> {
                 try {
-                    createTopic(producer, "TBW102", topic, queues);
+                    createTopic(producer, "TBW102", topic, queues, attributes);
                     return producer.fetchPublishMessageQueues(topic).size() == queues;
                 } catch (MQClientException e) {
                     problem[0] = e.toString();
@@ -214,6 +241,21 @@ final class Kit implements AutoCloseable {
         List<MessageQueue> queues = new ArrayList<>(producer.fetchPublishMessageQueues(topic));
         queues.sort(null);
         return queues;
+    }
+
+    /** Sends until the broker has taken it: what was stored without an answer is there twice. */
+    static SendResult sendUntilTaken(DefaultMQProducer producer, Message message, MessageQueue queue) throws Exception {
+        SendResult[] taken = new SendResult[1];
+        eventually(90, "send of " + text(message), () -> {
+            try {
+                taken[0] = queue == null ? producer.send(message) : producer.send(message, queue);
+                return taken[0].getSendStatus() == SendStatus.SEND_OK;
+            } catch (MQClientException | RemotingException | MQBrokerException e) {
+                Thread.sleep(20);
+                return false;
+            }
+        });
+        return taken[0];
     }
 
     /** How many messages the broker holds in all queues of a topic. */

@@ -13,12 +13,12 @@ import java.util.concurrent.TimeoutException;
 
 /**
  * Runs the cases: first those that mostly wait, side by side; then those that load the server, alone; then those
- * that restart it. One line for each, `N passed, N failed` at the end, exit code 1 if one failed.
+ * that restart it, each by itself; then those that share its restarts. One line for each, `N passed, N failed` at the end, exit code 1 if one failed.
  *
  * <p>Arguments: parts of the names of the cases to run (none: all). Settings are system properties, see {@link Kit}.
  */
 public final class Main {
-    enum Phase { TOGETHER, ALONE, HOOK }
+    enum Phase { TOGETHER, ALONE, HOOK, SHARED_HOOK }
 
     interface Body {
         void run(Kit kit) throws Exception;
@@ -50,6 +50,7 @@ public final class Main {
         LoadCases.add(cases);
         WaitingCases.add(cases);
         RestartCases.add(cases);
+        AcrossRestartCases.add(cases);
         addPopCases(cases);
         if (args.length > 0) {
             cases.removeIf(c -> Arrays.stream(args).noneMatch(c.name()::contains));
@@ -58,6 +59,7 @@ public final class Main {
         runAll(cases, Phase.TOGETHER, SIDE_BY_SIDE);
         runAll(cases, Phase.ALONE, 1);
         runAll(cases, Phase.HOOK, 1);
+        runSharing(cases);
         String more = skipped > 0 ? ", " + skipped + " skipped" : "";
         System.out.printf(Locale.ROOT, "%d passed, %d failed%s (%s, %.0f s)%n", passed, failed, more, LABEL, (System.nanoTime() - start) / 1e9);
         System.out.flush();
@@ -79,7 +81,7 @@ public final class Main {
         List<Future<?>> results = new ArrayList<>();
         for (Case one : cases) {
             if (one.phase() == phase) {
-                results.add(runners.submit(() -> run(one)));
+                results.add(runners.submit(() -> run(one, null)));
             }
         }
         for (Future<?> result : results) {
@@ -88,14 +90,29 @@ public final class Main {
         runners.shutdown();
     }
 
-    private static void run(Case one) {
-        boolean cannot = one.phase() == Phase.HOOK && Kit.HOOK == null || one.name().startsWith("noauto") && Kit.NAMESRV_NO_AUTO == null;
+    private static void runSharing(List<Case> cases) throws Exception {
+        List<Case> sharing = cases.stream().filter(c -> c.phase() == Phase.SHARED_HOOK).toList();
+        SharedRestart restart = new SharedRestart(sharing.size());
+        List<Thread> threads = new ArrayList<>();
+        for (Case one : sharing) {
+            Thread thread = new Thread(() -> run(one, restart));
+            threads.add(thread);
+            thread.start();
+        }
+        for (Thread thread : threads) {
+            thread.join();
+        }
+    }
+
+    private static void run(Case one, SharedRestart restart) {
+        boolean restarts = one.phase() == Phase.HOOK || one.phase() == Phase.SHARED_HOOK;
+        boolean cannot = restarts && Kit.HOOK == null || one.name().startsWith("noauto") && Kit.NAMESRV_NO_AUTO == null;
         if (cannot) {
             report("skip", one, 0, "", null);
             return;
         }
         long start = System.nanoTime();
-        Kit kit = new Kit(one.name());
+        Kit kit = new Kit(one.name(), restart);
         Throwable failure = bounded(one, kit);
         double seconds = (System.nanoTime() - start) / 1e9;
         report(failure == null ? "ok" : "FAILED", one, seconds, kit.notes(), failure);
@@ -108,6 +125,7 @@ public final class Main {
                 try {
                     one.body().run(kit);
                 } finally {
+                    kit.over();
                     kit.close();
                 }
                 return null;

@@ -60,7 +60,7 @@ final class RestartCases {
         Kit.hook("start");
         Set<String> fresh = new TreeSet<>();
         for (int i = 0; i < 50; i++) {
-            sendUntilTaken(producer, topic, "new" + i);
+            Kit.sendUntilTaken(producer, new Message(topic, text("new" + i)), null);
             fresh.add("new" + i);
         }
         Inbox again = new Inbox().attach(kit.pushConsumer(group), topic, "*");
@@ -73,17 +73,6 @@ final class RestartCases {
             equal(Set.of(), repeated, "delivered again after " + verb);
         }
         equal(150L, Kit.stored(producer, topic), "stored");
-    }
-
-    private static void sendUntilTaken(DefaultMQProducer producer, String topic, String body) throws Exception {
-        Kit.eventually(90, "send of " + body, () -> {
-            try {
-                return producer.send(new Message(topic, text(body))).getSendStatus() == SendStatus.SEND_OK;
-            } catch (Exception e) {
-                LockSupport.parkNanos(20_000_000);
-                return false;
-            }
-        });
     }
 
     private static void killUnderLoad(Kit kit) throws Exception {

@@ -122,7 +122,7 @@ final class RetryCases {
 
     /** Reads the dead letters of a group with a pull consumer, as a tool would. */
     @SuppressWarnings("deprecation")
-    private static List<MessageExt> deadLetters(Kit kit, String group, int count) throws Exception {
+    static List<MessageExt> deadLetters(Kit kit, String group, int count) throws Exception {
         DefaultMQPullConsumer puller = kit.pullConsumer(kit.group());
         String topic = "%DLQ%" + group;
         List<MessageExt> letters = new ArrayList<>();
