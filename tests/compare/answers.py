@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The differential test: the requests of requests.py, or with --mqadmin the commands of commands.py, and what Apache RocketMQ 5.5.0
-answers to them.
+"""The differential test: the requests of requests.py and bad_input.py, or with --mqadmin the commands of commands.py, and what Apache
+RocketMQ 5.5.0 answers to them.
 
     answers.py record [--mqadmin] [STORY ...]        starts Apache (jars: folder APACHE_LIB), asks it, writes recorded.json
     answers.py check [--mqadmin|--admin] [STORY ...] starts the binary KEROLOX, asks it, compares field by field; exit code 1 on a difference
@@ -22,6 +22,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import bad_input
 import exchange
 import requests
 from commands import COMMANDS
@@ -46,6 +47,7 @@ CONFIG = [
 # Apache puts a half message anew into its queue with each question, and counts answers every 3 s only.
 WAITS = {"apache": 6000, "kerolox": 500}
 ABSENT = "<absent>"
+BAD_INPUT = "bad input"
 
 
 def planned():
@@ -101,22 +103,32 @@ def answers(kind, parts, skip=(), as_json=False):
     """The answers by `story: step`, and what was wrong with the tool."""
     with Server(kind) as addresses:
         mqadmin = tool(addresses["namesrv"], as_json)
+        wanted = lambda story: not parts or any(part in story for part in parts)  # noqa: E731
         given = exchange.play(
             STORIES,
             addresses,
             mqadmin=mqadmin,
             skip=lambda step: step.get("code") in skip,
-            wanted=lambda story: not parts or any(part in story for part in parts),
+            wanted=wanted,
             log=lambda line: print(line, file=sys.stderr) if os.environ.get("VERBOSE") else None,
         )
+        if mqadmin is None and wanted(BAD_INPUT):
+            given.update(bad_input.answers(addresses))
         return given, getattr(mqadmin, "problems", [])
+
+
+def names(recorded):
+    """What is compared: the names of steps, by story."""
+    stories = {story: [f"{story}: {step['name']}" for step in steps if "name" in step] for story, steps in STORIES.items()}
+    if STORIES is not COMMANDS:
+        stories[BAD_INPUT] = [name for name in recorded if name.startswith(BAD_INPUT + ":")]
+    return stories
 
 
 def record(parts):
     recorded = json.loads(RECORDED.read_text())["answers"] if parts else {}
     recorded.update(answers("apache", parts)[0])
-    names = [f"{story}: {step['name']}" for story, steps in STORIES.items() for step in steps if "name" in step]
-    kept = {name: recorded[name] for name in names if name in recorded}
+    kept = {name: recorded[name] for story in names(recorded).values() for name in story if name in recorded}
     lines = [f"  {json.dumps(name)}: {json.dumps(answer, ensure_ascii=False)}" for name, answer in kept.items()]
     RECORDED.write_text('{\n "name": "Apache 5.5.0",\n "answers": {\n' + ",\n".join(lines) + "\n }\n}\n")
     print(f"{len(kept)} answers recorded")
@@ -164,15 +176,14 @@ def check(parts):
         recorded = {name: told(answer) for name, answer in recorded.items()}
         got = {name: told(answer) for name, answer in got.items()}
         problems += answers("kerolox", parts, skipped, as_json=True)[1]
-    passed, failed, waiting = 0, len(problems), 0
+    passed, failed = 0, len(problems)
     for problem in problems:
-        print(f"FAILED kerolox admin {problem}")
-    for story, steps in STORIES.items():
-        names = [f"{story}: {step['name']}" for step in steps if "name" in step]
-        waiting += sum(1 for step in steps if "name" in step and step.get("code") in skipped)
+        print(f"FAILED answers: kerolox admin {problem}")
+    waiting = sum(1 for steps in STORIES.values() for step in steps if "name" in step and step.get("code") in skipped)
+    for story, steps in names(recorded).items():
         same = explained = 0
         problems = []
-        for name in names:
+        for name in steps:
             if name not in got:
                 continue
             found = list(differences(recorded.get(name, {"not": "recorded"}), got[name]))

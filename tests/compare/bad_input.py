@@ -1,20 +1,13 @@
-#!/usr/bin/env python3
-"""Asks a RocketMQ-compatible server every wrong question we know and records its exact answers.
+"""Requests that no well-behaved client sends, and what a server answers to them.
 
-    bad_input.py record NAME NAMESRV BROKER [--no-auto BROKER] > answers.json   ask one server
-    bad_input.py table answers.json [answers.json ...]                          Markdown, one column for each
-    bad_input.py diff WANTED.json GOT.json                                      differences; exit code 1 if there are
-
-`--no-auto` names a second broker of the same kind that runs with autoCreateTopicEnable=false.
-Addresses, ports, ids and times in remarks are masked, so that two servers can be compared.
+A case is a function; its answer is what `describe` makes of one, or what became of the connection. Addresses, times and this run's names
+are masked.
 """
 
-import argparse
 import json
 import re
 import socket
 import struct
-import sys
 import time
 
 import remoting as r
@@ -25,37 +18,11 @@ TOPIC = f"bad_{RUN}"
 GROUP = f"badg_{RUN}"
 CASES = []
 
-# Answers that Kerolox gives on purpose where Apache gives another: case -> (code, why).
-DIFFERENT = {
-    "broker: unknown code, binary header": (3, "answered in the encoding of the request"),
-    "broker: unknown code, language 77 in binary header": (3, "answered in the encoding of the request"),
-    "broker: send 310, empty body": (13, "a refusal by the protocol's own code, not an exception"),
-    "broker: send 310, producer group missing": (1, "a required field"),
-    "broker: send 310, transaction half, then left alone": (16, "refused until transactions are supported"),
-    "broker: batch 320, empty body": (13, "a refusal by the protocol's own code, not an exception"),
-    "broker: batch 320, garbage": (13, "a refusal by the protocol's own code, not an exception"),
-    "broker: batch 320, cut in the middle": (13, "a refusal by the protocol's own code, not an exception"),
-    "broker: batch 320, body size beyond the message": (13, "a refusal by the protocol's own code, not an exception"),
-    "broker: batch 320, 5 MiB": (13, "as for a single message"),
-    "broker: min offset 31, no fields": (1, "with a remark"),
-    "broker: update offset 15, offset -5": (29, "there is no such offset"),
-    "broker: view 33, offset 1 (inside a record)": (1, "what is not a record is not served"),
-    "broker: query 12, maxNum -1": (22, "nothing is found, and nothing breaks"),
-    "broker: unregister 35, no fields": (1, "a required field"),
-    "broker: create topic 17, name 127 characters": (0, "without Apache's remark \"not set any response code\""),
-    "broker: create topic 17, name percent and pipe": (0, "without Apache's remark \"not set any response code\""),
-    "broker: create topic 17, 0 queues": (0, "without Apache's remark \"not set any response code\""),
-    "broker: create topic 17, -1 queues": (29, "no such topic can be used"),
-    "broker: create topic 17, perm 99": (29, "no such permission"),
-    "broker: frame: JSON header is {}": (3, "a request with code 0; Apache does not answer"),
-    "namesrv: frame: JSON header is {}": (3, "a request with code 0; Apache does not answer"),
-}
-
 
 def describe(answer, *keys):
     out = {"code": answer.code, "remark": answer.remark}
     if keys:
-        out["fields"] = {k: answer.fields.get(k) for k in keys}
+        out["fields"] = {k: answer.fields[k] for k in keys if k in answer.fields}
     if answer.kind:
         out["header"] = "binary"
     return out
@@ -412,13 +379,19 @@ def build_cases(broker, namesrv):
     CASES.append(("broker", "frame: 50 requests in one write", pipelined))
 
 
-def build_no_auto(broker):
-    b = broker
+def build_no_auto(b):
+    """Cases of a broker that creates no topics; it is told so first, and told otherwise at the end."""
+
+    def creating(value):
+        return one(b, 25, None, f"autoCreateTopicEnable={value}\n".encode())
+
+    CASES.append(("no-auto", "creation switched off", lambda: creating("false")))
     CASES.append(("no-auto", "send 310, unknown topic", lambda: one(b, 310, r.v2(r.send_fields(f"none_{RUN}")), b"x")))
     CASES.append(("no-auto", "send 10, unknown topic", lambda: one(b, 10, r.send_fields(f"none_{RUN}"), b"x")))
     CASES.append(("no-auto", "batch 320, unknown topic", lambda: one(b, 320, r.v2(r.send_fields(f"none_{RUN}", batch="true")), b"x")))
     CASES.append(("no-auto", "pull 11, unknown topic", lambda: one(b, 11, r.pull_fields(GROUP, f"none_{RUN}"))))
     CASES.append(("no-auto", "send 310, TBW102", lambda: one(b, 310, r.v2(r.send_fields("TBW102")), b"x")))
+    CASES.append(("no-auto", "creation switched on", lambda: creating("true")))
 
 
 MASKS = [
@@ -427,12 +400,13 @@ MASKS = [
     (re.compile(RUN), "<RUN>"),
     (re.compile(r"\b\d{13}\b"), "<MILLIS>"),
     (re.compile(r"n{40,}"), lambda m: f"<n x {len(m.group(0))}>"),
+    (re.compile(r"^(java|com\.alibaba|org\.apache)\..*", re.DOTALL), "<EXCEPTION>"),
 ]
 
 
 def mask(value):
     if isinstance(value, dict):
-        return {k: mask(v) for k, v in value.items()}
+        return {k: mask(v) for k, v in value.items() if v not in (None, {}, "")}
     if isinstance(value, str):
         for pattern, to in MASKS:
             value = pattern.sub(to, value)
@@ -440,111 +414,15 @@ def mask(value):
     return value
 
 
-def record(args):
-    build_cases(args.broker, args.namesrv)
-    if args.no_auto:
-        build_no_auto(args.no_auto)
+def answers(addresses):
+    """The answers of a server, by `bad input: whom: what`."""
+    build_cases(addresses["broker"], addresses["namesrv"])
+    build_no_auto(addresses["broker"])
     out = {}
     for where, name, function in CASES:
         try:
             result = outcome(function)
         except (OSError, socket.timeout, ValueError, struct.error) as error:
             result = {"connection": f"broken: {type(error).__name__}: {error}"}
-        out[f"{where}: {name}"] = mask(result)
-    json.dump({"name": args.name, "answers": out}, sys.stdout, indent=1, ensure_ascii=False)
-    print()
-
-
-def cell(answer):
-    if answer is None:
-        return "–"
-    parts = []
-    if "code" in answer:
-        parts.append(f"**{answer['code']}**")
-    if answer.get("header"):
-        parts.append("(binary)")
-    if answer.get("remark") is not None:
-        text = answer["remark"].replace("\\", "\\\\").replace("|", "\\|").replace("\n", "\\n").replace("`", "'")
-        text = "".join(ch if ch >= " " else f"\\x{ord(ch):02x}" for ch in text)
-        parts.append(f"`{text}`" if text else "(empty remark)")
-    for key in ("answer", "connection", "answers", "all opaques", "flag"):
-        if key in answer:
-            parts.append(f"{key} {answer[key]}" if key not in ("connection",) else f"connection {answer[key]}")
-    if answer.get("fields"):
-        parts.append(" ".join(f"{k}={v}" for k, v in answer["fields"].items() if v is not None))
-    return " ".join(p for p in parts if p)
-
-
-def load(path):
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
-
-
-def table(args):
-    runs = [load(p) for p in args.files]
-    print("| request | " + " | ".join(run["name"] for run in runs) + " | Kerolox, where it differs on purpose |")
-    print("|---|" + "---|" * len(runs) + "---|")
-    keys = []
-    for run in runs:
-        keys += [k for k in run["answers"] if k not in keys]
-    for key in keys:
-        code, why = DIFFERENT.get(key, (None, ""))
-        ours = f"**{code}** {why}" if why else ""
-        print(f"| {key} | " + " | ".join(cell(run["answers"].get(key)) for run in runs) + f" | {ours} |")
-
-
-EXCEPTION = re.compile(r"^(java|com\.alibaba|org\.apache)\.")
-
-
-def same(want, got):
-    """A Java exception's text is nobody's contract: there only the code counts. Fields that only we send may be there."""
-    if got is None:
-        return False
-    remark = want.get("remark") or None
-    if remark is not None and EXCEPTION.match(remark):
-        return want.get("code") == got.get("code")
-    plain = lambda answer: {k: v for k, v in answer.items() if k not in ("remark", "fields")}  # noqa: E731
-    has = {k: v for k, v in want.get("fields", {}).items() if v is not None}
-    had = {k: v for k, v in got.get("fields", {}).items() if k in has}
-    return plain(want) == plain(got) and remark == (got.get("remark") or None) and has == had
-
-
-def diff(args):
-    """Differences that no line of DIFFERENT explains are failures; an explained case must still answer as explained."""
-    want, got = load(args.wanted), load(args.got)
-    bad = explained = 0
-    for key, answer in want["answers"].items():
-        other = got["answers"].get(key)
-        if key in DIFFERENT and other is not None:
-            code, why = DIFFERENT[key]
-            if other.get("code") == code:
-                explained += 1
-                continue
-        elif same(answer, other):
-            continue
-        bad += 1
-        print(f"{key}\n  {want['name']}: {cell(answer)}\n  {got['name']}: {cell(other)}")
-    total = len(want["answers"])
-    print(f"{total - bad - explained} same, {explained} differ on purpose, {bad} differ")
-    return 1 if bad else 0
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sub = parser.add_subparsers(dest="command", required=True)
-    p = sub.add_parser("record")
-    p.add_argument("name")
-    p.add_argument("namesrv")
-    p.add_argument("broker")
-    p.add_argument("--no-auto")
-    p = sub.add_parser("table")
-    p.add_argument("files", nargs="+")
-    p = sub.add_parser("diff")
-    p.add_argument("wanted")
-    p.add_argument("got")
-    args = parser.parse_args()
-    return {"record": record, "table": table, "diff": diff}[args.command](args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        out[f"bad input: {where}: {name}"] = mask(result)
+    return out
