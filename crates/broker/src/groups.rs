@@ -2,6 +2,7 @@
 
 use kerolox_wire::body::SubscriptionGroupConfig;
 use std::collections::BTreeMap;
+use std::ops::Bound::{Included, Unbounded};
 use std::sync::Arc;
 
 /// Groups that Apache's tools and brokers use themselves; they always exist.
@@ -52,6 +53,11 @@ impl Groups {
     /// How often the table changed since the start.
     pub(crate) fn changes(&self) -> i64 {
         self.changes
+    }
+
+    /// All groups by name, from one on.
+    pub(crate) fn from(&self, name: &str) -> impl Iterator<Item = (&Arc<str>, &SubscriptionGroupConfig)> {
+        self.table.range::<str, _>((Included(name), Unbounded))
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &SubscriptionGroupConfig> + Clone {

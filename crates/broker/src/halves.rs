@@ -94,6 +94,11 @@ impl Halves {
         self.pending.remove(&position);
     }
 
+    /// All from a position on.
+    pub(crate) fn from(&self, position: u64) -> impl Iterator<Item = (u64, Half)> {
+        self.pending.range(position..).map(|(position, half)| (*position, *half))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, Half)> {
         self.pending.iter().map(|(position, half)| (*position, *half))
     }

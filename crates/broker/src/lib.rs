@@ -13,6 +13,7 @@ mod clients;
 mod compaction;
 pub mod config;
 mod delay;
+mod dump;
 mod effect;
 mod groups;
 mod halves;
@@ -55,6 +56,7 @@ use assignment::Assignments;
 use clients::Clients;
 use compaction::Compaction;
 use delay::Delay;
+use dump::Dump;
 use hold::Holds;
 use kerolox_store::{AppendError, Bounds, DiskState, Position, Store, Watermarks};
 use kerolox_wire::body::DataVersion;
@@ -150,6 +152,7 @@ pub struct Broker {
     pops: Pops,
     assignments: Assignments,
     delay: Delay,
+    dump: Option<Dump>,
     checks: Checks,
     timers: Timers,
     compaction: Compaction,
@@ -188,6 +191,7 @@ impl Broker {
             pops: Pops::default(),
             assignments: Assignments::default(),
             delay: Delay::new(),
+            dump: None,
             checks: Checks::default(),
             timers: Timers::new(),
             compaction: Compaction::default(),
@@ -479,29 +483,6 @@ impl Broker {
         Ok(())
     }
 
-    /// The log is the only truth: now and then it is told the whole state, and what is derived is sealed.
-    fn dump_and_seal(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
-        if self.stopped {
-            return;
-        }
-        if self.store.dump_due() {
-            // Refused for the moment: it stays due.
-            let _ = self.store.append_dump(now_ms, &self.state.dump());
-        }
-        let last = self.draining && !self.sealed_for_shutdown;
-        if (self.store.seal_due() || last) && self.changes.is_empty() {
-            self.sealed_for_shutdown |= self.draining;
-            let mut writes = Vec::new();
-            let job = match last || self.store.snapshot_due() {
-                true => self.store.seal(self.state.dump().into()),
-                false => self.store.seal_index(),
-            };
-            self.store.take_writes(&mut writes);
-            out.extend(writes.into_iter().map(Effect::Write));
-            out.push(Effect::Seal(job));
-        }
-    }
-
     /// When [`Input::Tick`] is due next.
     pub fn wake_ms(&self) -> Option<i64> {
         let lazy = self.state.offsets.lazy_since_ms().map(|since| since + self.config.offset_flush_ms);
@@ -514,6 +495,8 @@ impl Broker {
         let timers = timers.filter(|_| !self.draining);
         let compaction = self.compaction.wake_ms().filter(|_| !self.draining);
         let held = self.holds.next_deadline_ms();
+        let dump =
+            self.dump.as_ref().and_then(|dump| dump.wake_ms).filter(|_| !self.draining && !self.stopped);
         [
             woken,
             self.relays.wake_ms(),
@@ -523,6 +506,7 @@ impl Broker {
             checks,
             timers,
             compaction,
+            dump,
             lazy,
             expiry,
         ]

@@ -1,5 +1,7 @@
 //! Consumer offsets: how far each group has consumed each queue.
 
+use crate::dump::queues_from;
+use crate::pop::Key;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -82,6 +84,15 @@ impl Offsets {
             queue_id,
             offset,
         })
+    }
+
+    /// Group, topic, queue and offset of each from one on.
+    pub(crate) fn from<'a>(
+        &'a self,
+        key: &'a Key,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>, u32, u64)> {
+        queues_from(&self.groups, key)
+            .map(|(group, topic, queue_id, offset)| (group, topic, queue_id, *offset))
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = Commit> {

@@ -5,7 +5,9 @@
 //! commit that the client sends before it obeys (4.x takes 10 s), undoes the reset for good if the client ends there.
 //! Here a reset stays in force until a consumer begins at it, or was told and had time enough to.
 
+use crate::dump::queues_from;
 use crate::input::ConnId;
+use crate::pop::Key;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -114,13 +116,13 @@ impl Resets {
         self.groups.remove(group);
     }
 
-    /// Group, topic, queue and offset of each.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str, u32, u64)> {
-        self.groups.iter().flat_map(|(group, topics)| {
-            topics.iter().flat_map(move |(topic, queues)| {
-                queues.iter().map(move |(queue_id, reset)| (&**group, &**topic, *queue_id, reset.offset))
-            })
-        })
+    /// Group, topic, queue and offset of each from one on.
+    pub(crate) fn from<'a>(
+        &'a self,
+        key: &'a Key,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>, u32, u64)> {
+        queues_from(&self.groups, key)
+            .map(|(group, topic, queue_id, reset)| (group, topic, queue_id, reset.offset))
     }
 }
 
@@ -148,7 +150,7 @@ mod tests {
         assert_eq!(resets.pulled(10_000, A, QUEUE, 5), Pulled::Done);
         assert!(!resets.outdates(10_000, QUEUE, 9));
         assert_eq!(resets.pulled(10_001, A, QUEUE, 9), Pulled::Free);
-        assert_eq!(resets.iter().count(), 0);
+        assert!(resets.groups.is_empty());
     }
 
     #[test]
@@ -159,7 +161,7 @@ mod tests {
         assert_eq!(resets.pulled(2, B, QUEUE, -1), Pulled::Moved(5));
         assert!(resets.outdates(OBEY_MS - 1, QUEUE, 9) && !resets.outdates(OBEY_MS, QUEUE, 9));
         assert_eq!(resets.pulled(OBEY_MS, A, QUEUE, 9), Pulled::Done);
-        assert_eq!(resets.iter().count(), 0);
+        assert!(resets.groups.is_empty());
     }
 
     #[test]
@@ -174,7 +176,9 @@ mod tests {
         resets.put("g", "u", 1, 6);
         resets.put("h", "u", 1, 7);
         resets.forget_topic("t");
-        assert_eq!(resets.iter().collect::<Vec<_>>(), [("g", "u", 1, 6), ("h", "u", 1, 7)]);
+        let from = Key { group: Arc::from("g"), topic: Arc::from(""), queue_id: 0 };
+        let left: Vec<_> = resets.from(&from).map(|(g, t, q, at)| (&**g, &**t, q, at)).collect();
+        assert_eq!(left, [("g", "u", 1, 6), ("h", "u", 1, 7)]);
         resets.forget_group("g");
         resets.forget_topic("u");
         assert!(resets.groups.is_empty());

@@ -4,7 +4,6 @@
 //! `docs/formats/state.md`.
 
 use crate::config::perm;
-use crate::delay;
 use crate::groups::Groups;
 use crate::halves::{Half, Halves, Stored};
 use crate::offsets::{Commit, Offsets};
@@ -180,51 +179,6 @@ impl State {
         self.request_modes.retain(|_, groups| !groups.is_empty());
         self.forbidden.remove(group);
     }
-
-    /// The whole state as an entry stream.
-    pub(crate) fn dump(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        for (_, topic) in self.topics.sorted().filter(|(_, topic)| !topic.system) {
-            put_topic(&mut out, &topic.config);
-        }
-        for group in self.groups.all() {
-            put_group(&mut out, group);
-        }
-        // Before the offsets: a group's may lie below what is in flight.
-        self.in_flight.all().for_each(|take| put_pop_taken(&mut out, &take));
-        for commit in self.offsets.all() {
-            put_offset(&mut out, &commit);
-        }
-        for (group, topic, queue_id, offset) in self.resets.iter() {
-            put_reset(&mut out, (group, topic, queue_id), offset);
-        }
-        for (name, value) in &self.config {
-            put_config(&mut out, name, value);
-        }
-        if !self.delay_queues_ms.is_empty() && self.delay_queues_ms != delay::apaches_queues() {
-            put_delay_queues(&mut out, &self.delay_queues_ms);
-        }
-        for (group, topics) in &self.forbidden {
-            topics.iter().for_each(|(topic, bits)| put_forbidden(&mut out, group, topic, *bits));
-        }
-        for (index, offset) in self.delay_offsets.iter().enumerate().filter(|(_, offset)| **offset > 0) {
-            put_delay_offset(&mut out, index, *offset);
-        }
-        for (position, half) in self.halves.iter() {
-            put_half(&mut out, position, &half);
-        }
-        if self.timers.done != TimersDone::default().done {
-            put_timer_done(&mut out, &self.timers);
-        }
-        for due in &self.timers.recalled {
-            put_timer_recalled(&mut out, *due);
-        }
-        self.request_modes
-            .values()
-            .flat_map(BTreeMap::values)
-            .for_each(|mode| put_request_mode(&mut out, mode));
-        out
-    }
 }
 
 /// Bytes of one state record at most.
@@ -271,18 +225,27 @@ fn put_text(payload: &mut Vec<u8>, text: &str) {
 }
 
 pub(crate) fn put_offset(out: &mut Vec<u8>, commit: &Commit) {
-    let mut payload = queue_of_group((&commit.group, &commit.topic, commit.queue_id));
-    payload.extend_from_slice(&commit.offset.to_be_bytes());
-    state::put(out, kind::OFFSET, &payload);
+    put_offset_of(out, (&commit.group, &commit.topic, commit.queue_id), commit.offset);
+}
+
+pub(crate) fn put_offset_of(out: &mut Vec<u8>, queue: (&str, &str, u32), offset: u64) {
+    state::put_with(out, kind::OFFSET, |payload| {
+        put_queue_of_group(payload, queue);
+        payload.extend_from_slice(&offset.to_be_bytes());
+    });
 }
 
 /// `group | topic | queue u32`.
-fn queue_of_group((group, topic, queue_id): (&str, &str, u32)) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(16 + group.len() + topic.len());
-    put_text(&mut payload, group);
-    put_text(&mut payload, topic);
-    payload.extend_from_slice(&queue_id.to_be_bytes());
+fn queue_of_group(queue: (&str, &str, u32)) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(16 + queue.0.len() + queue.1.len());
+    put_queue_of_group(&mut payload, queue);
     payload
+}
+
+fn put_queue_of_group(payload: &mut Vec<u8>, (group, topic, queue_id): (&str, &str, u32)) {
+    put_text(payload, group);
+    put_text(payload, topic);
+    payload.extend_from_slice(&queue_id.to_be_bytes());
 }
 
 pub(crate) fn put_config(out: &mut Vec<u8>, name: &str, value: &str) {
@@ -633,14 +596,15 @@ mod tests {
         assert_eq!(folded.dump(), dump);
         assert_eq!(folded.offsets.get("g", "orders", 7), Some(u64::MAX));
         assert_eq!(folded.topics.get("orders").unwrap().write_queue_nums, 8);
-        let resets: Vec<_> = folded.resets.iter().collect();
+        let first = Key { queue_id: 0, ..key.clone() };
+        let resets: Vec<_> = folded.resets.from(&first).map(|(g, t, q, at)| (&**g, &**t, q, at)).collect();
         assert_eq!(resets, [("g", "orders", 6, 9), ("g", "orders", 7, 9)]);
         assert_eq!(folded.delay_offsets.get(17), Some(&42));
         assert_eq!(folded.halves.get(700), Some(half));
         assert_eq!((folded.timers.done, folded.timers.floor), ((5_000, 9), 4));
         assert!(folded.timers.recalled.contains(&(6_000, 11)));
         assert_eq!(folded.request_modes["orders"]["g"].pop_share_queue_num, 2);
-        assert_eq!(folded.in_flight.all().collect::<Vec<_>>(), [take]);
+        assert_eq!(folded.in_flight.takes(&key), [take]);
         assert_eq!(folded.offsets.get("g", "orders", 3), Some(4));
     }
 

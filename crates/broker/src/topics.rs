@@ -5,6 +5,7 @@ use kerolox_wire::body::{DataVersion, TopicConfig};
 use kerolox_wire::names;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::ops::Bound::{Included, Unbounded};
 use std::sync::Arc;
 
 /// All topics. System topics come from the settings, not from the log; see [`Topics::system`].
@@ -120,6 +121,12 @@ impl Topics {
     /// All topics by name.
     pub(crate) fn sorted(&self) -> impl Iterator<Item = (&Arc<str>, &Topic)> {
         self.names.iter().filter_map(|name| self.table.get_key_value(name))
+    }
+
+    /// All topics by name, from one on.
+    pub(crate) fn from(&self, name: &str) -> impl Iterator<Item = (&Arc<str>, &Topic)> {
+        let names = self.names.range::<str, _>((Included(name), Unbounded));
+        names.filter_map(|name| self.table.get_key_value(name))
     }
 
     /// What a name server is to be told next that was told everything up to a version, and the version that it has then. All

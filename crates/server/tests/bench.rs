@@ -85,6 +85,19 @@ fn refusals_are_counted_by_code_and_no_success_is_a_failure() {
 }
 
 #[test]
+fn messages_of_lite_topics_are_popped_and_acknowledged() {
+    let folder = Folder::new("bench-lite");
+    let kerolox = Kerolox::start(&folder.path("data"));
+    let broker = kerolox.broker().to_string();
+    let result = bench(&["lite", "-b", &broker, "-t", "parent", "--lite-topics", "40", "--messages", "5"]);
+    for step in ["send", "pop"] {
+        assert_eq!(result[step]["messages"], 200, "{result}");
+        assert_eq!(result[step]["errors"], serde_json::json!({}), "{result}");
+    }
+    kerolox.end();
+}
+
+#[test]
 fn nobody_there_is_one_line() {
     let line = support::refusal(&["bench", "produce", "-b", "127.0.0.1:1"], 1);
     assert_eq!(line, "kerolox: broker 127.0.0.1:1: cannot connect: Connection refused (os error 111)");

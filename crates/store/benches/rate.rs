@@ -132,7 +132,7 @@ fn append_all(
         }
         spent.append += begun.elapsed();
         if store.dump_due() {
-            store.append_dump(0, &[]).unwrap();
+            store.append_dump(0, &[], true).unwrap();
         }
         let begun = Instant::now();
         if store.seal_due() {

@@ -204,7 +204,7 @@ impl<D: Disk> Keeper<D> {
         }
         let mut snapshot_failed = false;
         if let Some(state) = &job.state {
-            match Snapshot::write(&self.shared.disk, job.position, job.dump, &[&state.own, &state.owner]) {
+            match Snapshot::write(&self.shared.disk, state.position, job.dump, &[&state.own, &state.all]) {
                 Ok(()) => {}
                 Err(e) if is_full(&e) => snapshot_failed = true,
                 Err(e) => return Err(self.fenced("writing the snapshot", &e)),

@@ -31,7 +31,7 @@ pub use log::{WriteBatch, WriteError, Writer};
 pub use plan::ReadPlan;
 pub use reader::Reader;
 pub use recovery::{OpenError, Progress, Report, StateFold, open};
-pub use store::{AppendError, Appended, NewMessage, SealJob, Sealed, Store, Visible};
+pub use store::{AppendError, Appended, NewMessage, SNAPSHOT_BYTES_MAX, SealJob, Sealed, Store, Visible};
 pub use verify::{Verified, verify};
 
 /// A byte position in the log since its beginning; never reused for other bytes once confirmed.

@@ -174,6 +174,12 @@ impl Queues {
         self.all.iter().flatten().map(|q| &**q)
     }
 
+    /// All queues from the one of that number on.
+    pub(crate) fn numbered(&self, from: usize) -> impl Iterator<Item = (usize, &Queue)> {
+        let all = self.all.iter().enumerate().skip(from);
+        all.filter_map(|(number, queue)| Some((number, queue.as_deref()?)))
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Queue> {
         self.all.iter_mut().flatten().map(|q| &mut **q)
     }

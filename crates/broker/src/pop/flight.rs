@@ -5,6 +5,7 @@
 //! offset is always the first of these, so that it says what it says of a group that pulls. Once nothing is in flight it
 //! has reached `next`, and the exceptions are forgotten.
 
+use crate::dump::queues_from;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -259,12 +260,17 @@ impl InFlight {
         }
     }
 
-    /// All of it as takes.
-    pub(crate) fn all(&self) -> impl Iterator<Item = Take> {
-        self.keys().flat_map(|key| self.takes(&key))
+    /// All queues that something is in flight of, from one on.
+    pub(crate) fn keys_from<'a>(&'a self, from: &'a Key) -> impl Iterator<Item = Key> {
+        queues_from(&self.groups, from).map(|(group, topic, queue_id, _)| Key {
+            group: Arc::clone(group),
+            topic: Arc::clone(topic),
+            queue_id,
+        })
     }
 
-    fn takes(&self, key: &Key) -> Vec<Take> {
+    /// What is in flight of a queue, as takes.
+    pub(crate) fn takes(&self, key: &Key) -> Vec<Take> {
         let Some(flight) = self.queue(key) else { return Vec::new() };
         let mut takes: Vec<Take> = Vec::new();
         for (offset, taken) in &flight.taken {
@@ -380,7 +386,7 @@ mod tests {
         flights.take(&Take { order: Some(String::new()), ..take(9, [4, 5, 8]) });
         flights.take(&Take { visible_ms: 900, ..take(9, [5]) });
         let mut copy = InFlight::default();
-        for take in flights.all() {
+        for take in flights.takes(&key(0)) {
             copy.take(&take);
         }
         assert_eq!((&copy.groups, &copy.due, copy.len), (&flights.groups, &flights.due, 3));

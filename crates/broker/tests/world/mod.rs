@@ -182,6 +182,16 @@ impl World {
                 self.disk = self.disk.crash(CrashMode::Kill, 1);
                 self.open()
             }
+            // A restart that has nothing but the log.
+            "lose-derived" => {
+                self.parts = None;
+                self.disk = self.disk.crash(CrashMode::Lost, 1);
+                let derived = |path: &String| path.contains("/runs/") || path.ends_with("snapshot");
+                for path in self.disk.paths().into_iter().filter(derived) {
+                    assert!(self.disk.tamper_remove(&path));
+                }
+                self.open()
+            }
             "power-cut" => {
                 self.parts = None;
                 self.disk = self.disk.crash(CrashMode::Lost, 1);
@@ -207,6 +217,12 @@ impl World {
             "answer" => self.answer(rest),
             _ => self.request(verb, rest),
         }
+    }
+
+    /// Where the log ends.
+    #[allow(dead_code)] // not each test that has a world needs it
+    pub(crate) fn appended(&self) -> u64 {
+        self.parts.as_ref().unwrap().broker.watermarks().appended
     }
 
     fn flush(&mut self, sync: bool) -> String {

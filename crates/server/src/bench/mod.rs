@@ -7,6 +7,7 @@
 mod consume;
 mod frames;
 mod limits;
+mod lite;
 mod measure;
 mod null;
 mod pop;
@@ -30,6 +31,8 @@ pub(crate) enum Bench {
     Pop(Pop),
     /// Create many topics, list them, write and read all their queues round-robin: how long each takes, and the memory after it.
     Topics(Topics),
+    /// Send messages to many lite topics, pop them as their subscribers and acknowledge each.
+    Lite(Lite),
     /// Send timer messages, most of them for much later and some for one moment, and measure how late those arrive.
     Timers(Timers),
     /// Serve the same requests and store nothing: what the network and the protocol alone allow.
@@ -185,6 +188,26 @@ pub(crate) struct Pop {
     pub(crate) invisible: u64,
 }
 
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Lite {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[arg(short, long, default_value = "kerolox-bench-lite")]
+    pub(crate) group: String,
+    /// Lite topics. Each connection is a client that subscribes to its share of them.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) lite_topics: u32,
+    /// Messages of each lite topic.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) messages: u32,
+    /// Bytes of a message's body.
+    #[arg(short, long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    pub(crate) size: u32,
+    /// Sends, and later pops, in flight on each connection.
+    #[arg(short, long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) in_flight: u32,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Null {
     /// Port to listen on, on 127.0.0.1.
@@ -213,6 +236,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Bench::Consume(args) => local.block_on(&runtime, consume::run(args)),
         Bench::Pop(args) => local.block_on(&runtime, pop::run(args)),
         Bench::Topics(args) => local.block_on(&runtime, topics::run(args)),
+        Bench::Lite(args) => local.block_on(&runtime, lite::run(args)),
         Bench::Timers(args) => local.block_on(&runtime, timers::run(args)),
         Bench::Null(args) => local.block_on(&runtime, null::run(args)),
         Bench::Limits(args) => limits::run(&args),

@@ -39,6 +39,16 @@ impl Broker {
     }
 
     pub(super) async fn create_topic(&self, topic: &str, queues: u32) -> Result<()> {
+        self.create_typed_topic(topic, queues, None).await
+    }
+
+    /// With attributes: `+name=value,…`.
+    pub(super) async fn create_typed_topic(
+        &self,
+        topic: &str,
+        queues: u32,
+        attributes: Option<&str>,
+    ) -> Result<()> {
         let header = CreateTopic {
             topic,
             default_topic: "TBW102",
@@ -48,6 +58,7 @@ impl Broker {
             topic_filter_type: "SINGLE_TAG",
             topic_sys_flag: Some(0),
             order: false,
+            attributes,
             ..CreateTopic::default()
         };
         let request = Command::request(RequestCode::UPDATE_AND_CREATE_TOPIC).with_header(&header);

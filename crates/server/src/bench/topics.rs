@@ -26,20 +26,24 @@ const PULL_BATCH: i32 = 32;
 const GROUP: &str = "kerolox-bench-consumer";
 
 /// What the steps of a run measured, in order.
-struct Steps {
+pub(super) struct Steps {
     pids: Vec<u32>,
     figures: Vec<(&'static str, Value)>,
 }
 
 impl Steps {
-    fn add(&mut self, step: &'static str, mut figures: Value) {
+    pub(super) fn new(pids: &[u32]) -> Self {
+        Self { pids: pids.to_vec(), figures: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, step: &'static str, mut figures: Value) {
         if let Some(figures) = figures.as_object_mut().filter(|_| !self.pids.is_empty()) {
             figures.insert("memory_mib".to_owned(), json!(memory_mib(&self.pids).round()));
         }
         self.figures.push((step, figures));
     }
 
-    fn print(self, json: bool) -> Result<()> {
+    pub(super) fn print(self, json: bool) -> Result<()> {
         use std::io::Write;
         let mut out = std::io::stdout().lock();
         if json {
@@ -61,7 +65,7 @@ impl Steps {
 
 pub(super) async fn run(args: Topics) -> Result<()> {
     let Topics { mut produce, messages } = args;
-    let mut steps = Steps { pids: produce.server.pid.clone(), figures: Vec::new() };
+    let mut steps = Steps::new(&produce.server.pid);
     let broker = Rc::new(Broker::find(&produce.server).await?);
     let names = produce::topics(&produce.server.topic, produce.topics);
     let queues = u64::from(produce.topics) * u64::from(produce.server.queues);
@@ -102,7 +106,7 @@ fn seconds(begun: Instant) -> f64 {
     begun.elapsed().as_secs_f64()
 }
 
-fn figures(sent: &Measured) -> Value {
+pub(super) fn figures(sent: &Measured) -> Value {
     json!({
         "messages": sent.messages, "seconds": sent.seconds(), "messages_per_s": sent.rate(),
         "p50_ms": sent.quantile_ms(0.5), "p99_ms": sent.quantile_ms(0.99), "max_ms": sent.max_ms(),

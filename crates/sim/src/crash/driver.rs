@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kerolox_store::disk::{CrashMode, HostileDisk};
 use kerolox_store::{
     AppendError, FlushPolicy, Keeper, NewMessage, OpenError, Opened, Position, QueueRead, QueueReadOutcome,
-    ReadResult, Reader, Report, StateFold, Store, StoreConfig, Writer, open, state,
+    ReadResult, Reader, Report, SealJob, StateFold, Store, StoreConfig, Writer, open, state,
 };
 use kerolox_wire::record::RecordView;
 use std::collections::BTreeMap;
@@ -41,6 +41,9 @@ pub fn config(flush: FlushPolicy, sizes: Sizes) -> StoreConfig {
         ..StoreConfig::default()
     }
 }
+
+/// Queues fill a part of a dump that is so long; then comes a part for each kind of the state.
+const DUMP_PART_BYTES: usize = 60;
 
 /// The application's state: the last payload of each kind.
 #[derive(Debug, Default)]
@@ -81,6 +84,8 @@ pub struct Driver {
     reader: Reader<HostileDisk>,
     pub report: Report,
     state: Kinds,
+    /// A dump under way: the queue that it goes on at, while it tells of these, and then the kind.
+    dump: Option<(Option<usize>, u8)>,
     now_ms: i64,
     next_id: u64,
     pub journal: Vec<Event>,
@@ -109,6 +114,7 @@ impl Driver {
             reader,
             report,
             state,
+            dump: None,
             now_ms,
             next_id,
             journal,
@@ -248,21 +254,56 @@ impl Driver {
     }
 
     fn chores(&mut self) {
-        if self.store.dump_due() {
-            let before = self.store.watermarks().appended;
-            let appended = self.store.append_dump(self.now_ms, &self.state.stream());
-            self.appended(appended.map(|a| (before, a.end)), What::Dump);
+        if self.dump.is_some() || self.store.dump_due() {
+            self.dump_on();
         }
         if self.store.seal_due() {
             self.seal();
         }
     }
 
+    /// A dump goes on by a part at a time: whatever else happens comes between.
+    fn dump_on(&mut self) {
+        let (queues, kinds) = self.dump.unwrap_or((Some(0), 0));
+        let mut part = Vec::new();
+        let queues = queues.and_then(|from| self.store.put_queues(from, DUMP_PART_BYTES, &mut part));
+        let mut rest = self.state.0.range(kinds..);
+        let mut last = queues.is_none();
+        let mut next = kinds;
+        if last {
+            if let Some((kind, payload)) = rest.next() {
+                state::put(&mut part, *kind, payload);
+            }
+            let after = rest.next();
+            last = after.is_none();
+            next = after.map_or(0, |(kind, _)| *kind);
+        }
+        let before = self.store.watermarks().appended;
+        let appended = self.store.append_dump(self.now_ms, &part, last);
+        if appended.is_ok() {
+            self.dump = (!last).then_some((queues, next));
+        }
+        self.appended(appended.map(|end| (before, end)), What::Dump);
+    }
+
+    /// Every other snapshot is one of a state too large for it.
     fn seal(&mut self) {
         let job = match self.store.snapshot_due() {
-            true => self.store.seal(Bytes::from(self.state.stream())),
+            true if self.next_id.is_multiple_of(2) => self.store.seal_large(0),
+            true => self.seal_whole(),
             false => self.store.seal_index(),
         };
+        self.keep(job);
+    }
+
+    fn seal_whole(&mut self) -> SealJob {
+        let mut whole = Vec::new();
+        self.store.put_queues(0, usize::MAX, &mut whole);
+        whole.extend(self.state.stream());
+        self.store.seal(Bytes::from(whole))
+    }
+
+    fn keep(&mut self, job: SealJob) {
         self.write(true);
         if self.fenced.is_some() {
             return;
@@ -284,7 +325,8 @@ impl Driver {
 
     /// A clean end. False if it could not be had.
     pub fn close(&mut self) -> bool {
-        self.seal();
+        let job = self.seal_whole();
+        self.keep(job);
         if self.fenced.is_some() {
             return false;
         }

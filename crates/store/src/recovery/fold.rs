@@ -5,6 +5,7 @@ use crate::state::{KIND_APPLICATION_MIN, Own, entries};
 use crate::store::Dump;
 use crate::{Position, STATE_TOPIC};
 use kerolox_wire::record::RecordView;
+use std::collections::BTreeMap;
 
 /// What a state record means to the store's own part of the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,14 +18,18 @@ pub(super) enum StoreChange {
     TopicDeleted {
         topic: String,
     },
-    /// Everything before was said again.
-    Dumped,
+    /// Everything that was before that position was said again.
+    Dumped {
+        begin: Position,
+    },
 }
 
 pub(super) struct Fold<'a> {
     application: &'a mut dyn StateFold,
     pub(super) state_next: u64,
     pub(super) dump: Dump,
+    /// Bytes of the whole state when it was said last.
+    pub(super) state_bytes: u64,
     dumping: Option<Dumping>,
     pub(super) errors: Vec<(Position, String)>,
 }
@@ -33,42 +38,40 @@ pub(super) struct Fold<'a> {
 struct Dumping {
     begin: Position,
     parts: u32,
-    /// All entries but those that frame the dump.
-    entries: Vec<u8>,
+    bytes: u64,
 }
 
 impl<'a> Fold<'a> {
     pub(super) fn new(application: &'a mut dyn StateFold, dump: Dump) -> Self {
         application.reset();
-        Self { application, state_next: 0, dump, dumping: None, errors: Vec::new() }
+        Self { application, state_next: 0, dump, state_bytes: 0, dumping: None, errors: Vec::new() }
     }
 
-    /// A whole state: what a snapshot says, or a dump.
-    pub(super) fn whole(&mut self, position: Position, stream: &[u8]) -> Vec<StoreChange> {
+    /// What a snapshot says.
+    pub(super) fn snapshot(&mut self, position: Position, stream: &[u8]) -> Vec<StoreChange> {
         self.application.reset();
+        self.state_bytes = stream.len() as u64;
         self.apply(position, stream)
     }
 
-    /// The next state record of the log.
+    /// Begins anew at a dump.
+    pub(super) fn restart(&mut self, begin: Position) {
+        self.application.reset();
+        self.errors.retain(|(position, _)| *position < begin);
+    }
+
+    /// The next state record of the log. A part of a dump is nothing new, unless folding began with that dump: it says what its
+    /// share of the state was when it was appended, and what changed before that is overridden by it, what changes later follows.
     pub(super) fn record(&mut self, position: Position, end: Position, stream: &[u8]) -> Vec<StoreChange> {
-        let first = entries(stream).next().and_then(Result::ok);
-        let own = first.and_then(|(kind, payload)| Own::parse(kind, payload).ok().flatten());
-        match own {
-            Some(Own::DumpPart { number: 0 }) => {
-                self.dumping = Some(Dumping { begin: position, parts: 0, entries: Vec::new() });
-                self.dump_part(0, stream);
-                Vec::new()
-            }
+        let mut walk = entries(stream);
+        let first = walk.next().and_then(Result::ok);
+        match first.and_then(|(kind, payload)| Own::parse(kind, payload).ok().flatten()) {
             Some(Own::DumpPart { number }) => {
-                self.dump_part(number, stream);
-                Vec::new()
+                self.dump_part(position, number, stream.len() as u64);
+                self.apply(position, stream.get(walk.at()..).unwrap_or_default())
             }
             Some(Own::DumpEnd { begin, parts }) => self.dump_end(position, end, begin, parts),
-            _ => {
-                // A dump that was cut short by a crash, followed by life going on.
-                self.dumping = None;
-                self.apply(position, stream)
-            }
+            _ => self.apply(position, stream),
         }
     }
 
@@ -77,15 +80,14 @@ impl<'a> Fold<'a> {
         self.application.message(record);
     }
 
-    fn dump_part(&mut self, number: u32, stream: &[u8]) {
-        let mut walk = entries(stream);
-        walk.next();
+    fn dump_part(&mut self, position: Position, number: u32, bytes: u64) {
         match &mut self.dumping {
+            _ if number == 0 => self.dumping = Some(Dumping { begin: position, parts: 1, bytes }),
             Some(dumping) if dumping.parts == number => {
-                dumping.entries.extend_from_slice(stream.get(walk.at()..).unwrap_or_default());
                 dumping.parts += 1;
+                dumping.bytes += bytes;
             }
-            // A part is missing: this dump says nothing.
+            // A part is missing, or was read before folding began: this dump does not count.
             _ => self.dumping = None,
         }
     }
@@ -97,15 +99,14 @@ impl<'a> Fold<'a> {
         begin: Position,
         parts: u32,
     ) -> Vec<StoreChange> {
-        let empty = Dumping { begin: position, parts: 0, entries: Vec::new() };
+        let empty = Dumping { begin: position, parts: 0, bytes: 0 };
         let dumping = self.dumping.take().or((parts == 0).then_some(empty));
         let Some(dumping) = dumping.filter(|d| (d.begin, d.parts) == (begin, parts)) else {
             return Vec::new();
         };
         self.dump = Dump { begin, end: Some(end) };
-        let mut changes = vec![StoreChange::Dumped];
-        changes.extend(self.whole(position, &dumping.entries));
-        changes
+        self.state_bytes = dumping.bytes;
+        vec![StoreChange::Dumped { begin }]
     }
 
     fn apply(&mut self, position: Position, stream: &[u8]) -> Vec<StoreChange> {
@@ -154,29 +155,37 @@ pub(super) fn deletions(stream: &[u8]) -> Vec<StoreChange> {
     entries(stream).filter_map(|entry| deleted(entry.ok()?)).collect()
 }
 
-/// Finds whole dumps without folding them.
+/// Finds the newest whole dump without folding it, from the log's end backwards.
 #[derive(Debug, Default)]
 pub(super) struct DumpFinder {
-    open: Option<(Position, u32)>,
-    pub(super) last: Option<Position>,
+    /// Numbers of parts, by position.
+    parts: BTreeMap<Position, u32>,
+    /// Ends, by position: where their dumps begin, and how many parts these have.
+    ends: BTreeMap<Position, (Position, u32)>,
 }
 
 impl DumpFinder {
+    /// A state record: segments from the last to the first.
     pub(super) fn record(&mut self, position: Position, stream: &[u8]) {
         let first = entries(stream).next().and_then(Result::ok);
         match first.and_then(|(kind, payload)| Own::parse(kind, payload).ok().flatten()) {
-            Some(Own::DumpPart { number: 0 }) => self.open = Some((position, 1)),
-            Some(Own::DumpPart { number }) => {
-                self.open =
-                    self.open.filter(|(_, parts)| *parts == number).map(|(at, parts)| (at, parts + 1));
-            }
-            Some(Own::DumpEnd { begin, parts }) => {
-                let open = self.open.take().or((parts == 0).then_some((position, 0)));
-                if open == Some((begin, parts)) {
-                    self.last = Some(begin);
-                }
-            }
-            _ => self.open = None,
+            Some(Own::DumpPart { number }) => drop(self.parts.insert(position, number)),
+            Some(Own::DumpEnd { begin, parts }) => drop(self.ends.insert(position, (begin, parts))),
+            _ => {}
         }
+    }
+
+    /// Where the newest whole dump begins, as far as all from `from` on was seen; `None`: look further back.
+    pub(super) fn newest(&self, from: Position) -> Option<Position> {
+        let candidates = self.ends.iter().rev().take_while(|(_, (begin, _))| *begin >= from);
+        candidates
+            .filter(|(end, (begin, parts))| self.is_whole(*begin, **end, *parts))
+            .map(|(_, (b, _))| *b)
+            .next()
+    }
+
+    fn is_whole(&self, begin: Position, end: Position, parts: u32) -> bool {
+        let starts = if parts == 0 { begin == end } else { self.parts.contains_key(&begin) };
+        starts && begin <= end && self.parts.range(begin..end).map(|(_, number)| *number).eq(0..parts)
     }
 }

@@ -131,8 +131,8 @@ pub fn open<D: Disk>(
     }
     let segment_end = segments.find(end).map_or(end + config.segment_bytes, |s| s.end);
     let shared = Arc::new(Shared::new(disk, segments, frontier, facts.crc_from, layout.min, layout.lock));
-    let Walked { index, state_next, dump, snapped, run_ages, drafts, .. } = walked;
-    let recovered = Recovered { index, end, segment_end, state_next, dump, snapped, drafts };
+    let Walked { index, state_next, dump, snapped, state_bytes, run_ages, drafts, .. } = walked;
+    let recovered = Recovered { index, end, segment_end, state_next, dump, snapped, state_bytes, drafts };
     let room = Arc::new(Room::default());
     Ok(Opened {
         writer: Writer::new(Arc::clone(&shared), &config),

@@ -5,13 +5,13 @@ use super::fold::{DumpFinder, Fold, StoreChange};
 use super::layout::Layout;
 use super::suspects::Suspects;
 use super::{OpenError, Progress, Report, StateFold};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::index::{Index, Indexed, RUN_DIR, RunDraft, RunFile, run_name};
 use crate::keeper::RunAge;
 use crate::log::{Found, Scanner, Segment};
 use crate::queue::Entry;
 use crate::snapshot::Snapshot;
-use crate::store::{Dump, Snapped, is_queued};
+use crate::store::{Dump, is_queued};
 use crate::{Damage, Position, STATE_TOPIC, StoreConfig};
 use kerolox_wire::names;
 use kerolox_wire::properties::further_queues;
@@ -33,7 +33,8 @@ pub(super) struct Walked {
     pub(super) index: Index,
     pub(super) state_next: u64,
     pub(super) dump: Dump,
-    pub(super) snapped: Snapped,
+    pub(super) snapped: Position,
+    pub(super) state_bytes: u64,
     pub(super) run_ages: BTreeMap<Position, RunAge>,
     /// Runs that could not be written: the next seal tries again.
     pub(super) drafts: Vec<RunDraft>,
@@ -58,6 +59,8 @@ pub(super) struct Walk<'a, D: Disk> {
     crc_from: Position,
     walked: Walked,
     doubts: Vec<Doubt>,
+    /// The newest whole dump behind damage that may have hit the state.
+    fold_again_from: Option<Position>,
     suspects: Suspects,
     newest_ms: i64,
     told: u64,
@@ -120,7 +123,8 @@ impl<'a, D: Disk> Walk<'a, D> {
                 index: Index::new(layout.min),
                 state_next: 0,
                 dump,
-                snapped: Snapped::default(),
+                snapped: 0,
+                state_bytes: 0,
                 run_ages: BTreeMap::new(),
                 drafts: Vec::new(),
                 stale_runs: Vec::new(),
@@ -128,6 +132,7 @@ impl<'a, D: Disk> Walk<'a, D> {
                 stale_snapshot: false,
             },
             doubts: Vec::new(),
+            fold_again_from: None,
             suspects: Suspects::default(),
             newest_ms: i64::MIN,
             told: 0,
@@ -144,8 +149,7 @@ impl<'a, D: Disk> Walk<'a, D> {
         match snapshot {
             Some(snapshot) if usable(&snapshot) => {
                 self.fold_from = snapshot.position;
-                self.walked.snapped =
-                    Snapped { position: snapshot.position, bytes: snapshot.entries.len() as u64 };
+                self.walked.snapped = snapshot.position;
                 self.snapshot = Some(snapshot);
             }
             _ => {
@@ -163,32 +167,36 @@ impl<'a, D: Disk> Walk<'a, D> {
     /// The newest whole dump below the frontier.
     fn find_dump(&mut self) -> io::Result<Option<Position>> {
         let Some(flushed) = self.flushed else { return Ok(None) };
+        let mut finder = DumpFinder::default();
         for segment in self.layout.segments.iter().rev().filter(|s| s.base < flushed) {
-            let mut finder = DumpFinder::default();
-            let mut scanner = Scanner::new(segment, self.crc_from, self.flushed);
-            let mut at = segment.base;
-            let upto = flushed.min(segment.end);
-            while at < upto {
-                at = match scanner.at(at)? {
-                    Found::Record(view) => {
-                        if view.topic == STATE_TOPIC {
-                            finder.record(at, view.body);
-                        }
-                        at + view.len() as u64
-                    }
-                    Found::Blank => break,
-                    Found::Bad(_) => match scanner.search(at, upto, |f| !matches!(f, Found::Bad(_)))? {
-                        Some(next) => next,
-                        None => break,
-                    },
-                };
-            }
-            self.report.scanned_bytes += at - segment.base;
-            if finder.last.is_some() {
-                return Ok(finder.last);
+            let scanner = Scanner::new(segment, self.crc_from, self.flushed);
+            let end = each_record(scanner, segment.base, flushed.min(segment.end), |view| {
+                if view.topic == STATE_TOPIC {
+                    finder.record(view.position, view.body);
+                }
+            })?;
+            self.report.scanned_bytes += end - segment.base;
+            if let Some(begin) = finder.newest(segment.base) {
+                return Ok(Some(begin));
             }
         }
         Ok(None)
+    }
+
+    /// Some of the state may have been in a damaged region, and all of it was said again behind that: folds from there.
+    fn fold_again(&mut self, begin: Position, end: Position) -> io::Result<()> {
+        self.fold.restart(begin);
+        for segment in self.layout.segments.iter().filter(|s| s.end > begin && s.base < end) {
+            let scanner = Scanner::new(segment, self.crc_from, self.flushed);
+            each_record(scanner, segment.base.max(begin), end.min(segment.end), |view| {
+                match view.topic == STATE_TOPIC {
+                    // The store's own part is right already.
+                    true => drop(Self::fold_record(&mut self.fold, view)),
+                    false => self.fold.message(view),
+                }
+            })?;
+        }
+        Ok(())
     }
 
     pub(super) fn run(mut self) -> Result<Walked, OpenError> {
@@ -216,12 +224,16 @@ impl<'a, D: Disk> Walk<'a, D> {
         }
         self.walked.index.open_at = at;
         let end = self.walk(at, Position::MAX)?;
+        if let Some(begin) = self.fold_again_from {
+            self.fold_again(begin, end).map_err(OpenError::io("folding the state again"))?;
+        }
         self.suspects.settle_all(&mut self.walked.index);
         self.reach(Position::MAX);
         self.settle_doubts();
         self.walked.end = end;
         self.walked.state_next = self.fold.state_next;
         self.walked.dump = self.fold.dump;
+        self.walked.state_bytes = self.fold.state_bytes;
         if self.fold.dump.end.is_none() && !self.walked.foreign {
             let why = "the log's beginning is gone and no whole dump of the state was found".to_owned();
             self.fold.errors.push((self.layout.min, why));
@@ -261,7 +273,7 @@ impl<'a, D: Disk> Walk<'a, D> {
         }
         if let Some(snapshot) = self.snapshot.take() {
             self.fold.dump = snapshot.dump;
-            let changes = self.fold.whole(snapshot.position, &snapshot.entries);
+            let changes = self.fold.snapshot(snapshot.position, &snapshot.entries);
             self.doubts.clear();
             self.change(changes, true);
         }
@@ -275,7 +287,13 @@ impl<'a, D: Disk> Walk<'a, D> {
                 }
                 StoreChange::TopicDeleted { topic } if deletions => self.walked.index.delete_topic(&topic),
                 StoreChange::TopicDeleted { topic } => self.walked.index.queues.delete(&topic),
-                StoreChange::Dumped => self.doubts.clear(),
+                StoreChange::Dumped { begin } => {
+                    self.doubts.retain(|doubt| doubt.position >= begin);
+                    let hit = |damage: &Damage| (self.fold_from..begin).contains(&damage.position);
+                    if self.report.damaged.iter().any(hit) {
+                        self.fold_again_from = Some(begin);
+                    }
+                }
             }
         }
     }
@@ -602,4 +620,28 @@ impl<'a, D: Disk> Walk<'a, D> {
             (self.progress)(Progress { step: "reading the log", done, total: total - self.layout.min });
         }
     }
+}
+
+/// Shows all records in `from..to` of a segment that can be read; where that ended.
+fn each_record<F: DiskFile>(
+    mut scanner: Scanner<'_, F>,
+    from: Position,
+    to: Position,
+    mut show: impl FnMut(&RecordView<'_>),
+) -> io::Result<Position> {
+    let mut at = from;
+    while at < to {
+        at = match scanner.at(at)? {
+            Found::Record(view) => {
+                show(&view);
+                at + view.len() as u64
+            }
+            Found::Blank => break,
+            Found::Bad(_) => match scanner.search(at, to, |f| !matches!(f, Found::Bad(_)))? {
+                Some(next) => next,
+                None => break,
+            },
+        };
+    }
+    Ok(at)
 }

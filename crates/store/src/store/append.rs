@@ -1,7 +1,7 @@
 //! Appending: where a record gets its place.
 
-use super::seal::LOG_TO_STATE;
-use super::{Store, Unconfirmed};
+use super::seal::{LOG_TO_STATE, SNAPSHOT_BYTES_MAX};
+use super::{Dumping, Store, Unconfirmed};
 use crate::Position;
 use crate::index::Indexed;
 use crate::log::{BLANK_MARK_BYTES, encode_blank};
@@ -118,52 +118,57 @@ impl Store {
         Ok(self.place(record, None))
     }
 
-    /// The log has entered a segment that has no dump of the whole state yet, and has grown enough since the last one: the
-    /// owner of the state should append one now, through [`Store::append_dump`].
+    /// The state is to be said once more: the owner of the state should begin to, through [`Store::append_dump`]. In a new
+    /// segment, or with each run of the index if the state is too large for snapshots; and never before the log has grown by
+    /// so many times as much.
     pub fn dump_due(&self) -> bool {
+        let Some(end) = self.dump.end else { return true };
+        let grown = self.marks.appended - end;
         let segment = self.segment_end - self.config.segment_bytes;
-        match self.dump.end {
-            Some(end) => {
-                let grown = self.marks.appended - end;
-                end < segment && grown >= LOG_TO_STATE * (end - self.dump.begin)
-            }
-            None => true,
-        }
+        let large = self.state_bytes > SNAPSHOT_BYTES_MAX as u64;
+        (end < segment || large && grown >= self.config.run_bytes) && grown >= LOG_TO_STATE * self.state_bytes
     }
 
-    /// Appends the whole state (an entry stream of any length, split into records as needed) together with the
-    /// store's own part of it (next offset of every queue). Gives the last of the records.
-    pub fn append_dump(&mut self, now_ms: i64, entries: &[u8]) -> Result<Appended, AppendError> {
-        let mut stream = Vec::with_capacity(entries.len() + 1024);
-        self.put_queues(&mut stream);
-        stream.extend_from_slice(entries);
-        // Small enough for any segment, and for no long stall of what is appended beside it.
+    /// Appends a part of a dump (an entry stream of any length, split into records as needed); `last`: the last one. Nothing, or
+    /// all of it. The parts together are the whole state: what [`Store::put_queues`] says, and then what the owner of the
+    /// state does. Each says its share as of now; what changes between two parts is in the log between them. Gives the
+    /// log's end.
+    pub fn append_dump(&mut self, now_ms: i64, part: &[u8], last: bool) -> Result<Position, AppendError> {
+        // Small enough for any segment.
         let record_bytes = STATE_BYTES_MAX.min(self.config.segment_bytes as usize / 4);
-        let bodies = state::split(&stream, record_bytes).map_err(AppendError::BadState)?;
+        let bodies = state::split(part, record_bytes).map_err(AppendError::BadState)?;
         self.admit_dump(now_ms, &bodies)?;
-        let mut begin = None;
-        let mut parts = 0;
+        let mut dumping = self.dumping.take().unwrap_or_default();
         for body in bodies {
-            let mut part = Vec::with_capacity(body.len() + 16);
-            Own::DumpPart { number: parts }.put(&mut part);
+            let mut part = Vec::with_capacity(body.len() + DUMP_ENTRY_BYTES_MAX);
+            Own::DumpPart { number: dumping.parts }.put(&mut part);
             part.extend_from_slice(body);
             let placed = self.place(self.state_record(now_ms, &part), None);
-            begin.get_or_insert(placed.position);
-            parts += 1;
+            dumping.begin.get_or_insert(placed.position);
+            dumping.parts += 1;
+            dumping.bytes += body.len() as u64;
         }
+        match last {
+            true => self.end_dump(now_ms, dumping),
+            false => self.dumping = Some(dumping),
+        }
+        Ok(self.marks.appended)
+    }
+
+    fn end_dump(&mut self, now_ms: i64, Dumping { begin, parts, bytes }: Dumping) {
         // The state may be nothing at all: the dump then is its own end.
-        let end_len = self.state_record(now_ms, &dump_end(0, parts)).encoded_len();
         if begin.is_none() {
+            let end_len = self.state_record(now_ms, &dump_end(0, parts)).encoded_len();
             self.roll_for(end_len);
         }
         let begin = begin.unwrap_or(self.marks.appended);
         let end = dump_end(begin, parts);
         let last = self.place(self.state_record(now_ms, &end), None);
         self.dump = super::Dump { begin, end: Some(last.end) };
-        Ok(last)
+        self.state_bytes = bytes;
     }
 
-    /// Asked once for all parts: a dump without its end would be worth nothing.
+    /// Asked once for all records of a part, and the end.
     fn admit_dump(&self, now_ms: i64, bodies: &[&[u8]]) -> Result<(), AppendError> {
         let longest = bodies.iter().map(|b| b.len()).max().unwrap_or(0);
         if longest > STATE_BYTES_MAX {
@@ -171,7 +176,7 @@ impl Store {
         }
         let overhead = self.state_record(now_ms, &[]).encoded_len() + DUMP_ENTRY_BYTES_MAX;
         self.admit(longest + overhead)?;
-        let all: usize = bodies.iter().map(|b| b.len() + overhead).sum();
+        let all: usize = bodies.iter().map(|b| b.len() + overhead).sum::<usize>() + overhead;
         // Each roll may leave the room of one record unused.
         let reach = self.marks.appended + (all + 2 * (longest + overhead)) as u64;
         if reach > self.room.end() {
@@ -189,11 +194,16 @@ impl Store {
         Ok(appended)
     }
 
-    /// The store's own part of the state.
-    pub(super) fn put_queues(&self, out: &mut Vec<u8>) {
-        for queue in self.index.queues.iter() {
+    /// Appends the store's own part of the state, from the queue numbered `from` on, in about `bytes_max` bytes: the next
+    /// offset of each queue. Gives the number to go on at.
+    pub fn put_queues(&self, from: usize, bytes_max: usize, out: &mut Vec<u8>) -> Option<usize> {
+        for (number, queue) in self.index.queues.numbered(from) {
+            if out.len() >= bytes_max {
+                return Some(number);
+            }
             Own::QueueNext { topic: &queue.topic, queue_id: queue.queue_id, next: queue.next }.put(out);
         }
+        None
     }
 
     fn state_record<'a>(&self, now_ms: i64, body: &'a [u8]) -> NewRecord<'a> {

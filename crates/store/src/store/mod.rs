@@ -7,8 +7,7 @@ mod seal;
 pub(crate) use append::is_queued;
 pub use append::{AppendError, Appended, NewMessage};
 pub(crate) use read::{Gather, Next};
-pub(crate) use seal::Snapped;
-pub use seal::{SealJob, Sealed};
+pub use seal::{SNAPSHOT_BYTES_MAX, SealJob, Sealed};
 
 use crate::index::{Index, RunDraft};
 use crate::log::{Room, Tail, WriteBatch};
@@ -36,9 +35,13 @@ pub struct Store {
     /// A seal job is out.
     sealing: bool,
     dump: Dump,
-    snapped: Snapped,
+    dumping: Option<Dumping>,
+    /// Position of the last snapshot that was ordered, or found at the start.
+    snapped: Position,
     /// The one before, while nobody knows whether there was room for the last.
-    snapped_before: Snapped,
+    snapped_before: Position,
+    /// How long the whole state was when it was said last, or at least.
+    state_bytes: u64,
     fenced: Option<String>,
     disk: DiskState,
     room: Arc<Room>,
@@ -52,6 +55,16 @@ pub(crate) struct Dump {
     pub(crate) begin: Position,
     /// Where it ends; `None`: there is no dump and the log does not begin with nothing.
     pub(crate) end: Option<Position>,
+}
+
+/// A dump that has no end yet.
+#[derive(Debug, Default)]
+struct Dumping {
+    /// Where the first part lies.
+    begin: Option<Position>,
+    parts: u32,
+    /// Bytes of all parts.
+    bytes: u64,
 }
 
 struct Unconfirmed {
@@ -77,13 +90,15 @@ pub(crate) struct Recovered {
     pub(crate) segment_end: Position,
     pub(crate) state_next: u64,
     pub(crate) dump: Dump,
-    pub(crate) snapped: Snapped,
+    pub(crate) snapped: Position,
+    pub(crate) state_bytes: u64,
     pub(crate) drafts: Vec<RunDraft>,
 }
 
 impl Store {
     pub(crate) fn new(config: StoreConfig, room: Arc<Room>, recovered: Recovered) -> Self {
-        let Recovered { mut index, end, segment_end, state_next, dump, snapped, drafts } = recovered;
+        let Recovered { mut index, end, segment_end, state_next, dump, snapped, state_bytes, drafts } =
+            recovered;
         index.queues.iter_mut().for_each(|queue| queue.visible = queue.next);
         Self {
             tail: Tail::new(end, config.tail_bytes, config.segment_bytes),
@@ -96,8 +111,10 @@ impl Store {
             drafts,
             sealing: false,
             dump,
+            dumping: None,
             snapped,
             snapped_before: snapped,
+            state_bytes,
             fenced: None,
             disk: DiskState::default(),
             room,

@@ -14,7 +14,7 @@ pub struct SealJob {
     /// The log must be flushed up to here first.
     pub position: Position,
     pub(crate) drafts: Vec<RunDraft>,
-    /// The whole state as of there. `None`: an older snapshot still does.
+    /// For the snapshot. `None`: an older one still does.
     pub(crate) state: Option<WholeState>,
     /// The last whole dump: retention keeps everything from its beginning on.
     pub(crate) dump: Dump,
@@ -22,21 +22,19 @@ pub struct SealJob {
 
 /// As entry streams.
 pub(crate) struct WholeState {
-    /// The store's own part.
-    pub(crate) own: Vec<u8>,
-    pub(crate) owner: Bytes,
-}
-
-/// The last snapshot that was ordered, or found at the start.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Snapped {
+    /// What the log says up to here.
     pub(crate) position: Position,
-    pub(crate) bytes: u64,
+    /// How many state records there were.
+    pub(crate) own: Vec<u8>,
+    pub(crate) all: Bytes,
 }
 
 /// Bytes of log to a byte of state: the whole state is said again (in a snapshot, in the log) when the log has grown by so
 /// many times as much. So it costs what is appended a fixed part, however large it is.
 pub(super) const LOG_TO_STATE: u64 = 8;
+
+/// Longest state that goes into a snapshot while the broker serves: all of it must be said at once.
+pub const SNAPSHOT_BYTES_MAX: usize = 1 << 20;
 
 /// What [`crate::Keeper::seal`] wrote.
 pub struct Sealed {
@@ -53,22 +51,38 @@ impl Store {
         !self.sealing && (!self.drafts.is_empty() || long)
     }
 
-    /// Whether a snapshot of the state is due with the next seal: [`Store::seal`] rather than [`Store::seal_index`].
+    /// Whether a snapshot of the state is due with the next seal: [`Store::seal`] or [`Store::seal_large`] rather than
+    /// [`Store::seal_index`].
     pub fn snapshot_due(&self) -> bool {
-        self.marks.appended - self.snapped.position >= LOG_TO_STATE * self.snapped.bytes
+        self.marks.appended - self.snapped >= LOG_TO_STATE * self.state_bytes
     }
 
-    /// Closes the open run at `appended`; `state` is the whole state as of now (entry stream). The job belongs to
-    /// [`crate::Keeper::seal`] once `flushed` has reached [`SealJob::position`].
+    /// Closes the open run at `appended`; `state` is the whole state as of now (entry stream), what [`Store::put_queues`] says
+    /// included. The job belongs to [`crate::Keeper::seal`] once `flushed` has reached [`SealJob::position`].
     pub fn seal(&mut self, state: Bytes) -> SealJob {
         debug_assert!(state::entries(&state).all(|e| e.is_ok()));
         let mut own = Vec::new();
-        self.put_queues(&mut own);
         Own::QueueNext { topic: STATE_TOPIC, queue_id: 0, next: self.state_next }.put(&mut own);
-        let bytes = (own.len() + state.len()) as u64;
-        self.snapped_before = self.snapped;
-        self.snapped = Snapped { position: self.marks.appended, bytes };
-        self.close_run(Some(WholeState { own, owner: state }))
+        self.state_bytes = (own.len() + state.len()) as u64;
+        let position = self.marks.appended;
+        self.snap(WholeState { position, own, all: state })
+    }
+
+    /// The same for a state of more than `bytes`, which is too long for a snapshot: that says where the last whole dump begins,
+    /// and nothing else, for from there on the log says everything.
+    pub fn seal_large(&mut self, bytes: usize) -> SealJob {
+        self.state_bytes = self.state_bytes.max(bytes as u64);
+        match self.dump.end {
+            Some(_) if self.dump.begin > self.snapped => {
+                self.snap(WholeState { position: self.dump.begin, own: Vec::new(), all: Bytes::new() })
+            }
+            _ => self.seal_index(),
+        }
+    }
+
+    fn snap(&mut self, state: WholeState) -> SealJob {
+        self.snapped_before = std::mem::replace(&mut self.snapped, state.position);
+        self.close_run(Some(state))
     }
 
     /// The same without the state: a start reads it from the older snapshot and the log behind that.

@@ -248,7 +248,7 @@ fn limits_are_refused_without_a_trace() {
     let wide = Message::new("T", 0, &vec![0; SEGMENT as usize]);
     assert!(matches!(w.try_append(&wide).unwrap_err(), AppendError::SegmentTooSmall(..)));
     assert!(matches!(w.store.append_state(0, &[16, 0, 0, 0, 9]), Err(AppendError::BadState(0))));
-    assert!(matches!(w.store.append_dump(0, &[16, 0, 0, 0, 9]), Err(AppendError::BadState(0))));
+    assert!(matches!(w.store.append_dump(0, &[16, 0, 0, 0, 9], true), Err(AppendError::BadState(0))));
     assert_eq!(w.store.watermarks().appended, 0);
     assert_eq!(w.store.bounds("T", 0), None);
 }

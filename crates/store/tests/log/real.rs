@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use kerolox_store::disk::RealDisk;
-use kerolox_store::{OpenError, QueueReadOutcome, ReadResult, StoreConfig};
+use kerolox_store::{OpenError, QueueReadOutcome, ReadResult, Store, StoreConfig};
 use std::path::PathBuf;
 use std::sync::mpsc;
 
@@ -26,6 +26,14 @@ impl Drop for Dir {
 /// The machine's own disk may be full for all these tests care.
 fn roomy(config: StoreConfig) -> StoreConfig {
     StoreConfig { disk_full_ratio: 1.0, disk_clean_ratio: 1.0, ..config }
+}
+
+/// The whole state as an entry stream.
+fn whole(store: &Store, state: &Kinds) -> Vec<u8> {
+    let mut out = Vec::new();
+    store.put_queues(0, usize::MAX, &mut out);
+    out.extend(state.stream());
+    out
 }
 
 #[test]
@@ -145,10 +153,10 @@ fn threads_do_not_step_on_each_other() {
             append(&mut store, now);
         }
         if store.dump_due() {
-            store.append_dump(now, &state.stream()).unwrap();
+            store.append_dump(now, &whole(&store, &state), true).unwrap();
         }
         if pending.is_none() && store.seal_due() {
-            pending = Some(store.seal(bytes::Bytes::from(state.stream())));
+            pending = Some(store.seal(bytes::Bytes::from(whole(&store, &state))));
         }
         store.take_writes(&mut out);
         to_writer.send(std::mem::take(&mut out)).unwrap();
@@ -190,7 +198,7 @@ fn threads_do_not_step_on_each_other() {
     assert_eq!(messages.len() as u64, bounds.max - bounds.min);
 }
 
-fn append(store: &mut kerolox_store::Store, now: i64) {
+fn append(store: &mut Store, now: i64) {
     // The body says which offset it must have.
     let offset = (now - 1001) as u64;
     let body = vec![offset as u8; 300 + (offset % 700) as usize];

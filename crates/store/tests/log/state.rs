@@ -195,3 +195,140 @@ fn a_large_state_is_snapped_in_proportion_to_the_log() {
         assert!(!again.store.snapshot_due());
     }
 }
+
+/// Says the whole state in parts of few bytes, with life going on between them; where each part ended.
+fn dump_slowly(w: &mut World, mut between: impl FnMut(&mut World, u32)) -> Vec<u64> {
+    let (mut queues, mut kinds, mut ends) = (Some(0), 0, Vec::new());
+    loop {
+        let mut part = Vec::new();
+        queues = queues.and_then(|from| w.store.put_queues(from, 50, &mut part));
+        let mut last = false;
+        if queues.is_none() {
+            let mut rest = w.state.0.range(kinds..);
+            rest.next()
+                .into_iter()
+                .for_each(|(kind, payload)| kerolox_store::state::put(&mut part, *kind, payload));
+            let next = rest.next().map(|(kind, _)| *kind);
+            (last, kinds) = (next.is_none(), next.unwrap_or(0));
+        }
+        w.now += 1;
+        ends.push(w.store.append_dump(w.now, &part, last).unwrap());
+        if last {
+            return ends;
+        }
+        between(w, ends.len() as u32);
+        w.prepare();
+        w.flush();
+    }
+}
+
+fn life(w: &mut World, i: u32) {
+    w.send("T", i % 3, &"m".repeat(700));
+    w.set_state(16 + (i * 7 % 30) as u8, format!("during {i}").as_bytes());
+    w.send("Gone", 0, "x");
+    if i.is_multiple_of(5) {
+        w.now += 1;
+        w.store.delete_topic(w.now, "Gone").unwrap();
+    }
+}
+
+#[test]
+fn a_dump_with_life_between_its_parts_says_everything_from_its_beginning_on() {
+    let mut w = World::open(HostileDisk::default());
+    for i in 0..30 {
+        w.set_state(16 + i, &[i; 50]);
+        w.send("Old", u32::from(i), "old");
+    }
+    w.prepare();
+    w.flush();
+    let begin = w.store.watermarks().appended;
+    let ends = dump_slowly(&mut w, life);
+    w.flush();
+    assert!(ends.len() >= 40 && ends[0] / SEGMENT < ends.last().unwrap() / SEGMENT, "{ends:?}");
+    assert!(!w.store.dump_due());
+    for i in 1..10 {
+        life(&mut w, i);
+    }
+    w.seal_large();
+    let snapshot = w.disk.content("kerolox/snapshot").unwrap();
+    assert_eq!(snapshot[12..20], begin.to_be_bytes(), "it says where the dump begins, and nothing else");
+    let check = |w: &World, what: &str| {
+        for without in DERIVED {
+            let again = reopened(w, without);
+            assert_eq!(again.state, w.state, "{what} without {without:?}");
+            assert!(again.report.state_errors.is_empty(), "{:?}", again.report.state_errors);
+            for (topic, queue) in [("T", 1), ("Gone", 0), ("Old", 7)] {
+                assert_eq!(
+                    again.store.bounds(topic, queue),
+                    w.store.bounds(topic, queue),
+                    "{what} {without:?}"
+                );
+            }
+        }
+    };
+    check(&w, "all");
+    // What was before the dump is not needed.
+    while w.store.watermarks().appended < begin + 6 * SEGMENT {
+        w.send("T", 0, &"m".repeat(700));
+        w.prepare();
+        w.flush();
+    }
+    w.seal_index();
+    w.now += 5000;
+    (0..9).for_each(|_| w.retain());
+    let again = reopened(&w, &["snapshot", "runs/"]);
+    assert_eq!(again.report.log_min, begin - begin % SEGMENT);
+    check(&w, "after retention");
+}
+
+#[test]
+fn a_dump_cut_short_anywhere_counts_for_nothing_and_the_next_one_does() {
+    let mut w = World::open(HostileDisk::default());
+    (0..20).for_each(|i| drop(w.set_state(16 + i, &[i; 50])));
+    w.send("T", 0, "m");
+    w.seal();
+    let mut seen = Vec::new();
+    dump_slowly(&mut w, |w, i| {
+        life(w, i);
+        w.flush();
+        seen.push((w.disk.crash(CrashMode::Lost, 0), w.state.clone(), w.store.bounds("Gone", 0)));
+    });
+    assert!(seen.len() > 20);
+    for (at, (disk, state, bounds)) in seen.into_iter().enumerate() {
+        let mut again = World::open(disk);
+        assert_eq!((&again.state, again.store.bounds("Gone", 0)), (&state, bounds), "part {at}");
+        again.set_state(16, b"later");
+        again.dump();
+        again.flush();
+        for without in DERIVED {
+            let last = reopened(&again, without);
+            assert_eq!(last.state, again.state, "part {at} without {without:?}");
+        }
+    }
+}
+
+/// A damaged state record is lost, but what it said may have been said again.
+#[test]
+fn a_dump_behind_a_damaged_state_record_heals_it() {
+    let mut w = World::open(HostileDisk::default());
+    w.set_state(16, b"before");
+    let topic = w.send("T", 0, "m");
+    w.seal();
+    let hit = w.set_state(16, b"changed");
+    w.flush();
+    dump_slowly(&mut w, life);
+    w.set_state(17, b"after");
+    // The frontier is behind all of it.
+    w.seal_index();
+    for without in DERIVED {
+        let disk = w.disk.crash(CrashMode::Lost, 0);
+        for path in disk.paths().iter().filter(|p| without.iter().any(|part| p.contains(part))) {
+            disk.tamper_remove(path);
+        }
+        let at = (hit.position + 100 - hit.position / SEGMENT * SEGMENT) as usize;
+        disk.tamper(&format!("commitlog/{:020}", hit.position / SEGMENT * SEGMENT), |log| log[at] ^= 1);
+        let again = World::open(disk);
+        assert_eq!(again.state, w.state, "{without:?}");
+        assert_eq!(again.by_position(&[topic.position]), [Some("m".to_owned())]);
+    }
+}

@@ -170,13 +170,27 @@ impl<D: Disk> World<D> {
         while self.keeper.prepare(self.now).unwrap() {}
     }
 
+    /// The whole state as an entry stream.
+    pub(crate) fn whole(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        assert_eq!(self.store.put_queues(0, usize::MAX, &mut out), None);
+        out.extend(self.state.stream());
+        out
+    }
+
     pub(crate) fn dump(&mut self) {
         self.now += 1;
-        self.store.append_dump(self.now, &self.state.stream()).unwrap();
+        self.store.append_dump(self.now, &self.whole(), true).unwrap();
     }
 
     pub(crate) fn seal(&mut self) {
-        let job = self.store.seal(Bytes::from(self.state.stream()));
+        let job = self.store.seal(Bytes::from(self.whole()));
+        self.keep(job);
+    }
+
+    /// As with a state too large for snapshots.
+    pub(crate) fn seal_large(&mut self) {
+        let job = self.store.seal_large(0);
         self.keep(job);
     }
 
