@@ -270,9 +270,9 @@ impl Broker {
                 self.delay_read(now_ms, index, slice, out)
             }
             (Pending::Delay { index }, _) => self.delay.retry(now_ms, index),
-            (Pending::Half { position, why: HalfRead::Check | HalfRead::GiveUp }, _) => {
-                self.check_later(now_ms, position);
-            }
+            (Pending::Half { position, why: HalfRead::Check }, _) => self.check_unread(now_ms, position),
+            // Retention comes again.
+            (Pending::Half { why: HalfRead::GiveUp, .. }, _) => {}
             (Pending::TimerIndex, ReadResult::Entries(entries)) => {
                 self.timers_loaded(now_ms, Some(entries), out);
             }

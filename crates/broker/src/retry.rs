@@ -27,6 +27,11 @@ pub(crate) struct SendBack {
     max_reconsume_times: i32,
 }
 
+fn no_such_group(group: &str) -> Refused {
+    let remark = format!("subscription group not exist, {group} {}", crate::FAQ);
+    Refused(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
+}
+
 impl Broker {
     pub(crate) fn send_back(&mut self, now_ms: i64, conn: ConnId, request: Command, out: &mut Vec<Effect>) {
         match self.admit_send_back(now_ms, conn, &request) {
@@ -55,8 +60,7 @@ impl Broker {
             self.auto_create_group(group);
         }
         let Some(config) = self.state.groups.get(group) else {
-            let remark = format!("subscription group not exist, {group} {}", crate::FAQ);
-            return Err(Refused(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+            return Err(no_such_group(group));
         };
         if !perm::writable(self.config.permission) {
             let remark = format!("the broker[{}] sending message is forbidden", self.config.host.ip());
@@ -110,6 +114,10 @@ impl Broker {
     }
 
     fn append_back(&mut self, now_ms: i64, back: &SendBack, original: &[u8]) -> Result<u64, Refused> {
+        // It may have been deleted meanwhile: no topics are made for it.
+        if self.state.groups.get(&back.group).is_none() {
+            return Err(no_such_group(&back.group));
+        }
         let original = RecordView::parse(original).map_err(|e| {
             Refused(ResponseCode::SYSTEM_ERROR, format!("look message by offset failed, {e}"))
         })?;

@@ -457,6 +457,10 @@ impl Broker {
             let waiting = self.timers.by_offset.get(&view.queue_offset)?;
             Some((waiting.due_ms, view.queue_offset))
         });
+        if pending.is_none() && !self.timers.is_loaded() {
+            let remark = "[TIMER]broker busy: what waits is being read";
+            return self.reply(conn, request, request.refuse(ResponseCode::SYSTEM_BUSY, remark), out);
+        }
         let Some(due) = pending else {
             let remark = "recall failed, timestamp invalid: the message was delivered or recalled before";
             let refusal = request.refuse(ResponseCode::ILLEGAL_OPERATION, remark);

@@ -188,8 +188,13 @@ impl Broker {
         }
     }
 
-    /// The read of a half message failed, or it was put off.
-    pub(crate) fn check_later(&mut self, now_ms: i64, position: u64) {
+    /// A half message could not be read.
+    pub(crate) fn check_unread(&mut self, now_ms: i64, position: u64) {
+        self.checks.reading = self.checks.reading.saturating_sub(1);
+        self.check_later(now_ms, position);
+    }
+
+    fn check_later(&mut self, now_ms: i64, position: u64) {
         self.checks.due.insert((now_ms + self.config.transaction_check_interval_ms, position));
     }
 

@@ -10,7 +10,9 @@ use crate::produce::Refused;
 use crate::state;
 use bytes::Bytes;
 use kerolox_store::Boundary;
-use kerolox_wire::body::{MessageQueue, QueueOffsets, reset_offset_body, reset_offset_body_for_c};
+use kerolox_wire::body::{
+    MessageQueue, QueueOffsets, TopicConfig, reset_offset_body, reset_offset_body_for_c,
+};
 use kerolox_wire::header::ResetOffset;
 use kerolox_wire::{Command, Language, RequestCode, ResponseCode};
 use std::sync::Arc;
@@ -50,14 +52,7 @@ impl Broker {
     fn admit_reset(&self, conn: ConnId, request: &Command) -> Result<Reset, Refused> {
         let header: ResetOffset<'_> = request.header()?;
         self.refuse_if_draining()?;
-        let Some((topic, config)) = self.state.topics.get_shared(header.topic) else {
-            let remark = format!("Topic {} does not exist", header.topic);
-            return Err(Refused(ResponseCode::TOPIC_NOT_EXIST, remark));
-        };
-        if self.state.groups.get(header.group).is_none() {
-            let remark = format!("Group {} does not exist", header.group);
-            return Err(Refused(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
-        }
+        let (topic, config) = self.resettable(header.topic, header.group)?;
         let queues = config.read_queue_nums.max(0) as u32;
         let mut reset = Reset {
             conn,
@@ -93,6 +88,19 @@ impl Broker {
         Ok(reset)
     }
 
+    /// The topic, if it and the group are there.
+    fn resettable(&self, topic: &str, group: &str) -> Result<(&Arc<str>, &TopicConfig), Refused> {
+        let Some(found) = self.state.topics.get_shared(topic) else {
+            let remark = format!("Topic {topic} does not exist");
+            return Err(Refused(ResponseCode::TOPIC_NOT_EXIST, remark));
+        };
+        if self.state.groups.get(group).is_none() {
+            let remark = format!("Group {group} does not exist");
+            return Err(Refused(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+        }
+        Ok(found)
+    }
+
     fn search_resets(&mut self, mut reset: Reset, out: &mut Vec<Effect>) {
         while reset.next < reset.end {
             if reset.timestamp_ms >= 0 {
@@ -113,10 +121,12 @@ impl Broker {
     }
 
     fn resets_found(&mut self, reset: Reset, out: &mut Vec<Effect>) {
-        let done = match self.config.server_side_reset {
+        // They may have been deleted while it was searched.
+        let there = self.resettable(&reset.topic, &reset.group).map(drop);
+        let done = there.and_then(|()| match self.config.server_side_reset {
             true => self.reset_here(&reset),
             false => self.reset_at_clients(&reset, out),
-        };
+        });
         let (conn, request) = (reset.conn, &reset.request);
         match done {
             Ok(_) if request.is_oneway() => {}

@@ -127,6 +127,15 @@ impl Broker {
             compaction.pause_until_ms = now_ms + RETRY_MS;
             return;
         };
+        // A topic that was deleted meanwhile has no part any more. One that was created again has other messages.
+        let Some(part) =
+            compaction.loading.front_mut().filter(|part| (&*part.topic, part.queue_id) == (topic, queue_id))
+        else {
+            return;
+        };
+        let stuck = slice.next_offset <= part.next;
+        part.next = slice.next_offset;
+        let done = part.next >= part.end || stuck;
         self.counters.damaged += slice.damaged.len() as u64;
         for view in record::split(&slice.records).map_while(Result::ok) {
             let place = key_of(view.properties())
@@ -135,15 +144,8 @@ impl Broker {
                 compaction.see(place, message_of(&view));
             }
         }
-        // A topic that was deleted meanwhile has no part any more.
-        if let Some(part) = compaction.loading.front_mut()
-            && (&*part.topic, part.queue_id) == (topic, queue_id)
-        {
-            let stuck = slice.next_offset <= part.next;
-            part.next = slice.next_offset;
-            if part.next >= part.end || stuck {
-                compaction.loading.pop_front();
-            }
+        if done {
+            compaction.loading.pop_front();
         }
         if !compaction.is_loading() {
             compaction.loaded();

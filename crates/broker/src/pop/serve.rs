@@ -283,14 +283,10 @@ impl Broker {
         if let Some(key) = key {
             let bounds = self.bounds(&key.topic, key.queue_id);
             let step = match slice {
-                Some(slice)
-                    if self.pop_from(&pop.request, &key, bounds) == pop.from
-                        && !self.is_blocked(now_ms, &pop.request, &key) =>
-                {
+                Some(slice) if self.pop_from(&pop.request, &key, bounds) == pop.from => {
                     self.visited(now_ms, &mut pop, key, slice)
                 }
-                // Where the group stands was set anew meanwhile: it has not seen what lies there. Or in order somebody
-                // asked for more time.
+                // Where the group stands was set anew meanwhile: it has not seen what lies there.
                 Some(_) => {
                     pop.at = 0;
                     Step::Again

@@ -6,7 +6,7 @@ use kerolox_store::{FlushPolicy, Keeper, ReadResult, Reader, StoreConfig, WriteB
 use kerolox_wire::body::{RegisterBrokerBody, from_json};
 use kerolox_wire::record;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The clock at the beginning of a story.
@@ -49,7 +49,7 @@ struct Parts {
     reader: Reader<HostileDisk>,
     writes: Vec<WriteBatch>,
     /// Done, and not told of.
-    reads: VecDeque<(ReadId, ReadResult)>,
+    reads: Vec<(ReadId, ReadResult)>,
 }
 
 impl World {
@@ -107,7 +107,7 @@ impl World {
             keeper: opened.keeper,
             reader: opened.reader,
             writes: Vec::new(),
-            reads: VecDeque::new(),
+            reads: Vec::new(),
         });
         self.feed(Vec::new())
     }
@@ -131,16 +131,14 @@ impl World {
                 self.holds_reads = true;
                 String::new()
             }
-            // The first of them ends.
-            "release-read" => self.release_reads(1, |found| found),
-            "release-reads" => {
-                self.holds_reads = false;
-                self.release_reads(usize::MAX, |found| found)
+            // One of them ends: the first, or the one of a number.
+            "release-read" => {
+                let held = &mut self.parts.as_mut().unwrap().reads;
+                let (read, result) = held.remove(rest.parse().unwrap_or(0));
+                self.feed(vec![Input::ReadDone { read, result }])
             }
-            "fail-reads" => {
-                self.holds_reads = false;
-                self.release_reads(usize::MAX, |_| ReadResult::Failed("Input/output error".to_owned()))
-            }
+            "release-reads" => self.release_reads(|found| found),
+            "fail-reads" => self.release_reads(|_| ReadResult::Failed("Input/output error".to_owned())),
             "async" => {
                 self.flush = FlushPolicy::Async { interval_ms: 500 };
                 self.parts = None;
@@ -246,11 +244,11 @@ impl World {
         opened.writer.write(&writes, true).unwrap();
     }
 
-    fn release_reads(&mut self, count: usize, ends: impl Fn(ReadResult) -> ReadResult) -> String {
-        let held = &mut self.parts.as_mut().unwrap().reads;
-        let some = held.drain(..count.min(held.len()));
-        let inputs = some.map(|(read, found)| Input::ReadDone { read, result: ends(found) }).collect();
-        self.feed(inputs)
+    fn release_reads(&mut self, ends: impl Fn(ReadResult) -> ReadResult) -> String {
+        self.holds_reads = false;
+        let held = std::mem::take(&mut self.parts.as_mut().unwrap().reads);
+        let inputs = held.into_iter().map(|(read, found)| Input::ReadDone { read, result: ends(found) });
+        self.feed(inputs.collect())
     }
 
     /// As often as it may take: two segments go at a time, and what is moved before must be safe first.
@@ -356,7 +354,7 @@ impl World {
                     Effect::Read { read, plan, .. } => {
                         let result = parts.reader.execute(&plan);
                         if self.holds_reads {
-                            parts.reads.push_back((read, result));
+                            parts.reads.push((read, result));
                             told.push_str("a read is held\n");
                         } else {
                             inputs.push(Input::ReadDone { read, result });

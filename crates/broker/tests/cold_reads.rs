@@ -1,0 +1,512 @@
+//! What happens while the broker reads something else than a pop's messages from disk: what is sent back, delayed messages,
+//! timers, half messages, what compaction keeps, offsets that are searched, messages that a certain consumer is to get. As in
+//! `cold_reads_pop.rs` each read is held, something else happens, and the read ends with what there was when it was asked for.
+
+// A test may panic; that is how it fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod world;
+
+use world::World;
+
+const HELD: &str = "a read is held\n";
+
+/// A world with a client, and the topic `T` of one queue.
+fn world() -> World {
+    let mut world = World::new();
+    world.run("connect 1");
+    create(&mut world, "T", "");
+    world
+}
+
+fn create(world: &mut World, topic: &str, more: &str) {
+    succeeds(
+        world,
+        &format!(
+            "UPDATE_AND_CREATE_TOPIC 1 topic={topic} defaultTopic=TBW102 readQueueNums=1 writeQueueNums=1 perm=6 topicFilterType=SINGLE_TAG topicSysFlag=0 order=false {more}"
+        ),
+    );
+}
+
+/// Where the message lies, and the whole answer.
+fn send(world: &mut World, topic: &str, flag: u32, properties: &str, body: &str) -> (u64, String) {
+    let told = world.run(&format!("SEND_MESSAGE 1 producerGroup=p topic={topic} defaultTopic=TBW102 defaultTopicQueueNums=1 queueId=0 sysFlag={flag} bornTimestamp=1000000 flag=0 properties=UNIQ_KEY:{body}{properties} body={body}"))
+        + &world.run("flush");
+    let id = told.split_once("msgId=").unwrap_or_else(|| panic!("{told}")).1;
+    (u64::from_str_radix(&id[16..32], 16).unwrap(), told)
+}
+
+/// Nothing of what was sent is in memory any more.
+fn kill(world: &mut World) {
+    world.run("kill");
+    world.run("connect 1");
+    world.run("connect 2");
+}
+
+#[track_caller]
+fn succeeds(world: &mut World, command: &str) {
+    let told = world.run(command) + &world.run("flush");
+    assert!(told.contains("SUCCESS"), "{command}: {told}");
+}
+
+fn word<'a>(told: &'a str, name: &str) -> &'a str {
+    let rest = told.split_once(name).unwrap_or_else(|| panic!("no {name}: {told}")).1;
+    rest.split_whitespace().next().unwrap()
+}
+
+/// Bodies of what consumers get of queue 0 of a topic.
+fn bodies(world: &mut World, topic: &str) -> Vec<String> {
+    let told = world.run(&format!("GET_MIN_OFFSET 1 topic={topic} queueId=0"));
+    let from = word(&told, "offset=").to_owned();
+    let told = world.run(&format!("PULL_MESSAGE 1 consumerGroup=TOOLS_CONSUMER topic={topic} queueId=0 queueOffset={from} maxMsgNums=32 sysFlag=4 commitOffset=0 suspendTimeoutMillis=0 subVersion=0 subscription=*"));
+    let lines = told.lines().filter(|line| line.starts_with("     "));
+    lines.map(|line| line.split('"').nth(1).unwrap().to_owned()).collect()
+}
+
+fn after(world: &mut World, ms: u64) -> String {
+    world.run(&format!("tick +{ms}")) + &world.run("flush") + &world.run("tick +0") + &world.run("flush")
+}
+
+// Messages sent back.
+
+const SEND_BACK: &str = "CONSUMER_SEND_MSG_BACK 1 group=g delayLevel=0 maxReconsumeTimes=16 offset=";
+
+fn consumer_is_there(world: &mut World, client: u32) {
+    succeeds(
+        world,
+        &format!(
+            r#"HEART_BEAT {client} json={{"clientID":"c{client}","consumerDataSet":[{{"groupName":"g","consumeType":"CONSUME_PASSIVELY"}}]}} version=493"#
+        ),
+    );
+}
+
+#[test]
+fn a_group_deleted_while_a_message_is_sent_back_gets_nothing() {
+    let mut world = world();
+    let (one, _) = send(&mut world, "T", 0, "", "one");
+    kill(&mut world);
+    world.run("hold-reads");
+    assert_eq!(world.run(&format!("{SEND_BACK}{one}")), HELD);
+    succeeds(&mut world, "DELETE_SUBSCRIPTIONGROUP 1 groupName=g cleanOffset=true");
+    let told = world.run("release-reads");
+    assert!(told.contains("SUBSCRIPTION_GROUP_NOT_EXIST"), "{told}");
+    after(&mut world, 60_000);
+    assert!(bodies(&mut world, "%RETRY%g").is_empty());
+}
+
+#[test]
+fn what_is_sent_back_when_a_shutdown_begins_is_safe_before_it_is_answered() {
+    let mut world = world();
+    let (one, _) = send(&mut world, "T", 0, "", "one");
+    kill(&mut world);
+    world.run("hold-reads");
+    assert_eq!(world.run(&format!("{SEND_BACK}{one}")), HELD);
+    world.run("shutdown");
+    world.run("flush");
+    assert_eq!(world.run("drained"), "false\n");
+    assert_eq!(world.run("release-reads"), "");
+    assert_eq!(world.run("drained"), "false\n");
+    assert!(world.run("flush").contains("SUCCESS"));
+    assert_eq!(world.run("drained"), "true\n");
+    world.run("power-cut");
+    world.run("connect 1");
+    after(&mut world, 10_000);
+    assert_eq!(bodies(&mut world, "%RETRY%g"), ["one"]);
+}
+
+#[test]
+fn a_damaged_message_that_is_sent_back_is_refused_and_goes_nowhere() {
+    let mut world = world();
+    let (one, _) = send(&mut world, "T", 0, "", "one");
+    world.run(&format!("damage {}", one + 90));
+    kill(&mut world);
+    for how in ["maxReconsumeTimes=16", "maxReconsumeTimes=0"] {
+        let told = world.run(&format!("CONSUMER_SEND_MSG_BACK 1 group=g delayLevel=0 offset={one} {how}"));
+        assert!(told.contains("SYSTEM_ERROR \"look message by offset failed"), "{told}");
+    }
+    after(&mut world, 10_000);
+    assert!(bodies(&mut world, "%RETRY%g").is_empty());
+    assert!(bodies(&mut world, "%DLQ%g").is_empty());
+}
+
+// Delay levels.
+
+#[test]
+fn delayed_messages_that_could_not_be_read_are_delivered_later() {
+    let mut world = world();
+    send(&mut world, "T", 0, ",DELAY:1", "one");
+    kill(&mut world);
+    world.run("hold-reads");
+    assert_eq!(world.run("tick +1000"), HELD);
+    world.run("fail-reads");
+    after(&mut world, 99);
+    assert!(bodies(&mut world, "T").is_empty());
+    after(&mut world, 1);
+    assert_eq!(bodies(&mut world, "T"), ["one"]);
+}
+
+#[test]
+fn a_delayed_message_that_comes_while_its_level_is_read_is_delivered() {
+    let mut world = world();
+    send(&mut world, "T", 0, ",DELAY:1", "one");
+    kill(&mut world);
+    world.run("hold-reads");
+    assert_eq!(world.run("tick +1000"), HELD);
+    send(&mut world, "T", 0, ",DELAY:1", "two");
+    world.run("tick +1000");
+    world.run("release-reads");
+    after(&mut world, 0);
+    assert_eq!(bodies(&mut world, "T"), ["one", "two"]);
+}
+
+#[test]
+fn a_damaged_delayed_message_is_in_nobodys_way() {
+    let mut world = world();
+    let (one, _) = send(&mut world, "T", 0, ",DELAY:1", "one");
+    send(&mut world, "T", 0, ",DELAY:1", "two");
+    world.run(&format!("damage {}", one + 90));
+    kill(&mut world);
+    after(&mut world, 1_000);
+    assert_eq!(bodies(&mut world, "T"), ["two"]);
+}
+
+#[test]
+fn delayed_messages_read_when_a_shutdown_begins_are_delivered_once() {
+    let mut world = world();
+    send(&mut world, "T", 0, ",DELAY:1", "one");
+    kill(&mut world);
+    world.run("hold-reads");
+    assert_eq!(world.run("tick +1000"), HELD);
+    world.run("shutdown");
+    world.run("flush");
+    world.run("release-reads");
+    assert_eq!(world.run("drained"), "false\n", "what is delivered is not safe yet");
+    world.run("flush");
+    world.run("power-cut");
+    world.run("connect 1");
+    after(&mut world, 1_000);
+    assert_eq!(bodies(&mut world, "T"), ["one"]);
+}
+
+// Timers.
+
+/// A message for a time, and what recalls it.
+fn send_timer(world: &mut World, due_ms: u64, body: &str) -> String {
+    let (_, told) = send(world, "T", 0, &format!(",TIMER_DELIVER_MS:{}", 1_000_000 + due_ms), body);
+    format!("RECALL_MESSAGE 1 topic=T recallHandle={}", word(&told, "recallHandle="))
+}
+
+#[test]
+fn a_timer_message_recalled_while_it_is_read_is_not_delivered() {
+    let mut world = world();
+    let recall = send_timer(&mut world, 5_000, "one");
+    kill(&mut world);
+    world.run("tick +0");
+    world.run("hold-reads");
+    assert_eq!(world.run("tick +3500"), HELD);
+    assert_eq!(world.run(&recall), HELD);
+    world.run("release-read 1");
+    assert!(world.run("flush").contains("SUCCESS"));
+    world.run("release-reads");
+    after(&mut world, 1_500);
+    kill(&mut world);
+    after(&mut world, 0);
+    assert!(bodies(&mut world, "T").is_empty());
+}
+
+#[test]
+fn a_timer_message_delivered_while_its_recall_is_read_is_not_said_to_be_recalled() {
+    let mut world = world();
+    let recall = send_timer(&mut world, 5_000, "one");
+    kill(&mut world);
+    after(&mut world, 4_000);
+    world.run("hold-reads");
+    assert_eq!(world.run(&recall), HELD);
+    after(&mut world, 1_000);
+    let told = world.run("release-reads") + &world.run("flush");
+    assert!(told.contains("ILLEGAL_OPERATION"), "{told}");
+    assert_eq!(bodies(&mut world, "T"), ["one"]);
+}
+
+/// What waits was not known yet, and the answer said that the message had been delivered.
+#[test]
+fn a_recall_before_it_is_known_what_waits_is_put_off() {
+    let mut world = world();
+    let recall = send_timer(&mut world, 5_000, "one");
+    kill(&mut world);
+    world.run("hold-reads");
+    assert_eq!(world.run("tick +0"), HELD);
+    assert_eq!(world.run(&recall), HELD);
+    let told = world.run("release-read 1");
+    assert!(told.contains("SYSTEM_BUSY"), "{told}");
+    world.run("release-reads");
+    succeeds(&mut world, &recall);
+    after(&mut world, 5_000);
+    assert!(bodies(&mut world, "T").is_empty());
+}
+
+#[test]
+fn timer_messages_that_come_while_the_others_are_looked_for_are_delivered_once() {
+    let mut world = world();
+    send_timer(&mut world, 5_000, "one");
+    kill(&mut world);
+    world.run("hold-reads");
+    assert_eq!(world.run("tick +0"), HELD);
+    send_timer(&mut world, 4_000, "two");
+    let recall = send_timer(&mut world, 4_500, "three");
+    assert_eq!(world.run(&recall), HELD);
+    world.run("release-read 1");
+    assert!(world.run("flush").contains("SUCCESS"));
+    world.run("release-reads");
+    after(&mut world, 4_000);
+    after(&mut world, 1_000);
+    kill(&mut world);
+    after(&mut world, 1_000);
+    assert_eq!(bodies(&mut world, "T"), ["two", "one"]);
+}
+
+#[test]
+fn timer_messages_that_could_not_be_read_are_delivered_later() {
+    let mut world = world();
+    send_timer(&mut world, 5_000, "one");
+    kill(&mut world);
+    world.run("hold-reads");
+    assert_eq!(world.run("tick +0"), HELD);
+    world.run("fail-reads");
+    after(&mut world, 100);
+    world.run("hold-reads");
+    assert_eq!(world.run("tick +4900"), HELD);
+    world.run("fail-reads");
+    after(&mut world, 99);
+    assert!(bodies(&mut world, "T").is_empty());
+    after(&mut world, 1);
+    assert_eq!(bodies(&mut world, "T"), ["one"]);
+}
+
+#[test]
+fn a_damaged_timer_message_is_in_nobodys_way() {
+    let mut world = world();
+    let (one, _) = send(&mut world, "T", 0, ",TIMER_DELIVER_MS:1001000", "one");
+    send_timer(&mut world, 1_000, "two");
+    world.run(&format!("damage {}", one + 90));
+    kill(&mut world);
+    after(&mut world, 1_000);
+    assert_eq!(bodies(&mut world, "T"), ["two"]);
+}
+
+const LONG_MS: u64 = 260_000_000;
+
+/// So much that retention takes what lies before it.
+fn fill(world: &mut World) {
+    for _ in 0..8 {
+        succeeds(
+            world,
+            "SEND_MESSAGE 1 producerGroup=p topic=Fill defaultTopic=TBW102 defaultTopicQueueNums=1 queueId=0 sysFlag=0 bornTimestamp=1000000 flag=0 properties=UNIQ_KEY:f body-bytes=4194304",
+        );
+    }
+}
+
+#[test]
+fn a_timer_message_recalled_while_it_is_read_to_be_moved_is_not_delivered() {
+    let mut world = world();
+    let recall = send_timer(&mut world, LONG_MS + 60_000, "one");
+    fill(&mut world);
+    world.run(&format!("tick +{LONG_MS}"));
+    world.run("hold-reads");
+    assert_eq!(world.run("retain"), HELD);
+    assert_eq!(world.run(&recall), HELD);
+    world.run("release-read 1");
+    assert!(world.run("flush").contains("SUCCESS"));
+    world.run("release-reads");
+    world.run("retain");
+    after(&mut world, 60_000);
+    assert!(bodies(&mut world, "T").is_empty());
+}
+
+#[test]
+fn a_timer_message_delivered_while_it_is_read_to_be_moved_is_delivered_once() {
+    let mut world = world();
+    send_timer(&mut world, LONG_MS + 1_500, "one");
+    fill(&mut world);
+    after(&mut world, LONG_MS);
+    world.run("hold-reads");
+    assert_eq!(world.run("retain"), HELD);
+    after(&mut world, 1_500);
+    assert_eq!(bodies(&mut world, "T"), ["one"]);
+    world.run("release-reads");
+    world.run("retain");
+    after(&mut world, 60_000);
+    assert_eq!(bodies(&mut world, "T"), ["one"]);
+}
+
+// Half messages.
+
+fn send_half(world: &mut World, body: &str) -> (u64, u64) {
+    let (position, told) = send(world, "T", 4, ",TRAN_MSG:true,PGROUP:p", body);
+    (position, word(&told, "queueOffset=").parse().unwrap())
+}
+
+const COMMIT: u32 = 8;
+const ROLL_BACK: u32 = 12;
+
+fn end((position, offset): (u64, u64), how: u32) -> String {
+    format!(
+        "END_TRANSACTION 1 producerGroup=p tranStateTableOffset={offset} commitLogOffset={position} commitOrRollback={how} msgId=m"
+    )
+}
+
+fn producer_is_there(world: &mut World) {
+    world.run(r#"HEART_BEAT 1 json={"clientID":"c1","producerDataSet":[{"groupName":"p"}]}"#);
+}
+
+#[test]
+fn a_half_message_ended_while_it_is_read_to_be_ended_ends_once() {
+    for (first, second, left) in [(COMMIT, COMMIT, 1), (COMMIT, ROLL_BACK, 1), (ROLL_BACK, COMMIT, 0)] {
+        let mut world = world();
+        let half = send_half(&mut world, "h");
+        kill(&mut world);
+        world.run("hold-reads");
+        assert_eq!(world.run(&end(half, first)), HELD);
+        assert_eq!(world.run(&end(half, second)), HELD);
+        let told = world.run("release-reads") + &world.run("flush");
+        assert_eq!(told.matches("-> 1 SUCCESS").count(), 1, "{told}");
+        assert!(told.contains("Find prepared transaction message failed"), "{told}");
+        assert_eq!(bodies(&mut world, "T").len(), left);
+    }
+}
+
+#[test]
+fn a_half_message_ended_while_it_is_read_for_a_question_is_not_asked_about() {
+    for how in [COMMIT, ROLL_BACK] {
+        let mut world = world();
+        let half = send_half(&mut world, "h");
+        kill(&mut world);
+        producer_is_there(&mut world);
+        world.run("hold-reads");
+        assert_eq!(world.run("tick +6000"), HELD);
+        assert_eq!(world.run(&end(half, how)), HELD);
+        world.run("release-read 1");
+        let told = world.run("flush") + &world.run("release-reads") + &world.run("tick +60000");
+        assert!(!told.contains("CHECK_TRANSACTION_STATE"), "{told}");
+    }
+}
+
+/// Each read that failed took one of the places for reads, for good: in the end nobody was asked any more.
+#[test]
+fn half_messages_that_could_not_be_read_for_a_question_are_asked_about_later() {
+    let mut world = world();
+    let halves: Vec<_> = (0..40).map(|n| send_half(&mut world, &format!("h{n}"))).collect();
+    kill(&mut world);
+    world.run("hold-reads");
+    assert_eq!(world.run("tick +6000"), HELD.repeat(32));
+    world.run("fail-reads");
+    producer_is_there(&mut world);
+    let told = world.run("tick +0") + &world.run("tick +30000") + &world.run("tick +0");
+    for (n, (position, _)) in halves.iter().enumerate() {
+        assert!(told.contains(&format!("commitLogOffset={position} ")), "h{n}: {told}");
+    }
+}
+
+// Compaction topics.
+
+const COMPACTED: &str = "attributes=+cleanup.policy=COMPACTION";
+
+#[test]
+fn a_compaction_topic_created_again_while_it_is_read_at_a_start_knows_nothing_of_the_old_one() {
+    let mut world = world();
+    create(&mut world, "C", COMPACTED);
+    for body in ["old0", "old1", "old2"] {
+        send(&mut world, "C", 0, ",KEYS:k", body);
+    }
+    kill(&mut world);
+    world.run("hold-reads");
+    assert_eq!(world.run("tick +0"), HELD);
+    succeeds(&mut world, "DELETE_TOPIC_IN_BROKER 1 topic=C");
+    create(&mut world, "C", COMPACTED);
+    send(&mut world, "C", 0, ",KEYS:k", "new");
+    world.run("release-reads");
+    fill(&mut world);
+    after(&mut world, LONG_MS);
+    world.run("retain");
+    assert_eq!(bodies(&mut world, "C"), ["new"]);
+}
+
+#[test]
+fn a_compaction_topic_created_again_while_its_messages_are_moved_has_none_of_the_old_ones() {
+    let mut world = world();
+    create(&mut world, "C", COMPACTED);
+    send(&mut world, "C", 0, ",KEYS:k", "old");
+    fill(&mut world);
+    after(&mut world, LONG_MS);
+    world.run("hold-reads");
+    assert_eq!(world.run("retain"), HELD);
+    succeeds(&mut world, "DELETE_TOPIC_IN_BROKER 1 topic=C");
+    create(&mut world, "C", COMPACTED);
+    world.run("release-reads");
+    world.run("flush");
+    kill(&mut world);
+    after(&mut world, 0);
+    assert!(bodies(&mut world, "C").is_empty());
+    send(&mut world, "C", 0, ",KEYS:k", "new");
+    assert_eq!(bodies(&mut world, "C"), ["new"]);
+}
+
+#[test]
+fn a_message_that_is_not_its_keys_last_any_more_when_it_was_read_is_not_kept() {
+    let mut world = world();
+    create(&mut world, "C", COMPACTED);
+    send(&mut world, "C", 0, ",KEYS:k", "old");
+    fill(&mut world);
+    after(&mut world, LONG_MS);
+    world.run("hold-reads");
+    assert_eq!(world.run("retain"), HELD);
+    send(&mut world, "C", 0, ",KEYS:k", "new");
+    world.run("release-reads");
+    world.run("flush");
+    world.run("retain");
+    assert_eq!(bodies(&mut world, "C"), ["new"]);
+    assert!(world.run("GET_MIN_OFFSET 1 topic=C queueId=0").contains("offset=1"));
+}
+
+// Offsets that are searched.
+
+#[test]
+fn a_reset_of_a_topic_or_group_deleted_while_it_is_searched_leaves_nothing_behind() {
+    for (delete, code) in [
+        ("DELETE_TOPIC_IN_BROKER 1 topic=T", "TOPIC_NOT_EXIST"),
+        ("DELETE_SUBSCRIPTIONGROUP 1 groupName=g cleanOffset=true", "SUBSCRIPTION_GROUP_NOT_EXIST"),
+    ] {
+        let mut world = world();
+        send(&mut world, "T", 0, "", "one");
+        consumer_is_there(&mut world, 1);
+        kill(&mut world);
+        world.run("hold-reads");
+        let reset = "INVOKE_BROKER_TO_RESET_OFFSET 1 topic=T group=g timestamp=2000000 isForce=true";
+        assert_eq!(world.run(reset), HELD);
+        succeeds(&mut world, delete);
+        let told = world.run("release-reads") + &world.run("flush");
+        assert!(told.contains(code), "{told}");
+        create(&mut world, "T", "");
+        let told =
+            world.run("QUERY_CONSUMER_OFFSET 1 consumerGroup=g topic=T queueId=0 setZeroIfNotFound=false");
+        assert!(told.contains("QUERY_NOT_FOUND"), "{told}");
+    }
+}
+
+// A message for a certain consumer.
+
+#[test]
+fn a_consumer_gone_while_a_message_for_it_is_read_is_said_not_to_be_online() {
+    let mut world = world();
+    let (one, _) = send(&mut world, "T", 0, "", "one");
+    kill(&mut world);
+    consumer_is_there(&mut world, 2);
+    world.run("hold-reads");
+    let direct = format!(
+        "CONSUME_MESSAGE_DIRECTLY 1 consumerGroup=g clientId=c2 topic=T msgId=7F00000100002A9F{one:016X}"
+    );
+    assert_eq!(world.run(&direct), HELD);
+    world.run("disconnect 2");
+    let told = world.run("release-reads");
+    assert!(told.contains("-> 1 SYSTEM_ERROR") && told.contains("not online"), "{told}");
+}
