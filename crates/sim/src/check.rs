@@ -1,5 +1,9 @@
 //! What clients were promised, and whether it was kept.
 
+use crate::flights::{Flights, Popping, Sent};
+use crate::popping;
+use kerolox_wire::receipt::Kind;
+use kerolox_wire::record::RecordView;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A place in a queue.
@@ -33,6 +37,8 @@ pub struct Ledger {
     acked_elsewhere: BTreeSet<u64>,
     /// Those that arrived.
     arrived: BTreeSet<u64>,
+    /// What clients that pop were given.
+    pub flights: Flights,
     pub violations: Vec<String>,
 }
 
@@ -86,17 +92,44 @@ impl Ledger {
         if let Some(other) = self.read.get(&place).filter(|other| **other != id) {
             self.violations.push(format!("{place:?} held message {other} and now holds {id}"));
         }
+        self.may_come(now_ms, id);
+        self.arrived.insert(id);
+        if let Some(found) = &mut self.found {
+            found.insert(place.clone(), id);
+        }
+        self.read.insert(place, id);
+    }
+
+    fn may_come(&mut self, now_ms: i64, id: u64) {
         if let Some(due) = self.not_before.get(&id).filter(|due| **due > now_ms) {
             self.violations.push(format!("message {id} came {} ms early", due - now_ms));
         }
         if self.transactions.get(&id) == Some(&false) {
             self.violations.push(format!("message {id} was rolled back and came"));
         }
-        self.arrived.insert(id);
-        if let Some(found) = &mut self.found {
-            found.insert(place.clone(), id);
+    }
+
+    /// A client that pops was given a message: which, if it is one that anybody sent.
+    pub fn popped(
+        &mut self,
+        now_ms: i64,
+        popping: Popping,
+        kind: Kind,
+        view: &RecordView<'_>,
+    ) -> Option<Sent> {
+        let Popping { group, topic, .. } = popping;
+        let Some(sent) = popping::sent(view).filter(|_| view.topic == topic) else {
+            self.violations.push(format!("{group} was given bytes of {} that nobody sent", view.topic));
+            return None;
+        };
+        match kind {
+            Kind::Normal => {
+                let (queue_id, offset) = (view.queue_id, view.queue_offset);
+                self.read(now_ms, Place { topic: topic.to_owned(), queue_id, offset }, sent.0);
+            }
+            Kind::Retry | Kind::RetryV2 => self.may_come(now_ms, sent.0),
         }
-        self.read.insert(place, id);
+        Some(sent)
     }
 
     /// From now on everything is read once more.
@@ -146,6 +179,11 @@ impl Ledger {
                 _ => {}
             }
         }
+    }
+
+    /// The same of what was popped.
+    pub fn finish_pops(&mut self) {
+        self.violations.extend(self.flights.finish(&popping::ALL));
     }
 
     /// Places that were read, for the summary.

@@ -1,6 +1,8 @@
 //! Producers and consumers as the official clients behave: requests with time-outs, retries, one connection at a time.
 
 use crate::check::{Ledger, Place};
+use crate::flights::Popping;
+use crate::popping::{self, Hand, PopAsked};
 use crate::random::Random;
 use kerolox_broker::ConnId;
 use kerolox_wire::message_id::MessageId;
@@ -18,13 +20,18 @@ const IN_FLIGHT_MAX: usize = 8;
 pub const DELAY_MS: i64 = 1_000;
 
 /// What a client does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Role {
     Producer,
     /// Reads one queue and commits what it has read.
     Consumer {
         topic: String,
         queue_id: u32,
+    },
+    /// Pops from a topic; by its number among those that do.
+    Popper {
+        popping: Popping,
+        number: u64,
     },
 }
 
@@ -35,6 +42,8 @@ struct Message {
     topic: String,
     kind: Kind,
     sent_ms: i64,
+    /// How often it was sent.
+    tries: u64,
 }
 
 /// What a producer wants of a message.
@@ -66,6 +75,7 @@ enum Asked {
     Commit { offset: u64 },
     Route,
     Heartbeat,
+    Pop(PopAsked),
 }
 
 #[derive(Debug)]
@@ -82,6 +92,8 @@ pub struct Client {
     /// Where a consumer goes on; `None` until the broker told.
     offset: Option<u64>,
     greeted: bool,
+    /// Of one that pops.
+    hand: Option<Hand>,
 }
 
 /// Where a request goes.
@@ -93,8 +105,13 @@ pub enum Out {
 
 impl Client {
     pub fn new(role: Role) -> Self {
+        let hand = match &role {
+            Role::Popper { popping, number } => Some(Hand::new(*popping, *number)),
+            Role::Producer | Role::Consumer { .. } => None,
+        };
         Self {
             role,
+            hand,
             conn: None,
             next_opaque: 0,
             waiting: BTreeMap::new(),
@@ -125,6 +142,7 @@ impl Client {
     pub fn restart(&mut self) {
         self.disconnected();
         self.offset = None;
+        self.hand.iter_mut().for_each(Hand::restart);
     }
 
     fn ask(&mut self, now_ms: i64, mut command: Command, asked: Asked) -> Command {
@@ -153,7 +171,18 @@ impl Client {
         match self.role.clone() {
             Role::Producer => self.produce(now_ms, random, topics, ledger),
             Role::Consumer { topic, queue_id } => self.consume(now_ms, &topic, queue_id),
+            Role::Popper { .. } => self.pop(now_ms, random, topics.is_empty(), ledger),
         }
+    }
+
+    fn pop(&mut self, now_ms: i64, random: &mut Random, calm: bool, ledger: &mut Ledger) -> Vec<Out> {
+        let Some(hand) = &mut self.hand else { return Vec::new() };
+        let mut asked = hand.due(now_ms, random, ledger);
+        if !self.waiting.values().any(|(_, asked)| matches!(asked, Asked::Pop(PopAsked::Pop))) {
+            asked.push(hand.pop(now_ms, random, calm));
+        }
+        let ask = |(command, why)| Out::Broker(self.ask(now_ms, command, Asked::Pop(why)));
+        asked.into_iter().map(ask).collect()
     }
 
     fn produce(
@@ -172,7 +201,7 @@ impl Client {
         if self.waiting.len() >= IN_FLIGHT_MAX || topics.is_empty() {
             return Vec::new();
         }
-        let message = self.again.pop().unwrap_or_else(|| {
+        let mut message = self.again.pop().unwrap_or_else(|| {
             let topic = topics.get(random.below(topics.len() as u64) as usize).cloned().unwrap_or_default();
             new_message(now_ms, random, topic, ledger)
         });
@@ -186,6 +215,7 @@ impl Client {
             return vec![Out::Namesrv(self.ask(now_ms, request, Asked::Route))];
         };
         let queue_id = random.below(u64::from(queues.clamp(1, 4)));
+        message.tries += 1;
         let command = send_request(&message, queue_id);
         let body = format!("{:>width$}", message.id, width = random.between(1, 3_000) as usize);
         vec![Out::Broker(self.ask(now_ms, command.with_body(body), Asked::Send(message)))]
@@ -242,7 +272,14 @@ impl Client {
     }
 
     /// An answer came. Gives what to send because of it.
-    pub fn answered(&mut self, now_ms: i64, answer: &Command, ledger: &mut Ledger) -> Vec<Out> {
+    pub fn answered(
+        &mut self,
+        now_ms: i64,
+        random: &mut Random,
+        calm: bool,
+        answer: &Command,
+        ledger: &mut Ledger,
+    ) -> Vec<Out> {
         let Some((_, asked)) = self.waiting.remove(&answer.opaque) else { return Vec::new() };
         let ok = answer.code == i32::from(ResponseCode::SUCCESS);
         match asked {
@@ -264,9 +301,29 @@ impl Client {
                     ledger.committed(GROUP, topic, *queue_id, offset);
                 }
             }
+            Asked::Pop(why) => self.pop_answered(now_ms, random, calm, answer, why, ledger),
             Asked::Commit { .. } | Asked::Route | Asked::Heartbeat => {}
         }
         Vec::new()
+    }
+
+    fn pop_answered(
+        &mut self,
+        now_ms: i64,
+        random: &mut Random,
+        calm: bool,
+        answer: &Command,
+        why: PopAsked,
+        ledger: &mut Ledger,
+    ) {
+        let Some(hand) = &mut self.hand else { return };
+        let ok = answer.code == i32::from(ResponseCode::SUCCESS);
+        match why {
+            PopAsked::Pop => hand.popped(now_ms, random, calm, answer, ledger),
+            PopAsked::Ack(ids) if ok => ids.iter().for_each(|id| ledger.flights.ack_answered(now_ms, *id)),
+            PopAsked::MoreTime(popped) if ok => hand.more_time(now_ms, random, answer, popped, ledger),
+            PopAsked::Ack(_) | PopAsked::MoreTime(_) => {}
+        }
     }
 
     fn offset_answered(&mut self, answer: &Command, ok: bool, ledger: &mut Ledger) -> Vec<Out> {
@@ -319,7 +376,7 @@ fn new_message(now_ms: i64, random: &mut Random, topic: String, ledger: &mut Led
         Kind::Timed { due_ms } => ledger.not_before(id, due_ms),
         Kind::Half { .. } => ledger.transaction(id, commits(id)),
     }
-    Message { id, topic, kind, sent_ms: now_ms }
+    Message { id, topic, kind, sent_ms: now_ms, tries: 0 }
 }
 
 fn send_request(message: &Message, queue_id: u64) -> Command {
@@ -343,7 +400,10 @@ fn send_request(message: &Message, queue_id: u64) -> Command {
             ("sysFlag", flag.to_string()),
             ("bornTimestamp", message.sent_ms.to_string()),
             ("flag", "0".to_owned()),
-            ("properties", format!("UNIQ_KEY\u{1}m{}\u{2}{properties}", message.id)),
+            (
+                "properties",
+                format!("UNIQ_KEY\u{1}m{}\u{2}TRY\u{1}{}\u{2}{properties}", message.id, message.tries),
+            ),
         ],
     )
 }
@@ -393,6 +453,9 @@ pub fn record_pulled(now_ms: i64, body: &[u8], topic: &str, queue_id: u32, ledge
                 check_message(&message, topic, queue_id, ledger);
                 let id = message_id(message.body);
                 let place = Place { topic: topic.to_owned(), queue_id, offset: message.queue_offset };
+                if let Some(sent) = popping::sent(&message) {
+                    ledger.flights.stored(place.clone(), sent);
+                }
                 match id {
                     Some(id) => ledger.read(now_ms, place, id),
                     None => ledger.violations.push(format!("{place:?} holds bytes that nobody sent")),
@@ -412,7 +475,7 @@ fn check_message(message: &RecordView<'_>, topic: &str, queue_id: u32, ledger: &
     }
 }
 
-fn fields(code: RequestCode, pairs: &[(&str, String)]) -> Command {
+pub(crate) fn fields(code: RequestCode, pairs: &[(&str, String)]) -> Command {
     let mut command = Command::request(code);
     for (name, value) in pairs {
         command.fields.push(name, value);
@@ -420,6 +483,6 @@ fn fields(code: RequestCode, pairs: &[(&str, String)]) -> Command {
     command
 }
 
-fn number(command: &Command, name: &str) -> u64 {
+pub(crate) fn number(command: &Command, name: &str) -> u64 {
     command.fields.get(name).and_then(|text| text.parse().ok()).unwrap_or(0)
 }

@@ -5,8 +5,11 @@
 //!
 //! [`world::run`] plays one seed and returns what happened and what was violated.
 
+pub mod bug;
 pub mod check;
 pub mod client;
 pub mod crash;
+pub mod flights;
+pub mod popping;
 pub mod random;
 pub mod world;

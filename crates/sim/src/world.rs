@@ -1,13 +1,14 @@
 //! One seed, one history: the real broker and name server between simulated clients and a hostile disk.
 
+use crate::bug::Bug;
 use crate::check::Ledger;
 use crate::client::{self, Client, Out, Role};
+use crate::popping;
 use crate::random::Random;
 use kerolox_broker::{Broker, BrokerConfig, ConnId, Effect, Input, ReadId, State};
 use kerolox_namesrv::Namesrv;
 use kerolox_store::disk::{CrashMode, HostileDisk};
 use kerolox_store::{FlushPolicy, Keeper, ReadPlan, Reader, SealJob, StoreConfig, WriteBatch, Writer};
-use kerolox_wire::fields::Fields;
 use kerolox_wire::{Command, RequestCode};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -25,38 +26,6 @@ pub struct Options {
     pub trace: bool,
 }
 
-/// Ways in which a broker could be wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bug {
-    /// Says that writes are on stable storage when they are not even written.
-    AckBeforeFlush,
-    /// Says that writes are on stable storage when they are only written.
-    AckBeforeSync,
-    /// Messages come with another body.
-    AlteredBody,
-    /// The clock by which it delivers is ahead.
-    EarlyTimer,
-    /// Some timer messages are put off by a day.
-    LostTimer,
-    /// Some commits are taken for roll-backs.
-    LostCommit,
-    /// Some roll-backs are taken for commits.
-    UndoneRollBack,
-}
-
-impl Bug {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::AckBeforeFlush,
-        Self::AckBeforeSync,
-        Self::AlteredBody,
-        Self::EarlyTimer,
-        Self::LostTimer,
-        Self::LostCommit,
-        Self::UndoneRollBack,
-    ];
-}
-
 /// What came of it.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
@@ -68,6 +37,7 @@ pub struct Outcome {
     pub sent: u64,
     pub acked: u64,
     pub read: u64,
+    pub popped: u64,
     pub kills: u64,
     pub power_cuts: u64,
     pub cut_connections: u64,
@@ -160,6 +130,8 @@ struct World {
     ledger: Ledger,
     /// Nothing goes wrong any more, and nothing new is begun.
     closing: bool,
+    /// No connection breaks any more.
+    calm: bool,
     /// The last millisecond at which the broker wanted to be woken, and how often in it.
     ticks: (i64, u32),
     outcome: Outcome,
@@ -189,6 +161,9 @@ impl World {
                 (0..QUEUES).map(|queue_id| Client::new(Role::Consumer { topic: topic.into(), queue_id })),
             );
         }
+        for (number, popping) in (0..).zip(popping::ALL.iter().flat_map(|popping| [popping; 2])) {
+            clients.push(Client::new(Role::Popper { popping: *popping, number }));
+        }
         Self {
             random: Random::new(options.seed),
             now_ms: START_MS,
@@ -204,6 +179,7 @@ impl World {
             arrivals: BTreeMap::new(),
             ledger: Ledger::default(),
             closing: false,
+            calm: false,
             ticks: (0, 0),
             outcome: Outcome::default(),
             history: crc32fast::Hasher::new(),
@@ -257,7 +233,10 @@ impl World {
             // What a broken connection held is gone.
             Event::ToBroker { conn, command } if self.conns.contains_key(&conn) => {
                 self.note(format_args!("{conn:?} asks {} {}", command.code, command.opaque));
-                let command = self.mistaken(command);
+                let command = match self.options.bug {
+                    Some(bug) => bug.mistake(command, &mut self.random),
+                    None => command,
+                };
                 self.feed(Input::Command { conn, command });
             }
             Event::ToClient { conn, command } => self.reach_client(conn, command),
@@ -486,7 +465,7 @@ impl World {
             // A frame on a connection is not lost alone, but its connection may die under it.
             match (out, conn) {
                 (Out::Broker(command), Some(conn)) => {
-                    if self.random.one_in(2_000) {
+                    if !self.calm && self.random.one_in(2_000) {
                         self.outcome.lost_frames += 1;
                         self.cut(conn);
                         return;
@@ -527,12 +506,10 @@ impl World {
             command.opaque,
             crc32fast::hash(&command.body)
         ));
-        let mut command = command;
-        if self.options.bug == Some(Bug::AlteredBody) && command.body.len() > 200 && self.random.one_in(20) {
-            let mut bytes = command.body.to_vec();
-            bytes.iter_mut().filter(|b| b.is_ascii_digit()).for_each(|b| *b = b'7');
-            command.body = bytes.into();
-        }
+        let command = match self.options.bug {
+            Some(bug) => bug.alter(command, &mut self.random),
+            None => command,
+        };
         if command.is_response() {
             self.answered(client, &command);
         } else if let Some(state) = self.clients.get_mut(client) {
@@ -541,31 +518,9 @@ impl World {
         }
     }
 
-    /// A request as a broker with a bug understands it.
-    fn mistaken(&mut self, mut command: Command) -> Command {
-        let (name, right, wrong) = match self.options.bug {
-            Some(Bug::LostTimer) => {
-                ("properties", "TIMER_DELIVER_MS\u{1}1", "TIMER_DELAY_SEC\u{1}86400\u{2}_\u{1}")
-            }
-            Some(Bug::LostCommit) => ("commitOrRollback", "8", "12"),
-            Some(Bug::UndoneRollBack) => ("commitOrRollback", "12", "8"),
-            _ => return command,
-        };
-        if self.random.one_in(4) {
-            let understood = |(key, value): (&str, &str)| match key == name {
-                true => (key.to_owned(), value.replace(right, wrong)),
-                false => (key.to_owned(), value.to_owned()),
-            };
-            let pairs: Vec<(String, String)> = command.fields.iter().map(understood).collect();
-            command.fields = Fields::new();
-            pairs.iter().for_each(|(key, value)| command.fields.push(key, value));
-        }
-        command
-    }
-
     fn answered(&mut self, client: usize, command: &Command) {
         let Some(state) = self.clients.get_mut(client) else { return };
-        let out = state.answered(self.now_ms, command, &mut self.ledger);
+        let out = state.answered(self.now_ms, &mut self.random, self.closing, command, &mut self.ledger);
         self.send(client, out);
     }
 
@@ -669,6 +624,7 @@ impl World {
         self.start();
         let end = self.now_ms + 1_000;
         self.play_until(end);
+        self.pop_what_is_left();
         self.ledger.begin_last_reading();
         for topic in TOPICS {
             for queue_id in 0..QUEUES {
@@ -676,13 +632,28 @@ impl World {
             }
         }
         self.ledger.finish(self.now_ms);
+        self.ledger.finish_pops();
         let mut violations = std::mem::take(&mut self.ledger.violations);
         self.outcome.violations.append(&mut violations);
         self.outcome.sent = self.ledger.sent();
         self.outcome.acked = self.ledger.acked_count() as u64;
         self.outcome.read = self.ledger.read_count() as u64;
+        self.outcome.popped = self.ledger.flights.count();
         self.outcome.simulated_ms = self.now_ms - START_MS;
         self.outcome.history_crc = self.history.clone().finalize();
+    }
+
+    /// Clients that pop go on for so long that what nobody acknowledged comes again.
+    fn pop_what_is_left(&mut self) {
+        self.calm = true;
+        for client in 0..self.clients.len() {
+            if self.clients.get(client).is_some_and(|state| matches!(state.role, Role::Popper { .. })) {
+                self.at(1, Event::Connect(client));
+                self.at(2, Event::Act(client));
+            }
+        }
+        let end = self.now_ms + 20_000;
+        self.play_until(end);
     }
 
     /// Reads a queue from its beginning to its end, past all clients.
@@ -746,11 +717,12 @@ impl Outcome {
         // holds because writing to a string cannot fail
         let _ = write!(
             text,
-            "{} events, {} sent, {} acknowledged, {} read, {} kills, {} power cuts, {} cut connections, {} s simulated, history {:08x}",
+            "{} events, {} sent, {} acknowledged, {} read, {} popped, {} kills, {} power cuts, {} cut connections, {} s simulated, history {:08x}",
             self.events,
             self.sent,
             self.acked,
             self.read,
+            self.popped,
             self.kills,
             self.power_cuts,
             self.cut_connections,

@@ -1,6 +1,7 @@
 //! The simulation as a test: few seeds, the same each time, and proof that its checks bite.
 
-use kerolox_sim::world::{Bug, Options, Outcome, run};
+use kerolox_sim::bug::Bug;
+use kerolox_sim::world::{Options, Outcome, run};
 use kerolox_store::FlushPolicy;
 
 fn play(seed: u64, flush: FlushPolicy, bug: Option<Bug>) -> Outcome {
@@ -23,7 +24,7 @@ fn nothing_promised_is_lost_under_sync_flush() {
     for seed in 0..40 {
         let outcome = play(seed, FlushPolicy::Sync, None);
         assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}", outcome.violations);
-        assert!(outcome.acked > 50, "seed {seed}: {}", outcome.summary());
+        assert!(outcome.acked > 50 && outcome.popped > 100, "seed {seed}: {}", outcome.summary());
         power_cuts += outcome.power_cuts;
     }
     assert!(power_cuts > 20, "{power_cuts}");
@@ -46,6 +47,10 @@ fn checks_bite() {
             Bug::LostTimer => "never came",
             Bug::LostCommit => "was committed and never came",
             Bug::UndoneRollBack => "was rolled back and came",
+            Bug::ForgottenAck => "was acknowledged by sim-pop and came again",
+            Bug::MistakenAck => "and never came again",
+            Bug::ShortenedTime => "ms early",
+            Bug::ForgottenOrder => "out of order",
             Bug::AckBeforeFlush | Bug::AckBeforeSync | Bug::AlteredBody => "",
         };
         let caught = (0..20).any(|seed| {

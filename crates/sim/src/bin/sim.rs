@@ -49,7 +49,7 @@ fn report(seed: u64, violations: &[String]) -> ExitCode {
 
 fn play_many(seeds: u64, from: u64, jobs: u64, options: impl Fn(u64, bool) -> Options + Sync) -> ExitCode {
     let next = AtomicU64::new(from);
-    let totals = Mutex::new((0u64, 0u64, 0u64, 0u64, 0u64, 0i64));
+    let totals = Mutex::new((0u64, 0u64, 0u64, 0u64, 0u64, 0i64, 0u64));
     let failed = AtomicU64::new(0);
     let started = std::time::Instant::now();
     std::thread::scope(|scope| {
@@ -73,6 +73,7 @@ fn play_many(seeds: u64, from: u64, jobs: u64, options: impl Fn(u64, bool) -> Op
                         t.3 += outcome.power_cuts;
                         t.4 += outcome.cut_connections;
                         t.5 += outcome.simulated_ms;
+                        t.6 += outcome.popped;
                         if t.0.is_multiple_of((seeds / 20).max(1)) {
                             eprintln!(
                                 "{} of {seeds} seeds, {} failed, {:.0?}",
@@ -89,9 +90,10 @@ fn play_many(seeds: u64, from: u64, jobs: u64, options: impl Fn(u64, bool) -> Op
     let failed = failed.load(Ordering::Relaxed);
     if let Ok(t) = totals.lock() {
         println!(
-            "{} seeds, {failed} failed; {} acknowledged, {} kills, {} power cuts, {} cut connections; {} s simulated in {:.1?}",
+            "{} seeds, {failed} failed; {} acknowledged, {} popped, {} kills, {} power cuts, {} cut connections; {} s simulated in {:.1?}",
             t.0,
             t.1,
+            t.6,
             t.2,
             t.3,
             t.4,

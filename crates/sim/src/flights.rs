@@ -1,0 +1,252 @@
+//! What clients that pop were given and told, and whether it was kept: each message comes, none to two at a time, none after it
+//! was acknowledged, those that are not acknowledged come again after their time, and in order nothing passes what is open.
+//!
+//! Everything is noted as it happens and looked at in the end, by the broker's times: answers may overtake each other.
+
+use crate::check::Place;
+use kerolox_wire::receipt::Kind;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A message and how often it had been sent: one that is sent again may be there twice, and each of the two comes.
+pub type Sent = (u64, u64);
+
+/// A message given to a group, by its number in [`Flights`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliveryId(usize);
+
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub group: &'static str,
+    pub sent: Sent,
+    /// Where it lies: the topic's own queue, or the one that it comes again from.
+    pub kind: Kind,
+    pub queue_id: u32,
+    pub offset: u64,
+    pub pop_ms: i64,
+    /// Nobody else is given it before.
+    pub visible_ms: i64,
+}
+
+#[derive(Debug)]
+struct Noted {
+    delivery: Delivery,
+    ack_sent_ms: Option<i64>,
+    /// The answer came before its time was over: it had been in flight.
+    acked: bool,
+}
+
+/// Who pops what.
+#[derive(Debug, Clone, Copy)]
+pub struct Popping {
+    pub group: &'static str,
+    pub topic: &'static str,
+    pub order: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Flights {
+    noted: Vec<Noted>,
+    stored: BTreeMap<Place, Sent>,
+}
+
+impl Flights {
+    /// A message lies in a queue.
+    pub fn stored(&mut self, place: Place, sent: Sent) {
+        self.stored.insert(place, sent);
+    }
+
+    pub fn given(&mut self, delivery: Delivery) -> DeliveryId {
+        self.noted.push(Noted { delivery, ack_sent_ms: None, acked: false });
+        DeliveryId(self.noted.len() - 1)
+    }
+
+    pub fn ack_sent(&mut self, now_ms: i64, id: DeliveryId) {
+        if let Some(noted) = self.noted.get_mut(id.0) {
+            noted.ack_sent_ms.get_or_insert(now_ms);
+        }
+    }
+
+    /// The broker said yes. (It does to one that comes too late, too.)
+    pub fn ack_answered(&mut self, now_ms: i64, id: DeliveryId) {
+        if let Some(noted) = self.noted.get_mut(id.0) {
+            noted.acked |= now_ms < noted.delivery.visible_ms;
+        }
+    }
+
+    /// The time may be another from now on: less, if that is what was asked for.
+    pub fn time_asked(&mut self, now_ms: i64, id: DeliveryId, invisible_ms: i64) {
+        if let Some(Noted { delivery, .. }) = self.noted.get_mut(id.0) {
+            delivery.visible_ms = delivery.visible_ms.min(now_ms + invisible_ms);
+        }
+    }
+
+    pub fn time_answered(&mut self, id: DeliveryId, visible_ms: i64) {
+        if let Some(Noted { delivery, .. }) = self.noted.get_mut(id.0) {
+            delivery.visible_ms = visible_ms;
+        }
+    }
+
+    /// Messages that were given.
+    pub fn count(&self) -> u64 {
+        self.noted.len() as u64
+    }
+
+    /// At the end, when everything that is to come came, and was acknowledged.
+    pub fn finish(&self, all: &[Popping]) -> Vec<String> {
+        let mut violations = Vec::new();
+        for popping in all {
+            let mut by_message: BTreeMap<Sent, Vec<&Noted>> = BTreeMap::new();
+            for noted in self.noted.iter().filter(|noted| noted.delivery.group == popping.group) {
+                by_message.entry(noted.delivery.sent).or_default().push(noted);
+            }
+            for times in by_message.values_mut() {
+                times.sort_by_key(|noted| noted.delivery.pop_ms);
+                check_times(times, &mut violations);
+            }
+            let stored = self.stored.iter().filter(|(place, _)| place.topic == popping.topic);
+            for (place, sent) in stored.filter(|(_, sent)| !by_message.contains_key(*sent)) {
+                violations.push(format!("message {sent:?} at {place:?} never came to {}", popping.group));
+            }
+            if popping.order {
+                self.check_order(popping.group, &mut violations);
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for (place, sent) in self.stored.iter().filter(|(_, sent)| !seen.insert(**sent)) {
+            violations.push(format!("message {sent:?} is at {place:?} and elsewhere"));
+        }
+        violations
+    }
+
+    /// Of a group that pops in order: whatever lies before a message that is given comes with it, or an acknowledgement was
+    /// on its way.
+    fn check_order(&self, group: &str, violations: &mut Vec<String>) {
+        let mut acks: BTreeMap<(u32, u64), i64> = BTreeMap::new();
+        let mut pops: BTreeMap<(u32, i64), BTreeSet<u64>> = BTreeMap::new();
+        for Noted { delivery, ack_sent_ms, .. } in self.noted.iter().filter(|n| n.delivery.group == group) {
+            let (queue_id, offset) = (delivery.queue_id, delivery.offset);
+            if let Some(at) = ack_sent_ms {
+                let first = acks.entry((queue_id, offset)).or_insert(*at);
+                *first = *at.min(first);
+            }
+            if delivery.kind != Kind::Normal {
+                violations.push(format!("{:?} came to {group} from elsewhere than its queue", delivery.sent));
+            }
+            pops.entry((queue_id, delivery.pop_ms)).or_default().insert(offset);
+        }
+        for ((queue_id, pop_ms), offsets) in &pops {
+            let last = offsets.last().copied().unwrap_or(0);
+            let open = (0..last).find(|offset| {
+                let acked = acks.get(&(*queue_id, *offset)).is_some_and(|at| at <= pop_ms);
+                !offsets.contains(offset) && !acked
+            });
+            if let Some(open) = open {
+                violations.push(format!(
+                    "{group} was given {queue_id}@{last} at {pop_ms} out of order: {open} was open"
+                ));
+            }
+        }
+    }
+}
+
+/// Each time that one message was given to one group, in order.
+fn check_times(times: &[&Noted], violations: &mut Vec<String>) {
+    for (earlier, later) in times.iter().zip(times.iter().skip(1)) {
+        let Delivery { group, sent, visible_ms, .. } = &earlier.delivery;
+        let at = later.delivery.pop_ms;
+        if earlier.acked {
+            violations.push(format!("message {sent:?} was acknowledged by {group} and came again at {at}"));
+        } else if at < *visible_ms {
+            violations.push(format!("message {sent:?} came again to {group} {} ms early", visible_ms - at));
+        }
+    }
+    if let Some(last) = times.last().filter(|last| last.ack_sent_ms.is_none()) {
+        let Delivery { group, sent, visible_ms, .. } = &last.delivery;
+        violations.push(format!(
+            "message {sent:?} was not acknowledged by {group} and never came again after {visible_ms}"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IN_ORDER: Popping = Popping { group: "g", topic: "T", order: true };
+
+    fn delivery(n: u64, pop_ms: i64) -> Delivery {
+        Delivery {
+            group: "g",
+            sent: (n, 1),
+            kind: Kind::Normal,
+            queue_id: 0,
+            offset: n,
+            pop_ms,
+            visible_ms: pop_ms + 100,
+        }
+    }
+
+    /// Gives messages at times, and acknowledges each of them when it is given.
+    fn given(times: &[(u64, i64)]) -> Flights {
+        let mut flights = Flights::default();
+        for (n, pop_ms) in times {
+            let id = flights.given(delivery(*n, *pop_ms));
+            flights.ack_sent(*pop_ms, id);
+        }
+        flights
+    }
+
+    #[track_caller]
+    fn finds(flights: &Flights, wanted: &[&str]) {
+        let found = flights.finish(&[IN_ORDER]);
+        assert_eq!(found.len(), wanted.len(), "{found:#?}");
+        assert!(found.iter().zip(wanted).all(|(found, wanted)| found.contains(wanted)), "{found:#?}");
+    }
+
+    #[test]
+    fn what_is_right_is_no_violation() {
+        finds(&given(&[(0, 10), (1, 10), (2, 11), (1, 110)]), &[]);
+    }
+
+    #[test]
+    fn too_early_or_after_an_acknowledgement_is() {
+        finds(&given(&[(0, 10), (0, 109)]), &["1 ms early"]);
+        let mut flights = given(&[(0, 10), (0, 200)]);
+        flights.ack_answered(110, DeliveryId(0));
+        finds(&flights, &[]);
+        flights.ack_answered(109, DeliveryId(0));
+        finds(&flights, &["was acknowledged by g and came again"]);
+        let mut flights = given(&[(0, 10), (0, 150)]);
+        flights.time_asked(90, DeliveryId(0), 500);
+        finds(&flights, &[]);
+        flights.time_answered(DeliveryId(0), 590);
+        finds(&flights, &["440 ms early"]);
+    }
+
+    #[test]
+    fn what_never_comes_or_is_there_twice_is() {
+        let mut flights = Flights::default();
+        flights.given(delivery(0, 10));
+        finds(&flights, &["never came again"]);
+        let mut flights = given(&[(0, 10)]);
+        let place = |offset| Place { topic: "T".into(), queue_id: 0, offset };
+        flights.stored(place(0), (0, 1));
+        finds(&flights, &[]);
+        flights.stored(place(1), (1, 1));
+        finds(&flights, &["never came to g"]);
+        flights.stored(place(1), (0, 1));
+        finds(&flights, &["and elsewhere"]);
+    }
+
+    #[test]
+    fn what_passes_an_open_one_is() {
+        finds(&given(&[(0, 10), (2, 11)]), &["1 was open"]);
+        let mut flights = given(&[(0, 10)]);
+        flights.given(delivery(1, 10));
+        for (n, at) in [(2, 60), (1, 111)] {
+            let id = flights.given(delivery(n, at));
+            flights.ack_sent(at, id);
+        }
+        finds(&flights, &["1 was open"]);
+    }
+}
