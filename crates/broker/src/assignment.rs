@@ -59,27 +59,26 @@ impl Broker {
         let Some((conn, request, body)) = self.assignments.asked.remove(&ask) else { return };
         let found = answer.filter(|answer| answer.code == ResponseCode::SUCCESS.0);
         let route = found.and_then(|answer| from_json::<TopicRouteData>(&answer.body).ok());
-        let mode = self.request_mode(&body.topic, &body.consumer_group);
-        let queues = route.and_then(|route| self.assign(&body, &mode, &queues_of(&body.topic, &route)));
-        let assigned = |message_queue| MessageQueueAssignment { message_queue, mode: mode.mode };
+        let (mode, sharing) = self.request_mode(&body.topic, &body.consumer_group);
+        let queues =
+            route.and_then(|route| self.assign(&body, mode, sharing, &queues_of(&body.topic, &route)));
+        let assigned = |message_queue| MessageQueueAssignment { message_queue, mode };
         let message_queue_assignments = queues.map(|queues| queues.into_iter().map(assigned).collect());
         self.reply_body(conn, &request, &QueryAssignmentResponseBody { message_queue_assignments }, out);
     }
 
-    fn request_mode(&self, topic: &str, group: &str) -> SetMessageRequestMode {
-        let set = self.state.request_modes.get(topic).and_then(|groups| groups.get(group)).cloned();
-        set.unwrap_or_else(|| SetMessageRequestMode {
-            topic: topic.to_owned(),
-            consumer_group: group.to_owned(),
-            ..SetMessageRequestMode::default()
-        })
+    /// How a group gets the messages of a topic; of a pop, how many others share a queue with each client (0: all).
+    fn request_mode(&self, topic: &str, group: &str) -> (MessageRequestMode, i32) {
+        let set = self.state.request_modes.get(topic).and_then(|groups| groups.get(group));
+        set.map_or_else(Default::default, |set| (set.mode, set.pop_share_queue_num))
     }
 
     /// `None`: nobody can say.
     fn assign(
         &self,
         body: &QueryAssignmentRequestBody,
-        mode: &SetMessageRequestMode,
+        mode: MessageRequestMode,
+        sharing: i32,
         queues: &[MessageQueue],
     ) -> Option<BTreeSet<MessageQueue>> {
         if body.message_model == Some(MessageModel::Broadcasting) {
@@ -90,10 +89,10 @@ impl Broker {
         clients.sort_unstable();
         let share = Share::of(&body.strategy_name)?;
         let own = clients.iter().position(|id| *id == body.client_id);
-        if mode.mode == MessageRequestMode::Pull {
+        if mode == MessageRequestMode::Pull {
             return Some(own.map(|own| share.of_client(queues, clients.len(), own)).unwrap_or_default());
         }
-        let more = usize::try_from(mode.pop_share_queue_num).unwrap_or(0);
+        let more = usize::try_from(sharing).unwrap_or(0);
         if more == 0 || more + 1 >= clients.len() {
             // All pop from all: one queue stands for a broker's.
             return Some(queues.iter().map(|queue| MessageQueue { queue_id: -1, ..queue.clone() }).collect());

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 /// Longest value.
 const VALUE_BYTES_MAX: usize = 4_096;
+/// Of a value that is refused, so much is repeated.
+const SHOWN_CHARS_MAX: usize = 64;
 
 /// One key, under Apache's name.
 pub(crate) struct Hot {
@@ -125,7 +127,8 @@ pub(crate) fn is_hot(name: &str) -> bool {
 pub fn set(config: &mut BrokerConfig, name: &str, value: &str) -> Result<(), String> {
     let key = KEYS.iter().find(|key| key.name == name).ok_or_else(|| format!("{name} is not a key"))?;
     let valid = value.len() <= VALUE_BYTES_MAX && (key.set)(config, value).is_some();
-    if valid { Ok(()) } else { Err(format!("{name}={value} is not valid: it must be {}", key.expects)) }
+    let shown = || value.chars().take(SHOWN_CHARS_MAX).collect::<String>();
+    if valid { Ok(()) } else { Err(format!("{name}={} is not valid: it must be {}", shown(), key.expects)) }
 }
 
 /// The settings with what was changed at run time. What is not valid any more (another version changed it) is left out.
@@ -167,6 +170,12 @@ mod tests {
         for name in hot_keys() {
             assert!(!never.iter().any(|never| name.to_lowercase().contains(never)), "{name}");
         }
+    }
+
+    #[test]
+    fn a_long_value_is_not_repeated_whole() {
+        let why = set(&mut config(), "defaultTopicQueueNums", &"9".repeat(VALUE_BYTES_MAX + 1)).unwrap_err();
+        assert!(why.len() < 200 && why.contains(&format!("={} is not valid", "9".repeat(64))), "{why}");
     }
 
     #[test]

@@ -26,6 +26,19 @@ struct Popped<'a> {
     receipt: &'a str,
 }
 
+/// The message of a header: both kinds of headers name it in the same way.
+macro_rules! popped {
+    ($header:ident) => {
+        Popped {
+            group: $header.consumer_group,
+            topic: $header.topic,
+            queue_id: $header.queue_id,
+            offset: $header.offset,
+            receipt: $header.extra_info,
+        }
+    };
+}
+
 /// The lite topic that a header names.
 fn lite_topic(named: Option<&str>) -> Option<&str> {
     named.filter(|lite| !lite.trim().is_empty())
@@ -36,13 +49,7 @@ impl Broker {
     /// nothing.
     pub(crate) fn ack(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
         let acked = request.header().map_err(Refused::from).and_then(|header: AckMessage<'_>| {
-            let popped = Popped {
-                group: header.consumer_group,
-                topic: header.topic,
-                queue_id: header.queue_id,
-                offset: header.offset,
-                receipt: header.extra_info,
-            };
+            let popped = popped!(header);
             if let Some(lite) = lite_topic(header.lite_topic) {
                 let (queue, offset, receipt) = self.admit_popped_lite(&popped, lite, true)?;
                 self.ack_messages(popped.group, &queue, 0, receipt.pop_ms, &[offset]);
@@ -148,13 +155,7 @@ impl Broker {
         out: &mut Vec<Effect>,
     ) {
         let changed = request.header().map_err(Refused::from).and_then(|header: ChangeInvisibleTime<'_>| {
-            let popped = Popped {
-                group: header.consumer_group,
-                topic: header.topic,
-                queue_id: header.queue_id,
-                offset: header.offset,
-                receipt: header.extra_info,
-            };
+            let popped = popped!(header);
             if let Some(lite) = lite_topic(header.lite_topic) {
                 let (queue, offset, receipt) = self.admit_popped_lite(&popped, lite, false)?;
                 let popped = Popped { topic: &queue, ..popped };

@@ -64,16 +64,26 @@ final class RelayCases {
         }
     }
 
+    /** A consumer that has got all that was sent to its topic of four queues. */
+    private record Consuming(DefaultMQProducer producer, String topic, String group, Set<String> sent, DefaultMQPushConsumer consumer, Inbox inbox) {
+        static Consuming start(Kit kit) throws Exception {
+            DefaultMQProducer producer = kit.producer();
+            String topic = kit.createdTopic(producer, 4);
+            String group = kit.group();
+            Set<String> sent = send(producer, topic, "m");
+            DefaultMQPushConsumer consumer = kit.pushConsumer(group);
+            Inbox inbox = new Inbox().attach(consumer, topic, "*");
+            inbox.awaitBodies(sent, 30);
+            return new Consuming(producer, topic, group, sent, consumer, inbox);
+        }
+    }
+
     private static void runningInfo(Kit kit) throws Exception {
         DefaultMQAdminExt admin = kit.admin();
-        DefaultMQProducer producer = kit.producer();
-        String topic = kit.createdTopic(producer, 4);
-        String group = kit.group();
-        Set<String> sent = send(producer, topic, "m");
-        DefaultMQPushConsumer consumer = kit.pushConsumer(group);
-        Inbox inbox = new Inbox().attach(consumer, topic, "*");
-        inbox.awaitBodies(sent, 30);
-        String id = consumer.getDefaultMQPushConsumerImpl().getmQClientFactory().getClientId();
+        Consuming consuming = Consuming.start(kit);
+        String topic = consuming.topic();
+        String group = consuming.group();
+        String id = consuming.consumer().getDefaultMQPushConsumerImpl().getmQClientFactory().getClientId();
 
         var info = admin.getConsumerRunningInfo(group, id, false);
         equal("CONSUME_PASSIVELY", String.valueOf(info.getProperties().get("PROP_CONSUME_TYPE")), "how it consumes");
@@ -166,27 +176,24 @@ final class RelayCases {
     /** Consumed, committed, and set back while the consumer waits for more: all of it once more, and then on from there. */
     private static void resetOnlineBack(Kit kit) throws Exception {
         DefaultMQAdminExt admin = kit.admin();
-        DefaultMQProducer producer = kit.producer();
-        String topic = kit.createdTopic(producer, 4);
-        String group = kit.group();
-        Set<String> sent = send(producer, topic, "m");
-        DefaultMQPushConsumer consumer = kit.pushConsumer(group);
-        Inbox inbox = new Inbox().attach(consumer, topic, "*");
-        inbox.awaitBodies(sent, 30);
-        committed(consumer, topic, COUNT);
+        Consuming consuming = Consuming.start(kit);
+        String topic = consuming.topic();
+        Inbox inbox = consuming.inbox();
+        committed(consuming.consumer(), topic, COUNT);
         equal(COUNT, inbox.size(), "deliveries before");
 
-        Map<MessageQueue, Long> reset = admin.resetOffsetByTimestamp(topic, group, 0, true);
+        Map<MessageQueue, Long> reset = admin.resetOffsetByTimestamp(topic, consuming.group(), 0, true);
         equal(4, reset.size(), "queues reset");
         equal(0L, reset.values().stream().mapToLong(Long::longValue).sum(), "reset to");
         // A 4.x client takes 10 s to obey, and then up to 20 s until it shares out the queues again.
         inbox.await(2 * COUNT, 60);
-        sent.addAll(send(producer, topic, "n"));
+        Set<String> sent = new TreeSet<>(consuming.sent());
+        sent.addAll(send(consuming.producer(), topic, "n"));
         inbox.awaitBodies(sent, 60);
         for (String body : sent) {
             equal(body.startsWith("m") ? 2 : 1, inbox.of(m -> text(m).equals(body)).size(), "deliveries of " + body);
         }
-        committed(consumer, topic, 2 * COUNT);
+        committed(consuming.consumer(), topic, 2 * COUNT);
     }
 
     /** Set while nobody consumes: to a time between two batches, and to the end. */
