@@ -8,12 +8,10 @@ import static interop.Kit.text;
 import interop.Main.Case;
 import interop.Main.Phase;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
@@ -32,7 +30,6 @@ import org.apache.rocketmq.client.exception.RequestTimeoutException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.RequestCallback;
 import org.apache.rocketmq.client.utils.MessageUtil;
-import org.apache.rocketmq.common.MQVersion;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
@@ -60,10 +57,6 @@ final class AcrossRestartCases {
         cases.add(new Case("restart.sql92", Phase.SHARED_HOOK, AcrossRestartCases::sql92));
         cases.add(new Case("restart.offsets", Phase.SHARED_HOOK, AcrossRestartCases::offsets));
         cases.add(new Case("restart.request", Phase.SHARED_HOOK, AcrossRestartCases::request));
-        // Clients below 5 cannot create a topic with attributes.
-        if (MQVersion.getVersionDesc(MQVersion.CURRENT_VERSION).startsWith("V5")) {
-            cases.add(new Case("restart.compaction", Phase.SHARED_HOOK, AcrossRestartCases::compaction));
-        }
     }
 
     /** What is sent in one step, and what the consumer has got, all of it, with repetitions only where Apache has them. */
@@ -401,31 +394,5 @@ final class AcrossRestartCases {
     private static void answer(DefaultMQProducer replier, Inbox questions, String body) throws Exception {
         MessageExt question = questions.of(m -> text(m).equals(body)).get(0).message();
         Kit.sendUntilTaken(replier, MessageUtil.createReplyMessage(question, text("answer to " + body)), null);
-    }
-
-    /** Whoever reads a compaction topic anew finds every key, and its latest value last. */
-    private static void compaction(Kit kit) throws Exception {
-        DefaultMQProducer producer = kit.producer();
-        String topic = kit.createdTopic(producer, 2, Map.of("+cleanup.policy", "COMPACTION"));
-        List<MessageQueue> queues = Kit.queues(producer, topic);
-        Map<String, String> latest = new TreeMap<>();
-        for (int restarts = 0; restarts <= SharedRestart.VERBS.size(); restarts++) {
-            if (restarts > 0) {
-                kit.sharedRestart();
-            }
-            for (int round = 0; round < 3; round++) {
-                for (int key = restarts * 2; key < 20; key++) {
-                    String value = restarts + "-" + round + "-" + key;
-                    Kit.sendUntilTaken(producer, new Message(topic, "T", "k" + key, text(value)), queues.get(key % 2));
-                    latest.put("k" + key, value);
-                }
-            }
-            Inbox inbox = new Inbox().attach(kit.pushConsumer(kit.group()), topic, "*");
-            inbox.awaitBodies(new TreeSet<>(latest.values()), PATIENCE);
-            Map<String, String> last = new TreeMap<>();
-            inbox.messages().stream().sorted(Comparator.comparingLong(MessageExt::getQueueOffset)).forEach(m -> last.put(m.getKeys(), text(m)));
-            equal(latest, last, "latest of each key after " + restarts + " restarts");
-            kit.note("%d delivered", inbox.size());
-        }
     }
 }

@@ -183,24 +183,20 @@ final class Kit implements AutoCloseable {
         }
     }
 
+    /** createTopic(key, topic, queues) of 4.9 has a fourth argument in 5.x. */
     static void createTopic(DefaultMQProducer producer, String key, String topic, int queues) throws Exception {
-        createTopic(producer, key, topic, queues, Map.of());
-    }
-
-    /** createTopic(key, topic, queues) of 4.9 has a fourth argument in 5.x, without which there are no attributes. */
-    private static void createTopic(DefaultMQProducer producer, String key, String topic, int queues, Map<String, String> attributes) throws Exception {
         for (Method method : producer.getClass().getMethods()) {
             Class<?>[] types = method.getParameterTypes();
             if (!method.getName().equals("createTopic") || types[2] != int.class) {
                 continue;
             }
             try {
-                if (types.length == 3 && attributes.isEmpty()) {
+                if (types.length == 3) {
                     method.invoke(producer, key, topic, queues);
                     return;
                 }
                 if (types.length == 4 && types[3] == Map.class) {
-                    method.invoke(producer, key, topic, queues, new HashMap<>(attributes));
+                    method.invoke(producer, key, topic, queues, new HashMap<String, String>());
                     return;
                 }
             } catch (InvocationTargetException e) {
@@ -212,17 +208,12 @@ final class Kit implements AutoCloseable {
 
     /** Creates a topic and waits until its route is known; a broker that has just started may not be known at first. */
     String createdTopic(DefaultMQProducer producer, int queues) throws Exception {
-        return createdTopic(producer, queues, Map.of());
-    }
-
-    /** With attributes, each as `+name` and value: from client 5 on. */
-    String createdTopic(DefaultMQProducer producer, int queues, Map<String, String> attributes) throws Exception {
         String topic = topic();
         String[] problem = new String[1];
         try {
             eventually(60, "", () -> {
                 try {
-                    createTopic(producer, "TBW102", topic, queues, attributes);
+                    createTopic(producer, "TBW102", topic, queues);
                     return producer.fetchPublishMessageQueues(topic).size() == queues;
                 } catch (MQClientException e) {
                     problem[0] = e.toString();

@@ -51,7 +51,7 @@ public final class Main {
         WaitingCases.add(cases);
         RestartCases.add(cases);
         AcrossRestartCases.add(cases);
-        addPopCases(cases);
+        addCasesOfNewerClients(cases);
         if (args.length > 0) {
             cases.removeIf(c -> Arrays.stream(args).noneMatch(c.name()::contains));
         }
@@ -67,12 +67,14 @@ public final class Main {
         Runtime.getRuntime().halt(failed > 0 ? 1 : 0);
     }
 
-    /** Clients from version 5 on can pop: these cases are not compiled for older ones. */
-    private static void addPopCases(List<Case> cases) throws ReflectiveOperationException {
-        try {
-            Class.forName("interop.PopCases").getDeclaredMethod("add", List.class).invoke(null, cases);
-        } catch (ClassNotFoundException e) {
-            System.out.println("       this client cannot pop: no such cases");
+    /** Cases of newer clients are not compiled for older ones. */
+    private static void addCasesOfNewerClients(List<Case> cases) throws ReflectiveOperationException {
+        for (String name : List.of("PopCases", "CompactionCases", "LiteCases")) {
+            try {
+                Class.forName("interop." + name).getDeclaredMethod("add", List.class).invoke(null, cases);
+            } catch (ClassNotFoundException e) {
+                System.out.println("       not for this client: " + name);
+            }
         }
     }
 
