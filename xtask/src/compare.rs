@@ -45,55 +45,77 @@ fn options(args: &[String]) -> Result<Options> {
 struct Part {
     name: &'static str,
     title: &'static str,
-    flush: &'static str,
+    /// Lines of `broker.conf`.
+    settings: &'static str,
     measure: fn(&Options, &Server, &mut Figures) -> Result<()>,
 }
 
-const PARTS: [Part; 10] = [
-    Part { name: "start", title: "start, idle", flush: "SYNC_FLUSH", measure: start_and_idle },
+const PARTS: [Part; 11] = [
+    Part {
+        name: "start",
+        title: "start, idle",
+        settings: "flushDiskType=SYNC_FLUSH\n",
+        measure: start_and_idle,
+    },
     Part {
         name: "async",
         title: "1 KiB sends, 8 × 64 in flight, asynchronous flush",
-        flush: "ASYNC_FLUSH",
+        settings: "flushDiskType=ASYNC_FLUSH\n",
         measure: sends,
     },
     Part {
         name: "sync",
         title: "1 KiB sends, 8 × 64 in flight, synchronous flush",
-        flush: "SYNC_FLUSH",
+        settings: "flushDiskType=SYNC_FLUSH\n",
         measure: sends,
     },
-    Part { name: "single", title: "synchronous flush, 1 in flight", flush: "SYNC_FLUSH", measure: single },
+    Part {
+        name: "single",
+        title: "synchronous flush, 1 in flight",
+        settings: "flushDiskType=SYNC_FLUSH\n",
+        measure: single,
+    },
     Part {
         name: "batch",
         title: "batches of 32 × 1 KiB, 8 × 4 in flight, asynchronous flush",
-        flush: "ASYNC_FLUSH",
+        settings: "flushDiskType=ASYNC_FLUSH\n",
         measure: batches,
     },
     Part {
         name: "e2e",
         title: "5,000/s with a long-polling consumer, synchronous flush, end to end",
-        flush: "SYNC_FLUSH",
+        settings: "flushDiskType=SYNC_FLUSH\n",
         measure: end_to_end,
     },
     Part {
         name: "topics",
         title: "1,000 topics × 8 queues, round-robin, asynchronous flush",
-        flush: "ASYNC_FLUSH",
+        settings: "flushDiskType=ASYNC_FLUSH\n",
         measure: topics,
     },
-    Part { name: "replay", title: "reading 1 GiB from its start", flush: "ASYNC_FLUSH", measure: replay },
+    Part {
+        name: "replay",
+        title: "reading 1 GiB from its start",
+        settings: "flushDiskType=ASYNC_FLUSH\n",
+        measure: replay,
+    },
     Part {
         name: "pop",
         title: "pop of 32 × 1 KiB, 8 × 4 in flight, all acknowledged, asynchronous flush",
-        flush: "ASYNC_FLUSH",
+        settings: "flushDiskType=ASYNC_FLUSH\n",
         measure: pop,
     },
     Part {
         name: "leave",
         title: "pop, 10 % left for their invisible time of 10 s, synchronous flush",
-        flush: "SYNC_FLUSH",
+        settings: "flushDiskType=SYNC_FLUSH\n",
         measure: pop_and_leave,
+    },
+    Part {
+        name: "lite",
+        title: "10,000 lite topics × 20 messages of 100 B, 8 × 16 in flight, asynchronous flush",
+        settings: "flushDiskType=ASYNC_FLUSH\nenableLmq=true\nenableMultiDispatch=true\n",
+        measure: lite,
     },
 ];
 
@@ -109,8 +131,7 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
         {
             for kind in [Kind::Apache, Kind::Kerolox] {
                 println!("== round {round}, {}: {}", part.name, kind.name());
-                let settings = format!("flushDiskType={}\n", part.flush);
-                let server = Server::prepare("compare", kind, &settings, options.offset, &apache)?;
+                let server = Server::prepare("compare", kind, part.settings, options.offset, &apache)?;
                 figures.begin(part.title, kind);
                 let result = (part.measure)(&options, &server, &mut figures);
                 server.end();
@@ -285,4 +306,25 @@ fn pop(options: &Options, server: &Server, figures: &mut Figures) -> Result<()> 
 fn pop_and_leave(_: &Options, server: &Server, figures: &mut Figures) -> Result<()> {
     let args = ["--warm-up", "0", "--duration", "40", "--leave", "10", "--invisible", "10000"];
     popped(server, figures, "200000", &args)
+}
+
+/// Sent, then popped by eight clients that each subscribe to an eighth of the lite topics, and acknowledged one by one.
+fn lite(_: &Options, server: &Server, figures: &mut Figures) -> Result<()> {
+    server.start_to_first_send()?;
+    let namesrv = server.namesrv().to_string();
+    let args = ["--topic", "parent", "--lite-topics", "10000", "--messages", "20"];
+    let result = bench_at(server, &["--namesrv", &namesrv], &mut Figures::default(), "", "lite", &args)?;
+    for (step, what) in [("send", "sent"), ("pop", "popped and acknowledged")] {
+        for (name, figure) in [
+            ("messages/s", "messages_per_s"),
+            ("p50 ms", "p50_ms"),
+            ("p99 ms", "p99_ms"),
+            ("broker CPU-µs/message", "broker_cpu_s_per_million"),
+            ("memory after, MiB", "memory_mib"),
+        ] {
+            let value = result.get(step).and_then(|step| step.get(figure)).and_then(Value::as_f64);
+            figures.add(&format!("{what}: {name}"), value.unwrap_or(f64::NAN));
+        }
+    }
+    Ok(())
 }

@@ -26,6 +26,7 @@ pub(super) struct Template {
     number: usize,
     /// Where the time is at which it is to be delivered.
     due: Option<usize>,
+    keys: Option<u64>,
 }
 
 /// What is different in each request.
@@ -68,6 +69,8 @@ pub(super) struct Shape<'a> {
     pub(super) born_ms: i64,
     /// Timer messages.
     pub(super) timed: bool,
+    /// How many keys the messages have in turn; each its own, otherwise.
+    pub(super) keys: Option<u64>,
 }
 
 impl Template {
@@ -121,7 +124,7 @@ impl Template {
         let topic = find(&bytes, shape.topic.as_bytes()).next().context("no topic in the frame")?;
         let number = (topic + shape.topic.len()).saturating_sub(NUMBER_DIGITS);
         let due = if shape.timed { find(&bytes, DUE.as_bytes()).next() } else { None };
-        let template = Self { bytes, opaque, ids, stamps, number, due };
+        let template = Self { bytes, opaque, ids, stamps, number, due, keys: shape.keys };
         template.check(shape)?;
         Ok(template)
     }
@@ -159,7 +162,10 @@ impl Template {
             put_digits::<{ DUE.len() }>(frame, at, due_ms);
         }
         for (i, at) in self.ids.iter().enumerate() {
-            put(frame, *at, hex(serial + i as u64 / 2));
+            let id = serial + i as u64 / 2;
+            // The key comes first.
+            let keys = self.keys.filter(|_| i.is_multiple_of(2));
+            put(frame, *at, hex(keys.map_or(id, |keys| id % keys)));
         }
         for at in &self.stamps {
             put(frame, *at, stamp_ns.to_be_bytes());
@@ -256,7 +262,7 @@ mod tests {
 
     fn shape(encoding: Encoding, batch: u32) -> Shape<'static> {
         let born_ms = 1_700_000_000_000;
-        Shape { topic: "T", queue_id: 3, size: 100, batch, encoding, born_ms, timed: false }
+        Shape { topic: "T", queue_id: 3, size: 100, batch, encoding, born_ms, timed: false, keys: None }
     }
 
     fn patch(opaque: i32, serial: u64) -> Patch {
@@ -289,6 +295,18 @@ mod tests {
         let header: SendMessage<'_> = command.header().unwrap();
         let properties = Properties(header.properties.unwrap().as_bytes());
         assert_eq!(properties.get("TIMER_DELIVER_MS"), Some("1800000000123"));
+    }
+
+    #[test]
+    fn keys_come_in_turn_and_ids_do_not() {
+        let template = Template::new(&Shape { keys: Some(7), ..shape(Encoding::Json, 1) }).unwrap();
+        let mut out = BytesMut::new();
+        template.write(patch(OPAQUE_BASE, 16), &mut out);
+        let command = frame::decode(&mut out, 1 << 20).unwrap().unwrap();
+        let header: SendMessage<'_> = command.header().unwrap();
+        let properties = Properties(header.properties.unwrap().as_bytes());
+        assert!(properties.get("KEYS").unwrap().ends_with("0002"));
+        assert!(properties.get("UNIQ_KEY").unwrap().ends_with("0010"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use kerolox_wire::body::{
     LiteSubscription, LiteSubscriptionCtlRequestBody, SubscriptionGroupConfig, to_json,
 };
-use kerolox_wire::header::{AckMessage, PopLiteMessage, PopMessageResponse, SendMessage};
+use kerolox_wire::header::{AckMessage, PopLiteMessage, SendMessage};
 use kerolox_wire::properties::{PropertiesBuf, name};
 use kerolox_wire::receipt::{Kind, Receipt};
 use kerolox_wire::{Command, RequestCode, ResponseCode, record};
@@ -219,14 +219,17 @@ async fn pop(broker: &Rc<Broker>, shared: &Rc<Shared>, client: usize) -> Result<
             continue;
         }
         ensure!(code == ResponseCode::SUCCESS, "{code:?} {}", answer.remark.as_deref().unwrap_or_default());
-        let popped: PopMessageResponse<'_> = answer.header()?;
+        // Apache leaves out fields of the header that other pops have.
+        let field = |name| answer.fields.get(name).and_then(|text| text.parse::<i64>().ok());
+        let (popped_ms, revive_queue) = (field("popTime"), field("reviveQid"));
+        let popped = (popped_ms.context("no popTime")?, revive_queue.context("no reviveQid")? as i32);
         let acks: Vec<_> = record::split(&answer.body)
             .flatten()
             .filter_map(|view| {
                 let properties = view.properties();
                 let lite_topic = properties.get(name::LITE_TOPIC)?.to_owned();
                 let offset: i64 = properties.get(name::INNER_MULTI_QUEUE_OFFSET)?.parse().ok()?;
-                let request = acknowledgement(args, &broker.name, &popped, &lite_topic, offset);
+                let request = acknowledgement(args, &broker.name, popped, &lite_topic, offset);
                 let (broker, shared, bytes) = (Rc::clone(broker), Rc::clone(shared), view.body.len() as u64);
                 Some(tokio::task::spawn_local(async move {
                     broker.ask(request, "ack").await.map(|_| shared.done(begun, bytes))
@@ -243,15 +246,15 @@ async fn pop(broker: &Rc<Broker>, shared: &Rc<Shared>, client: usize) -> Result<
 fn acknowledgement(
     args: &Lite,
     broker: &str,
-    popped: &PopMessageResponse<'_>,
+    (pop_ms, revive_queue): (i64, i32),
     lite_topic: &str,
     offset: i64,
 ) -> Command {
     let receipt = Receipt {
         start_offset: 0,
-        pop_ms: popped.pop_time,
-        invisible_ms: popped.invisible_time,
-        revive_queue: popped.revive_qid,
+        pop_ms,
+        invisible_ms: INVISIBLE_MS,
+        revive_queue,
         kind: Kind::Normal,
         broker,
         queue_id: 0,

@@ -116,6 +116,9 @@ pub(crate) struct Produce {
     /// Topics, written round-robin: the topic's name with a number behind it.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) topics: u32,
+    /// Keys of the messages, in turn. Default: each has its own.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) keys: Option<u64>,
 }
 
 #[derive(Debug, Args)]

@@ -110,6 +110,7 @@ fn templates(args: &Produce, timed: bool) -> Result<Vec<Template>> {
             encoding: args.server.encoding.into(),
             born_ms,
             timed,
+            keys: args.keys,
         })
     };
     (0..args.server.queues).map(template).collect()
