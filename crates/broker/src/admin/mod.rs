@@ -9,7 +9,7 @@ mod stats;
 mod topics;
 mod upkeep;
 
-pub(crate) use progress::Untimed;
+pub(crate) use progress::{Untimed, place};
 
 use crate::Broker;
 use crate::config::perm;
@@ -71,7 +71,7 @@ impl Broker {
             | RequestCode::GET_LITE_TOPIC_INFO
             | RequestCode::GET_LITE_CLIENT_INFO
             | RequestCode::GET_LITE_GROUP_INFO
-            | RequestCode::TRIGGER_LITE_DISPATCH => self.lite_info(conn, code, request, out),
+            | RequestCode::TRIGGER_LITE_DISPATCH => self.lite_info(now_ms, conn, code, request, out),
             RequestCode::GET_ALL_PRODUCER_INFO => self.all_producers(conn, request, out),
             RequestCode::VIEW_BROKER_STATS_DATA => self.view_stats(conn, request, out),
             RequestCode::GET_BROKER_RUNTIME_INFO => self.runtime_info(now_ms, conn, request, out),

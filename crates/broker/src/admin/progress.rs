@@ -9,8 +9,8 @@ use crate::produce::Refused;
 use crate::query::{header_or_refuse, queue};
 use kerolox_store::{Bounds, Place, QueueEntry, TimesOutcome};
 use kerolox_wire::body::{
-    ConsumeQueueData, ConsumeStats, ConsumeStatsList, MessageQueue, OffsetWrapper,
-    QueryConsumeQueueResponseBody, QueryConsumeTimeSpanBody, QueryCorrectionOffsetBody,
+    ConsumeQueueData, ConsumeStats, ConsumeStatsList, GetLiteGroupInfoResponseBody, MessageQueue,
+    OffsetWrapper, QueryConsumeQueueResponseBody, QueryConsumeTimeSpanBody, QueryCorrectionOffsetBody,
     QuerySubscriptionResponseBody, QueueTimeSpan, SubscriptionData, TopicOffset, TopicStatsTable,
     to_fastjson, to_json,
 };
@@ -38,6 +38,8 @@ pub(crate) enum Untimed {
     Broker(ConsumeStatsList),
     /// Code 303: of each queue the first and the last one, the last one that was consumed and the next one.
     Spans(QueryConsumeTimeSpanBody),
+    /// Code 200078: the next one and the last one that was consumed.
+    Lite(GetLiteGroupInfoResponseBody),
     /// Code 28: the first record of the log.
     Runtime(BTreeMap<String, String>),
 }
@@ -74,6 +76,16 @@ impl Untimed {
                     span.delay_time = next().map_or(0, |stored| (now_ms - stored).max(0));
                 }
                 to_json(&spans)
+            }
+            Self::Lite(mut body) => {
+                body.earliest_unconsumed_timestamp = next().unwrap_or(-1);
+                let consumed = next();
+                if let Some(offsets) =
+                    body.lite_topic_offset_wrapper.as_mut().filter(|o| o.consumer_offset > 0)
+                {
+                    offsets.last_timestamp = consumed.unwrap_or(-1);
+                }
+                to_json(&body)
             }
             Self::Runtime(table) => super::stats::runtime_body(table, next()),
         }
@@ -272,7 +284,7 @@ impl Broker {
         }
     }
 
-    fn answer_timed(
+    pub(crate) fn answer_timed(
         &mut self,
         now_ms: i64,
         conn: ConnId,
@@ -404,7 +416,7 @@ enum Queues {
     Write,
 }
 
-fn place(topic: &Arc<str>, queue_id: u32, offset: Option<u64>) -> Place {
+pub(crate) fn place(topic: &Arc<str>, queue_id: u32, offset: Option<u64>) -> Place {
     Place { topic: Arc::clone(topic), queue_id, offset: offset.unwrap_or(NOWHERE) }
 }
 

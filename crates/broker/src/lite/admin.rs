@@ -3,6 +3,7 @@
 use super::subscribe::{bound_topic, is_wildcard};
 use super::{Subscriber, mailbox};
 use crate::Broker;
+use crate::admin::{Untimed, place};
 use crate::attributes;
 use crate::effect::Effect;
 use crate::input::ConnId;
@@ -20,6 +21,7 @@ use kerolox_wire::header::{
 use kerolox_wire::names;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Lite topics of one client, or of a group's worst, that are named.
 const NAMED_MAX: usize = 10_000;
@@ -32,6 +34,7 @@ impl Broker {
     /// Codes 200074 to 200079.
     pub(crate) fn lite_info(
         &mut self,
+        now_ms: i64,
         conn: ConnId,
         code: RequestCode,
         request: &Command,
@@ -42,7 +45,7 @@ impl Broker {
             RequestCode::GET_PARENT_TOPIC_INFO => self.parent_topic_info(conn, request, out),
             RequestCode::GET_LITE_TOPIC_INFO => self.lite_topic_info(conn, request, out),
             RequestCode::GET_LITE_CLIENT_INFO => self.lite_client_info(conn, request, out),
-            RequestCode::GET_LITE_GROUP_INFO => self.lite_group_info(conn, request, out),
+            RequestCode::GET_LITE_GROUP_INFO => self.lite_group_info(now_ms, conn, request, out),
             _ => self.trigger_lite_dispatch(conn, request, out),
         }
     }
@@ -169,38 +172,42 @@ impl Broker {
         self.reply_asked(conn, request, body, out);
     }
 
-    fn lite_group_info(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
+    fn lite_group_info(&mut self, now_ms: i64, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
         let header: GetLiteGroupInfo<'_> = header_or_refuse!(self, conn, request, out);
-        let body = self.lite_group(header.group).map(|(_, topic)| {
-            let mut body = GetLiteGroupInfoResponseBody {
-                group: header.group.to_owned(),
-                parent_topic: topic.to_owned(),
-                lite_topic: header.lite_topic.map(str::to_owned),
-                earliest_unconsumed_timestamp: -1,
-                ..Default::default()
-            };
-            match header.lite_topic.filter(|lite| !lite.is_empty()) {
-                None => self.put_lags(&mut body, topic, header.top_k.unwrap_or(0)),
-                Some(lite) => {
-                    let queue = names::lite_queue(topic, lite);
-                    let max = self.bounds(&queue, 0).max;
-                    match self.state.offsets.get(header.group, &queue, 0) {
-                        Some(at) if max > 0 => {
-                            body.total_lag_count = max.saturating_sub(at) as i64;
-                            body.lite_topic_offset_wrapper = Some(LiteOffset {
-                                broker_offset: max as i64,
-                                consumer_offset: at as i64,
-                                ..Default::default()
-                            });
-                        }
-                        None if max > 0 => {}
-                        _ => body.total_lag_count = -1,
-                    }
-                }
+        let topic = match self.lite_group(header.group) {
+            Ok((_, topic)) => topic,
+            Err(Refused(code, remark)) => {
+                return self.reply(conn, request, request.refuse(code, remark), out);
             }
-            body
-        });
-        self.reply_asked(conn, request, body, out);
+        };
+        let mut body = GetLiteGroupInfoResponseBody {
+            group: header.group.to_owned(),
+            parent_topic: topic.to_owned(),
+            lite_topic: header.lite_topic.map(str::to_owned),
+            earliest_unconsumed_timestamp: -1,
+            ..Default::default()
+        };
+        let Some(lite) = header.lite_topic.filter(|lite| !lite.is_empty()) else {
+            self.put_lags(&mut body, topic, header.top_k.unwrap_or(0));
+            return self.reply_body(conn, request, &body, out);
+        };
+        let queue: Arc<str> = names::lite_queue(topic, lite).into();
+        let max = self.bounds(&queue, 0).max;
+        match self.state.offsets.get(header.group, &queue, 0) {
+            Some(at) if max > 0 => {
+                body.total_lag_count = max.saturating_sub(at) as i64;
+                body.lite_topic_offset_wrapper = Some(LiteOffset {
+                    broker_offset: max as i64,
+                    consumer_offset: at as i64,
+                    ..Default::default()
+                });
+                let places = vec![place(&queue, 0, Some(at)), place(&queue, 0, at.checked_sub(1))];
+                return self.answer_timed(now_ms, conn, request, Untimed::Lite(body), places, out);
+            }
+            None if max > 0 => {}
+            _ => body.total_lag_count = -1,
+        }
+        self.reply_body(conn, request, &body, out);
     }
 
     /// The lite topics in which a group is behind most, and how far it is behind in all.

@@ -22,6 +22,7 @@ import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageAccessor;
 import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /** Kinds of messages: traces, priorities, one order for a whole topic. */
 final class TypeCases {
@@ -33,6 +34,7 @@ final class TypeCases {
         cases.add(new Case("type.trace", Phase.TOGETHER, TypeCases::trace));
         cases.add(new Case("type.priority", Phase.TOGETHER, TypeCases::priority));
         cases.add(new Case("type.global_order", Phase.TOGETHER, TypeCases::globalOrder));
+        cases.add(new Case("type.order_conf", Phase.TOGETHER, TypeCases::orderConf));
     }
 
     /** A producer and a consumer that trace: who sent and who consumed a message can be looked up by its id. */
@@ -129,5 +131,34 @@ final class TypeCases {
         for (int i = 0; i < count; i++) {
             equal("m" + i, got.get(i), "message " + i);
         }
+    }
+
+    /** One order for a topic of several queues: name servers tell producers which queues they may use. */
+    private static void orderConf(Kit kit) throws Exception {
+        DefaultMQProducer producer = kit.producer();
+        String topic = kit.createdTopic(producer, 4);
+        DefaultMQAdminExt admin = kit.admin();
+        String broker = Kit.queues(producer, topic).get(0).getBrokerName();
+        admin.createOrUpdateOrderConf(topic, broker + ":1", true);
+        // Whoever asks from now on is told so.
+        DefaultMQProducer told = kit.producer();
+        equal(1, told.fetchPublishMessageQueues(topic).size(), "queues to send to");
+        List<String> want = new ArrayList<>();
+        for (int i = 0; i < 100; i++) {
+            SendResult sent = told.send(new Message(topic, text("m" + i)));
+            equal(0, sent.getMessageQueue().getQueueId(), "queue of message " + i);
+            equal((long) i, sent.getQueueOffset(), "offset of message " + i);
+            want.add("m" + i);
+        }
+        DefaultMQPushConsumer consumer = kit.pushConsumer(kit.group());
+        consumer.subscribe(topic, "*");
+        Inbox inbox = new Inbox();
+        consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
+            messages.forEach(inbox::add);
+            return ConsumeOrderlyStatus.SUCCESS;
+        });
+        consumer.start();
+        inbox.await(100, 60);
+        equal(want, inbox.messages().stream().map(Kit::text).toList(), "order");
     }
 }

@@ -228,11 +228,16 @@ final class LiteCases {
         equal(List.of(), bodies(one.pop(32, 60_000, 500)), "what is left for the first");
     }
 
+    private static boolean isBetween(long before, long time) {
+        return time >= before && time <= System.currentTimeMillis();
+    }
+
     /** What operators ask. */
     private static void admin(Kit kit) throws Exception {
         Parent parent = new Parent(kit, Map.of());
         Consumer one = new Consumer(kit, parent);
         one.subscribe(LiteSubscriptionAction.PARTIAL_ADD, "a", "b");
+        long before = System.currentTimeMillis();
         parent.send("a", "a0", "a1", "a2");
         parent.send("b", "b0");
         boolean[] first = {false};
@@ -260,6 +265,8 @@ final class LiteCases {
         equal(2L, group.getTotalLagCount(), "how far behind in a");
         equal(3L, group.getLiteTopicOffsetWrapper().getBrokerOffset(), "broker's offset");
         equal(1L, group.getLiteTopicOffsetWrapper().getConsumerOffset(), "group's offset");
+        check(isBetween(before, group.getEarliestUnconsumedTimestamp()), "a1 waits since %d, not %d", group.getEarliestUnconsumedTimestamp(), before);
+        check(isBetween(before, group.getLiteTopicOffsetWrapper().getLastTimestamp()), "a0 is of %d, not %d", group.getLiteTopicOffsetWrapper().getLastTimestamp(), before);
         var lags = parent.admin.getLiteGroupInfo(parent.broker, parent.group, null, 10);
         equal(-1L, lags.getEarliestUnconsumedTimestamp(), "time that Apache does not collect unless it is told to");
         var worst = lags.getLagCountTopK().get(0);
