@@ -384,6 +384,24 @@ fn what_is_acknowledged_during_the_read_of_another_queue_is_not_given_in_order()
     gives(&told, &["a0", "b0"], &["a1"]);
 }
 
+/// A client that had no answer in time asked again, and got messages; then its first question took them as well, and what it
+/// said of those that it had was of no account. Found by the simulation (seeds 471 and 960 at that time).
+#[test]
+fn a_question_that_is_overtaken_by_its_repetition_takes_nothing_from_it() {
+    let mut world = cold(2, &[(0, "y"), (1, "x")]);
+    world.run("hold-reads");
+    assert_eq!(pop(&mut world, 1, "order=true attemptId=a"), HELD);
+    world.run("tick +10");
+    assert_eq!(pop(&mut world, 2, "order=true attemptId=a"), HELD, "the other queue");
+    world.run("release-read 1");
+    gives(&world.run("flush"), &["x"], &["y"]);
+    world.run("tick +10");
+    gives(&release(&mut world), &["y"], &["x"]);
+    succeeds(&mut world, &format!("ACK_MESSAGE 1 {}", receipt(1, 0, 1_000_010, 60_000, true)));
+    after(&mut world, 60_000);
+    gives(&pop(&mut world, 2, "order=true"), &["y"], &["x"]);
+}
+
 // What wakes those who wait.
 
 #[test]

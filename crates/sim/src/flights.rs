@@ -155,7 +155,12 @@ fn check_times(times: &[&Noted], violations: &mut Vec<String>) {
         let Delivery { group, sent, visible_ms, .. } = &earlier.delivery;
         let at = later.delivery.pop_ms;
         if earlier.acked {
-            violations.push(format!("message {sent:?} was acknowledged by {group} and came again at {at}"));
+            let Noted { delivery, ack_sent_ms, .. } = earlier;
+            let (queue_id, offset, since) = (delivery.queue_id, delivery.offset, delivery.pop_ms);
+            let said = ack_sent_ms.unwrap_or(0);
+            violations.push(format!(
+                "message {sent:?} was acknowledged by {group} and came again at {at}: {queue_id}@{offset} was popped at {since} until {visible_ms}, acknowledged at {said}"
+            ));
         } else if at < *visible_ms {
             violations.push(format!("message {sent:?} came again to {group} {} ms early", visible_ms - at));
         }

@@ -1,5 +1,6 @@
 //! A pop under way: which queues it visits, what it finds, and what it takes.
 
+use super::flight::Flight;
 use super::{
     ANSWERS_BYTES_MAX, BYTES_MAX, Found, Key, Pop, PopRequest, Purpose, SCAN_MAX, SCANS_MAX, Step, Take,
     lite, no_such_group,
@@ -322,7 +323,7 @@ impl Broker {
         }
         if pop.request.takes() {
             let mut found = std::mem::take(&mut pop.found);
-            found.retain(|found| self.can_be_taken(now_ms, &pop.request, found));
+            found.retain(|found| self.can_be_taken(now_ms, &pop, found));
             pop.found = found;
         }
         // However long it waited for a read: messages are invisible from now on.
@@ -338,9 +339,10 @@ impl Broker {
         }
     }
 
-    /// A pop that waited for a read may have been overtaken: by an offset that was set, or in order by what clients said of
-    /// messages that they have.
-    fn can_be_taken(&mut self, now_ms: i64, request: &PopRequest, found: &Found) -> bool {
+    /// A pop that waited for a read may have been overtaken: by an offset that was set, in order by what clients said of
+    /// messages that they have, or by its own repetition, whose receipts are those that count.
+    fn can_be_taken(&mut self, now_ms: i64, pop: &Pop, found: &Found) -> bool {
+        let (request, began_ms) = (&pop.request, pop.pop_ms);
         let Key { group, topic, queue_id } = &found.key;
         let bounds = self.bounds(topic, *queue_id);
         if self.pop_from(request, &found.key, bounds) != found.from
@@ -351,7 +353,8 @@ impl Broker {
         let flight = self.state.in_flight.get(group, topic, *queue_id).filter(|_| request.order);
         let attempt = request.attempt.as_deref();
         let unchanged = |(offset, times): &(u64, u32)| {
-            flight.is_none_or(|flight| flight.times(*offset, attempt) == Some(*times))
+            let taken_since = |flight: &Flight| flight.taken.get(offset).is_some_and(|t| t.pop_ms > began_ms);
+            flight.is_none_or(|f| f.times(*offset, attempt) == Some(*times) && !taken_since(f))
         };
         found.messages.iter().all(unchanged)
     }
