@@ -146,17 +146,16 @@ impl<'a, D: Disk> Walk<'a, D> {
         let snapshot = Snapshot::read(self.disk);
         let known = self.flushed.unwrap_or(0);
         let usable = |s: &Snapshot| (self.layout.min..=known).contains(&s.position) && self.flushed.is_some();
+        let failed = |e| OpenError::io("looking for a dump of the state")(e);
         match snapshot {
-            Some(snapshot) if usable(&snapshot) => {
+            Some(snapshot) if usable(&snapshot) && self.has_state(&snapshot).map_err(failed)? => {
                 self.fold_from = snapshot.position;
                 self.walked.snapped = snapshot.position;
                 self.snapshot = Some(snapshot);
             }
             _ => {
                 self.walked.stale_snapshot = true;
-                if let Some(dump) =
-                    self.find_dump().map_err(OpenError::io("looking for a dump of the state"))?
-                {
+                if let Some(dump) = self.find_dump(self.layout.min, known).map_err(failed)? {
                     self.fold_from = dump;
                 }
             }
@@ -164,19 +163,25 @@ impl<'a, D: Disk> Walk<'a, D> {
         Ok(())
     }
 
-    /// The newest whole dump below the frontier.
-    fn find_dump(&mut self) -> io::Result<Option<Position>> {
-        let Some(flushed) = self.flushed else { return Ok(None) };
+    /// Whether a snapshot has the state. That of a large state only says where a dump begins, which may be damaged by now.
+    fn has_state(&mut self, snapshot: &Snapshot) -> io::Result<bool> {
+        let Some(end) = snapshot.dump.end.filter(|_| snapshot.entries.is_empty()) else { return Ok(true) };
+        Ok(self.find_dump(snapshot.position, end)? == Some(snapshot.position))
+    }
+
+    /// The newest whole dump in `from..to`.
+    fn find_dump(&mut self, from: Position, to: Position) -> io::Result<Option<Position>> {
         let mut finder = DumpFinder::default();
-        for segment in self.layout.segments.iter().rev().filter(|s| s.base < flushed) {
+        for segment in self.layout.segments.iter().rev().filter(|s| s.end > from && s.base < to) {
             let scanner = Scanner::new(segment, self.crc_from, self.flushed);
-            let end = each_record(scanner, segment.base, flushed.min(segment.end), |view| {
+            let base = segment.base.max(from);
+            let end = each_record(scanner, base, to.min(segment.end), |view| {
                 if view.topic == STATE_TOPIC {
                     finder.record(view.position, view.body);
                 }
             })?;
-            self.report.scanned_bytes += end - segment.base;
-            if let Some(begin) = finder.newest(segment.base) {
+            self.report.scanned_bytes += end - base;
+            if let Some(begin) = finder.newest(base) {
                 return Ok(Some(begin));
             }
         }

@@ -332,3 +332,30 @@ fn a_dump_behind_a_damaged_state_record_heals_it() {
         assert_eq!(again.by_position(&[topic.position]), [Some("m".to_owned())]);
     }
 }
+
+/// The snapshot of a large state only says where a dump begins. It was believed without a look at that: what a damaged part
+/// had said was lost, although an older dump, or the log's beginning, says it as well.
+#[test]
+fn a_damaged_dump_is_not_begun_with_though_the_snapshot_names_it() {
+    let mut w = World::open(HostileDisk::default());
+    for i in 0..20 {
+        w.set_state(16 + i, &[i; 50]);
+        w.send("Old", u32::from(i), "old");
+    }
+    w.prepare();
+    w.flush();
+    let ends = dump_slowly(&mut w, life);
+    w.set_state(17, b"after");
+    w.flush();
+    w.seal_large();
+    for end in ends {
+        let disk = w.disk.crash(CrashMode::Lost, 0);
+        let (base, at) = ((end - 40) / SEGMENT * SEGMENT, ((end - 40) % SEGMENT) as usize);
+        disk.tamper(&format!("commitlog/{base:020}"), |log| log[at] ^= 1);
+        let again = World::open(disk);
+        assert_eq!(again.state, w.state, "the record that ends at {end} is damaged");
+        for queue in 0..20 {
+            assert!(again.store.next_offset("Old", queue) >= 1, "the record that ends at {end} is damaged");
+        }
+    }
+}
