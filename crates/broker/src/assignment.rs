@@ -70,7 +70,11 @@ impl Broker {
     /// How a group gets the messages of a topic; of a pop, how many others share a queue with each client (0: all).
     fn request_mode(&self, topic: &str, group: &str) -> (MessageRequestMode, i32) {
         let set = self.state.request_modes.get(topic).and_then(|groups| groups.get(group));
-        set.map_or_else(Default::default, |set| (set.mode, set.pop_share_queue_num))
+        match set {
+            Some(set) => (set.mode, set.pop_share_queue_num),
+            None if topic.starts_with(RETRY_PREFIX) => Default::default(),
+            None => (self.config.request_mode, self.config.pop_share),
+        }
     }
 
     /// `None`: nobody can say.

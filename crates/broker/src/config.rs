@@ -1,5 +1,6 @@
 //! What an operator can decide about a broker. The program fills it from flags and Apache's `broker.conf`.
 
+use kerolox_wire::body::MessageRequestMode;
 use std::net::SocketAddr;
 
 /// Settings of one broker. Field names follow Apache's keys, which are named at each.
@@ -73,6 +74,10 @@ pub struct BrokerConfig {
     pub lmq: bool,
     /// `litePullMessageEnable`.
     pub lite_pull: bool,
+    /// `defaultMessageRequestMode`: how clients that ask for their queues get messages, where nobody said it of their group.
+    pub request_mode: MessageRequestMode,
+    /// `defaultPopShareQueueNum`: with how many others they share their queues then; 0 or less: with all.
+    pub pop_share: i32,
     /// A group without an offset begins at 0 in a queue whose first message lies at most so many bytes of log back, whatever
     /// its `ConsumeFromWhere` says: Apache's `accessMessageInMemoryMaxRatio` (40 %) of the machine's memory.
     pub young_bytes: u64,
@@ -197,6 +202,8 @@ impl BrokerConfig {
             sql92: true,
             lmq: false,
             lite_pull: true,
+            request_mode: MessageRequestMode::Pull,
+            pop_share: -1,
             young_bytes: 8 << 30,
             client_expiry_ms: 120_000,
             lock_expiry_ms: 60_000,

@@ -2,6 +2,7 @@
 //! the store is among them, ever: that was CVE-2023-33246.
 
 use crate::config::{BrokerConfig, parse_delay_levels};
+use kerolox_wire::body::MessageRequestMode;
 use std::collections::BTreeMap;
 
 /// Longest value.
@@ -77,6 +78,16 @@ pub(crate) const KEYS: &[Hot] = &[
     },
     flag!("brokerTopicEnable", broker_topic),
     flag!("clusterTopicEnable", cluster_topic),
+    Hot {
+        name: "defaultMessageRequestMode",
+        expects: "PULL or POP",
+        set: |config, text| {
+            config.request_mode = MessageRequestMode::from_name(text)?;
+            Some(())
+        },
+        show: |config| config.request_mode.name().to_owned(),
+    },
+    int!("defaultPopShareQueueNum", pop_share as i32, -1 to 1024),
     int!("defaultTopicQueueNums", default_queues as u32, 1 to 1024),
     int!("fileReservedTime", retention_hours as i64, 1 to 87600),
     flag!("litePullMessageEnable", lite_pull),

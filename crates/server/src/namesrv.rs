@@ -2,12 +2,17 @@
 
 use crate::clock::Clock;
 use crate::report;
-use kerolox_namesrv::{ConnId, Namesrv, NamesrvConfig};
+use anyhow::{Context, Result};
+use kerolox_namesrv::{ConnId, KvTable, Namesrv, NamesrvConfig};
 use kerolox_net as net;
 use kerolox_net::{Closed, Connections};
-use kerolox_wire::Command;
+use kerolox_wire::{Command, RequestCode, ResponseCode, body};
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,22 +21,83 @@ const IN_PROCESS: ConnId = 0;
 /// How often the name server is asked whether something is due.
 const TICK: Duration = Duration::from_secs(1);
 
+/// The file that keeps the key-value table, as Apache's `KVConfigSerializeWrapper`.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Kept {
+    config_table: KvTable,
+}
+
+fn read_kv(path: &Path) -> Result<Option<KvTable>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let kept: Kept = body::from_json(&bytes).with_context(|| {
+        format!("{} is not a key-value table: mend it, or move it away to begin with none", path.display())
+    })?;
+    Ok(Some(kept.config_table))
+}
+
+/// Whole or not at all, whatever happens meanwhile.
+fn write_kv(path: &Path, table: &KvTable) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir)?;
+    let new = path.with_extension("json.new");
+    let mut file = File::create(&new)?;
+    file.write_all(&body::to_json(&Kept { config_table: table.clone() }))?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    File::open(dir)?.sync_all()
+}
+
 /// A name server and the connections that it answers.
 pub(crate) struct Shell {
     namesrv: RefCell<Namesrv>,
+    /// Where the key-value table is kept.
+    kv_path: PathBuf,
     clock: Clock,
     connections: Rc<Connections>,
 }
 
 impl Shell {
-    pub(crate) fn new(config: NamesrvConfig, connections: Rc<Connections>) -> Rc<Self> {
-        let namesrv = RefCell::new(Namesrv::with_config(config));
-        Rc::new(Self { namesrv, clock: Clock::default(), connections })
+    /// # Errors
+    /// The file of the key-value table cannot be read or understood.
+    pub(crate) fn new(
+        config: NamesrvConfig,
+        kv_path: PathBuf,
+        connections: Rc<Connections>,
+    ) -> Result<Rc<Self>> {
+        let mut namesrv = Namesrv::with_config(config);
+        if let Some(table) = read_kv(&kv_path)? {
+            namesrv.set_kv(table);
+        }
+        let namesrv = RefCell::new(namesrv);
+        Ok(Rc::new(Self { namesrv, kv_path, clock: Clock::default(), connections }))
     }
 
     /// Answers a broker in the same process.
     pub(crate) fn ask(&self, request: &Command) -> Command {
         self.namesrv.borrow_mut().handle(self.clock.now_ms(), IN_PROCESS, request)
+    }
+
+    /// A change of the key-value table is on disk before it is answered, or was none.
+    fn change_kv(&self, namesrv: &mut Namesrv, now_ms: i64, conn: net::ConnId, request: &Command) -> Command {
+        let before = namesrv.kv().clone();
+        let answer = namesrv.handle(now_ms, conn.0, request);
+        if *namesrv.kv() == before {
+            return answer;
+        }
+        match write_kv(&self.kv_path, namesrv.kv()) {
+            Ok(()) => answer,
+            Err(e) => {
+                namesrv.set_kv(before);
+                let why = format!("the key-value table cannot be kept in {}: {e}", self.kv_path.display());
+                report::limited(&format!("name server: {why}"));
+                request.refuse(ResponseCode::SYSTEM_ERROR, why)
+            }
+        }
     }
 
     /// Lets it forget what went silent. Runs until dropped.
@@ -52,7 +118,12 @@ impl net::Handler for Shell {
         let mut namesrv = self.namesrv.borrow_mut();
         let mut rest = commands.drain(..);
         for request in rest.by_ref().filter(|c| !c.is_response()) {
-            let answer = namesrv.handle(now_ms, conn.0, &request);
+            let changes_kv =
+                [RequestCode::PUT_KV_CONFIG.0, RequestCode::DELETE_KV_CONFIG.0].contains(&request.code);
+            let answer = match changes_kv {
+                true => self.change_kv(&mut namesrv, now_ms, conn, &request),
+                false => namesrv.handle(now_ms, conn.0, &request),
+            };
             if !request.is_oneway() {
                 self.connections.send(conn, &answer);
             }

@@ -104,7 +104,7 @@ async fn process(
 fn start_namesrv(settings: settings::Namesrv) -> Result<Rc<namesrv::Shell>> {
     let listener = bind(settings.bind, "name server")?;
     let connections = Connections::new(settings.limits);
-    let shell = namesrv::Shell::new(settings.config, Rc::clone(&connections));
+    let shell = namesrv::Shell::new(settings.config, settings.kv_path, Rc::clone(&connections))?;
     tokio::task::spawn_local(listen(listener, connections, Rc::clone(&shell)));
     tokio::task::spawn_local(Rc::clone(&shell).tick());
     Ok(shell)

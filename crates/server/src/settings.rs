@@ -8,10 +8,13 @@ use kerolox_broker::config::parse_delay_levels;
 use kerolox_namesrv::NamesrvConfig;
 use kerolox_net::Limits;
 use kerolox_store::{FlushPolicy, StoreConfig};
+use kerolox_wire::body::MessageRequestMode;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// What Apache calls the file of the key-value table.
+const KV_FILE: &str = "kvConfig.json";
 pub(crate) const NAMESRV_PORT: u16 = 9876;
 pub(crate) const BROKER_PORT: u16 = 10911;
 
@@ -20,6 +23,8 @@ pub(crate) struct Namesrv {
     pub(crate) bind: SocketAddr,
     pub(crate) limits: Limits,
     pub(crate) config: NamesrvConfig,
+    /// The file of the key-value table.
+    pub(crate) kv_path: PathBuf,
 }
 
 #[derive(Debug)]
@@ -40,7 +45,13 @@ pub(crate) fn namesrv(args: &cli::Namesrv) -> Result<(Namesrv, Vec<String>)> {
     let ip = listen_ip(&args.network, &values)?;
     let bind = SocketAddr::new(ip, port(&values, NAMESRV_PORT, &args.network)?);
     let config = namesrv_config(&values);
-    Ok((Namesrv { bind, limits: limits(&values), config }, values.warnings))
+    let home = std::env::home_dir().unwrap_or_default();
+    let kv_path = kv_path(&values).unwrap_or_else(|| home.join("namesrv").join(KV_FILE));
+    Ok((Namesrv { bind, limits: limits(&values), config, kv_path }, values.warnings))
+}
+
+fn kv_path(values: &Values) -> Option<PathBuf> {
+    values.text("kvConfigPath").map(PathBuf::from)
 }
 
 fn namesrv_config(values: &Values) -> NamesrvConfig {
@@ -76,7 +87,8 @@ pub(crate) fn standalone(args: &cli::Standalone) -> Result<(Namesrv, Broker, Vec
         bail!("the name server and the broker cannot both listen on port {namesrv_port}: change listenPort");
     }
     let bind = SocketAddr::new(broker.bind.ip(), namesrv_port);
-    let namesrv = Namesrv { bind, limits: limits(&values), config: namesrv_config(&values) };
+    let kv_path = kv_path(&values).unwrap_or_else(|| broker.data.join(KV_FILE));
+    let namesrv = Namesrv { bind, limits: limits(&values), config: namesrv_config(&values), kv_path };
     Ok((namesrv, broker, values.warnings))
 }
 
@@ -170,6 +182,11 @@ fn broker_config(values: &Values, address: String, host: SocketAddr) -> Result<B
         store_replies: flag("storeReplyMessageEnable", default.store_replies),
         server_side_reset: flag("useServerSideResetOffset", default.server_side_reset),
         lite_pull: flag("litePullMessageEnable", default.lite_pull),
+        request_mode: values
+            .text("defaultMessageRequestMode")
+            .and_then(MessageRequestMode::from_name)
+            .unwrap_or(default.request_mode),
+        pop_share: values.number("defaultPopShareQueueNum").map_or(default.pop_share, |v| v as i32),
         young_bytes: memory_bytes().map_or(default.young_bytes, |bytes| {
             bytes / 100 * values.number("accessMessageInMemoryMaxRatio").map_or(40, |v| v as u64)
         }),

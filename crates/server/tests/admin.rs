@@ -183,6 +183,47 @@ fn topics_and_groups_come_from_files() {
     }
 }
 
+/// Used to be kept in memory only: a restart of a name server took the orders of topics with it.
+#[test]
+fn the_table_of_a_name_server_survives_a_kill() {
+    let folder = Folder::new("admin-kv");
+    let start =
+        || Server { _folder: Folder::new("admin-kv-none"), kerolox: Kerolox::start(&folder.path("data")) };
+    let server = start();
+    server.done("updateOrderConf -t TO -m put -v broker-a:4");
+    server.done("updateKvConfig -s ns -k key -v value");
+    server.done("updateKvConfig -s ns -k gone -v value");
+    server.done("deleteKvConfig -s ns -k gone");
+    drop(server);
+    let file = folder.path("data/kvConfig.json");
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(kept, r#"{"configTable":{"ORDER_TOPIC_CONFIG":{"TO":"broker-a:4"},"ns":{"key":"value"}}}"#);
+    let server = start();
+    assert_eq!(server.json("updateOrderConf -t TO -m get")["orderConf"], "broker-a:4");
+    // What cannot be kept is refused, and not believed meanwhile.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir_all(file.join("in the way")).unwrap();
+    let why = server.fails("updateOrderConf -t TO -m put -v broker-a:8", 1);
+    assert!(why.contains("the key-value table cannot be kept in"), "{why}");
+    assert_eq!(server.json("updateOrderConf -t TO -m get")["orderConf"], "broker-a:4");
+    drop(server);
+    std::fs::remove_dir_all(&file).unwrap();
+    std::fs::write(&file, "{").unwrap();
+    let why = support::refusal(
+        &[
+            "--data",
+            folder.path("data").to_str().unwrap(),
+            "--port-offset",
+            &support::free_offset().to_string(),
+        ],
+        1,
+    );
+    assert!(
+        why.contains("kvConfig.json is not a key-value table: mend it, or move it away to begin with none"),
+        "{why}"
+    );
+}
+
 #[test]
 fn orders_and_tables_of_name_servers() {
     let server = Server::start("admin-namesrv");

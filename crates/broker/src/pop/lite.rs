@@ -61,6 +61,7 @@ impl Broker {
             );
             return refuse(ResponseCode::INVALID_PARAMETER, remark);
         }
+        let attempt = super::attempt(header.attempt_id)?;
         if self.state.groups.get(header.consumer_group).is_none() {
             self.auto_create_group(header.consumer_group);
         }
@@ -94,7 +95,7 @@ impl Broker {
                 from_last: true,
             },
             order: true,
-            attempt: header.attempt_id.map(str::to_owned),
+            attempt,
             filter: None,
             filter_bytes: header.client_id.len(),
             lite: Some(LiteClient { id: Arc::from(header.client_id), mailbox: mailbox(header.client_id) }),

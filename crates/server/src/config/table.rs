@@ -28,7 +28,8 @@ const PERM: Kind = Choice(&["2", "4", "6"]);
 const NAME: Kind = Kind::Name;
 const DELAYS: Kind = Kind::Delays;
 
-const POP: &str = "pop consumption is not served yet";
+const POP: &str = "what is in flight is kept in memory and in the log: there are no check points, buffers or queues of them to tune";
+const RETRY: &str = "what was popped and not acknowledged goes to the retry topics that Apache's default goes to, and comes from there as soon as it is due";
 const LITE: &str = "light message queues and lite topics have fixed times and limits";
 const THREADS: &str =
     "one thread decides and answers: there are no thread pools, queues between them or lock modes";
@@ -40,7 +41,7 @@ const METRICS: &str = "statistics and metrics are not exported yet";
 const CLUSTER: &str = "controllers, replicas and acting masters are not served yet";
 const REPLICA: &str = "replication is not served yet";
 const COLD: &str = "cold reads have threads of their own and do not hold up others";
-const COMPACTION: &str = "compacted topics are not served yet";
+const COMPACTION: &str = "the last message of each key is written again before retention takes it: there are no files or runs of their own to tune";
 const MMAP: &str =
     "the log is read and written by plain calls with its own cache: no mapped files, no page-cache pools";
 const FLUSH: &str =
@@ -168,16 +169,16 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "popCkStayBufferTimeOut", INT, "3000", "", "ms", Ignored(POP)),
     key(Broker, "popCkMaxBufferSize", INT, "200000", "", "", Ignored(POP)),
     key(Broker, "popCkOffsetMaxQueueSize", INT, "20000", "", "", Ignored(POP)),
-    key(Broker, "enablePopBatchAck", Bool, "false", "", "", Ignored(POP)),
+    key(Broker, "enablePopBatchAck", Bool, "false", "", "", Ignored(FIXED)),
     key(Broker, "popLongPollingForceNotifyInterval", INT, "800", "", "ms", Ignored(POP)),
-    key(Broker, "enableNotifyBeforePopCalculateLag", Bool, "true", "", "", Ignored(POP)),
-    key(Broker, "enableNotifyAfterPopOrderLockRelease", Bool, "true", "", "", Ignored(POP)),
-    key(Broker, "initPopOffsetByCheckMsgInMem", Bool, "true", "", "", Ignored(POP)),
-    key(Broker, "retrieveMessageFromPopRetryTopicV1", Bool, "true", "", "", Ignored(POP)),
-    key(Broker, "enableRetryTopicV2", Bool, "false", "", "", Ignored(POP)),
-    key(Broker, "popFromRetryProbability", INT, "20", "", "", Ignored(POP)),
-    key(Broker, "popFromRetryProbabilityForPriority", INT, "0", "", "", Ignored(POP)),
-    key(Broker, "priorityOrderAsc", Bool, "true", "", "", Ignored(POP)),
+    key(Broker, "enableNotifyBeforePopCalculateLag", Bool, "true", "", "", Ignored(FIXED)),
+    key(Broker, "enableNotifyAfterPopOrderLockRelease", Bool, "true", "", "", Ignored(FIXED)),
+    key(Broker, "initPopOffsetByCheckMsgInMem", Bool, "true", "", "", Ignored(FIXED)),
+    key(Broker, "retrieveMessageFromPopRetryTopicV1", Bool, "true", "", "", Ignored(RETRY)),
+    key(Broker, "enableRetryTopicV2", Bool, "false", "", "", Ignored(RETRY)),
+    key(Broker, "popFromRetryProbability", INT, "20", "", "", Ignored(RETRY)),
+    key(Broker, "popFromRetryProbabilityForPriority", INT, "0", "", "", Ignored(RETRY)),
+    key(Broker, "priorityOrderAsc", Bool, "true", "", "", Ignored(FIXED)),
     key(Broker, "popConsumerFSServiceInit", Bool, "true", "", "", Ignored(POP)),
     key(Broker, "popConsumerKVServiceLog", Bool, "false", "", "", Ignored(POP)),
     key(Broker, "popConsumerKVServiceInit", Bool, "false", "", "", Ignored(POP)),
@@ -185,18 +186,18 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "popReviveMaxReturnSizePerRead", INT, "16384", "", "", Ignored(POP)),
     key(Broker, "popReviveConcurrency", INT, "32", "", "", Ignored(POP)),
     key(Broker, "popReviveMaxAttemptTimes", INT, "16", "", "", Ignored(POP)),
-    key(Broker, "popReviveSkipIfGroupAbsent", Bool, "true", "", "", Ignored(POP)),
-    key(Broker, "useSeparateRetryQueue", Bool, "false", "", "", Ignored(POP)),
+    key(Broker, "popReviveSkipIfGroupAbsent", Bool, "true", "", "", Ignored(FIXED)),
+    key(Broker, "useSeparateRetryQueue", Bool, "false", "", "", Ignored(RETRY)),
     key(Broker, "realTimeNotifyConsumerChange", Bool, "true", "", "", Ignored(FIXED)),
     key(Broker, "useMessageFilterForNotification", Bool, "true", "", "", Ignored(FILTER)),
     key(Broker, "maxMessageFilterNumForNotification", INT, "64", "", "", Ignored(FILTER)),
     key(Broker, "litePullMessageEnable", Bool, "true", "", "", Honoured("whether lite pull requests (code 361) are served")),
     key(Broker, "syncBrokerMemberGroupPeriod", INT, "1000", "", "ms", Ignored(CLUSTER)),
-    key(Broker, "loadBalancePollNameServerInterval", INT, "30000", "", "ms", Ignored(POP)),
+    key(Broker, "loadBalancePollNameServerInterval", INT, "30000", "", "ms", Ignored(FIXED)),
     key(Broker, "cleanOfflineBrokerInterval", INT, "30000", "", "ms", Ignored(CLUSTER)),
     key(Broker, "serverLoadBalancerEnable", Bool, "true", "", "", Ignored(FIXED)),
-    key(Broker, "defaultMessageRequestMode", Text, "PULL", "", "", Ignored(POP)),
-    key(Broker, "defaultPopShareQueueNum", INT, "-1", "", "", Ignored(POP)),
+    key(Broker, "defaultMessageRequestMode", Choice(&["PULL", "POP"]), "PULL", "", "", Honoured("how clients that ask the broker for their queues get messages, where nobody said it of their group")),
+    key(Broker, "defaultPopShareQueueNum", Int(-1, 1024), "-1", "", "", Honoured("with how many others a client that pops shares its queues, where nobody said it of its group; 0 or less: with all")),
     key(Broker, "transactionTimeOut", Int(1, 86_400_000), "6000", "", "ms", Honoured("age of a half message at which its producer is asked first")),
     key(Broker, "transactionCheckMax", Int(0, 1_000_000), "15", "", "", Honoured("questions after which a half message is set apart")),
     key(Broker, "transactionCheckInterval", Int(1, 86_400_000), "30000", "", "ms", Honoured("from one question to the next")),
@@ -245,7 +246,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "metricsInDelta", Bool, "false", "", "", Ignored(METRICS)),
     key(Broker, "enableRemotingMetrics", Bool, "true", "", "", Ignored(METRICS)),
     key(Broker, "enableMessageStoreMetrics", Bool, "true", "", "", Ignored(METRICS)),
-    key(Broker, "enablePopMetrics", Bool, "true", "", "", Ignored(POP)),
+    key(Broker, "enablePopMetrics", Bool, "true", "", "", Ignored(METRICS)),
     key(Broker, "enableConnectionMetrics", Bool, "true", "", "", Ignored(METRICS)),
     key(Broker, "enableTransactionMetrics", Bool, "true", "", "", Ignored(TRANSACTION)),
     key(Broker, "enableStatsMetrics", Bool, "true", "", "", Ignored(METRICS)),
@@ -259,15 +260,15 @@ pub(super) const KEYS: &[Key] = &[
     key(Broker, "cgColdReadThreshold", INT, "3145728", "", "bytes", Ignored(COLD)),
     key(Broker, "globalColdReadThreshold", INT, "104857600", "", "bytes", Ignored(COLD)),
     key(Broker, "fetchNamesrvAddrInterval", INT, "10000", "", "ms", Ignored(REGISTRATION)),
-    key(Broker, "popResponseReturnActualRetryTopic", Bool, "false", "", "", Ignored(POP)),
+    key(Broker, "popResponseReturnActualRetryTopic", Bool, "false", "", "", Ignored(RETRY)),
     key(Broker, "enableSingleTopicRegister", Bool, "false", "", "", Ignored(REGISTRATION)),
     key(Broker, "enableMixedMessageType", Bool, "false", "", "", Honoured("whether topics may be created that take messages of all types (`message.type=MIXED`)")),
     key(Broker, "enableTopicMessageTypeCheck", Bool, "true", "false", "", Honoured("whether a message must be of the type that its topic takes; in Apache RocketMQ a key of the proxy")),
     key(Broker, "enableSplitRegistration", Bool, "false", "", "", Ignored(REGISTRATION)),
     key(Broker, "enableSplitMetadata", Bool, "true", "", "", Ignored(REGISTRATION)),
     key(Broker, "splitMetadataSize", INT, "2000", "", "", Ignored(REGISTRATION)),
-    key(Broker, "popInflightMessageThreshold", INT, "10000", "", "", Ignored(POP)),
-    key(Broker, "enablePopMessageThreshold", Bool, "false", "", "", Ignored(POP)),
+    key(Broker, "popInflightMessageThreshold", INT, "10000", "", "", Ignored(FIXED)),
+    key(Broker, "enablePopMessageThreshold", Bool, "false", "", "", Ignored(FIXED)),
     key(Broker, "enableFastChannelEventProcess", Bool, "false", "", "", Ignored(CHANNEL)),
     key(Broker, "printChannelGroups", Bool, "false", "", "", Ignored(CHANNEL)),
     key(Broker, "printChannelGroupsMinNum", INT, "5", "", "", Ignored(CHANNEL)),
@@ -525,7 +526,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Store, "enableLogConsumeQueueRepeatedlyBuildWhenRecover", Bool, "false", "", "", Ignored(DERIVED)),
     key(Store, "appendTopicForTimerDeleteKey", Bool, "false", "", "", Ignored(TIMER)),
     key(Namesrv, "rocketmqHome", Text, "", "", "", Ignored(PATHS)),
-    key(Namesrv, "kvConfigPath", Text, "$HOME/namesrv/kvConfig.json", "", "", Ignored(PATHS)),
+    key(Namesrv, "kvConfigPath", Text, "$HOME/namesrv/kvConfig.json", "", "", Honoured("the file of the key-value table; without it a standalone process keeps `kvConfig.json` in its data directory")),
     key(Namesrv, "configStorePath", Text, "$HOME/namesrv/namesrv.properties", "", "", Ignored(PATHS)),
     key(Namesrv, "productEnvName", Text, "center", "", "", Ignored(PATHS)),
     key(Namesrv, "clusterTest", Bool, "false", "", "", Ignored(FIXED)),

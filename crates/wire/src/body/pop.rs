@@ -113,6 +113,21 @@ pub enum MessageRequestMode {
     Pop,
 }
 
+impl MessageRequestMode {
+    /// The name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pull => "PULL",
+            Self::Pop => "POP",
+        }
+    }
+
+    /// By the name on the wire.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Pull, Self::Pop].into_iter().find(|mode| mode.name() == name)
+    }
+}
+
 /// The answer to `GET_ALL_MESSAGE_REQUEST_MODE` 402: by topic and group.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
