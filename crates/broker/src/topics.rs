@@ -40,7 +40,7 @@ pub(crate) enum CreateError {
 
 /// Bytes of a registration's topics. Whoever has more sends what changed, and everything in parts: a registration is one
 /// frame, and both sides stand still while one is made and read.
-const PART_BYTES: usize = 1 << 20;
+pub(crate) const REGISTRATION_BYTES: usize = 1 << 20;
 
 /// About as many bytes as a topic takes in a registration.
 fn bytes(config: &TopicConfig) -> usize {
@@ -130,17 +130,21 @@ impl Topics {
     }
 
     /// What a name server is to be told next that was told everything up to a version, and the version that it has then. All
-    /// of it at once, where that is not long: one that drops what a registration does not name
+    /// of it at once, where that is not more than `part_bytes_max`: one that drops what a registration does not name
     /// (`deleteTopicWithBrokerRegistration`) understands nothing else.
-    pub(crate) fn news(&self, told: Option<DataVersion>) -> (Vec<&TopicConfig>, DataVersion) {
-        let after = told.filter(|_| self.bytes > PART_BYTES).map_or(0, |version| version.counter);
+    pub(crate) fn news(
+        &self,
+        told: Option<DataVersion>,
+        part_bytes_max: usize,
+    ) -> (Vec<&TopicConfig>, DataVersion) {
+        let after = told.filter(|_| self.bytes > part_bytes_max).map_or(0, |version| version.counter);
         let mut part = Vec::new();
         let mut part_bytes = 0;
         let mut last = after;
         for (change, name) in self.by_change.range(after.saturating_add(1)..) {
             let Some(topic) = self.table.get(name) else { continue };
             part_bytes += bytes(&topic.config);
-            if part_bytes > PART_BYTES && !part.is_empty() {
+            if part_bytes > part_bytes_max && !part.is_empty() {
                 return (part, DataVersion { counter: last, ..self.version });
             }
             part.push(&topic.config);
@@ -256,12 +260,12 @@ mod tests {
     #[test]
     fn many_topics_are_told_in_parts_and_later_only_what_changed() {
         let mut topics = Topics::default();
-        let count = PART_BYTES / 80;
+        let count = REGISTRATION_BYTES / 80;
         (0..count).for_each(|n| topics.put(7, new(&format!("topic-{n:06}"), 8, 6)));
         let (mut told, mut seen, mut parts) = (None, Vec::new(), 0);
         while told != Some(topics.version()) {
-            let (part, version) = topics.news(told);
-            assert!(part.iter().map(|config| bytes(config)).sum::<usize>() <= PART_BYTES);
+            let (part, version) = topics.news(told, REGISTRATION_BYTES);
+            assert!(part.iter().map(|config| bytes(config)).sum::<usize>() <= REGISTRATION_BYTES);
             assert!(told.is_none_or(|told| told < version));
             seen.extend(names(&part));
             (told, parts) = (Some(version), parts + 1);
@@ -274,19 +278,21 @@ mod tests {
         topics.put(8, new("topic-000001", 9, 6));
         topics.put(9, new("topic-000002", 9, 6));
         topics.put(9, new("topic-000001", 10, 6));
-        let (part, version) = topics.news(before);
+        let (part, version) = topics.news(before, REGISTRATION_BYTES);
         assert_eq!(names(&part), ["topic-000002", "topic-000001"]);
         assert_eq!((version, version.timestamp), (topics.version(), 9));
         // A topic that is gone is nothing to tell of, but a change.
         topics.remove(10, "topic-000002");
-        assert_eq!(names(&topics.news(Some(version)).0), Vec::<&str>::new());
-        assert_ne!(topics.news(Some(version)).1, version);
+        assert_eq!(names(&topics.news(Some(version), REGISTRATION_BYTES).0), Vec::<&str>::new());
+        assert_ne!(topics.news(Some(version), REGISTRATION_BYTES).1, version);
     }
 
     #[test]
     fn few_topics_are_always_told_whole() {
         let mut topics = Topics::default();
         ["a", "b"].into_iter().for_each(|name| topics.put(7, new(name, 8, 6)));
-        assert_eq!(names(&topics.news(Some(topics.version())).0), ["a", "b"]);
+        assert_eq!(names(&topics.news(Some(topics.version()), REGISTRATION_BYTES).0), ["a", "b"]);
+        let (all, version) = topics.news(None, 1);
+        assert_eq!((names(&all), version.counter), (vec!["a"], 1));
     }
 }

@@ -87,6 +87,10 @@ impl Namesrv {
         Self { config, ..Self::default() }
     }
 
+    pub fn config(&self) -> &NamesrvConfig {
+        &self.config
+    }
+
     /// Answers a request. The shell drops the answer to a one-way request.
     pub fn handle(&mut self, now_ms: i64, conn: ConnId, request: &Command) -> Command {
         let answer = self.answer(now_ms, conn, request);

@@ -100,6 +100,11 @@ impl Shell {
         }
     }
 
+    /// Whether topics that a registration does not name are dropped.
+    pub(crate) fn drops_what_is_not_named(&self) -> bool {
+        self.namesrv.borrow().config().delete_topic_with_broker_registration
+    }
+
     /// Lets it forget what went silent. Runs until dropped.
     pub(crate) async fn tick(self: Rc<Self>) {
         let mut ticks = tokio::time::interval(TICK);

@@ -378,7 +378,7 @@ impl World {
             }
             Effect::Register => {
                 if let Some(command) =
-                    self.process.as_ref().map(|process| process.broker.registration(None).0)
+                    self.process.as_ref().map(|process| process.broker.registration(None, false).0)
                 {
                     let delay = self.delay();
                     self.at(delay, Event::ToNamesrv { client: None, command });

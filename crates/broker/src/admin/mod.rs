@@ -16,6 +16,7 @@ use crate::config::perm;
 use crate::effect::Effect;
 use crate::input::ConnId;
 use crate::produce::Refused;
+use crate::topics::REGISTRATION_BYTES;
 use kerolox_wire::body::{
     DataVersion, RegisterBrokerBody, TopicConfig, TopicConfigAndMappingSerializeWrapper, from_json, to_json,
 };
@@ -163,9 +164,11 @@ impl Broker {
 
     /// The next request by which a name server that was told everything up to `told` learns of this broker and its topics,
     /// and the version that it knows then: the newest one, unless there is more to tell. Each part has a version of its own,
-    /// because a name server takes settings of known topics over from a version that is new to it only.
-    pub fn registration(&self, told: Option<DataVersion>) -> (Command, DataVersion) {
-        let (topics, data_version) = self.state.topics.news(told);
+    /// because a name server takes settings of known topics over from a version that is new to it only. `whole`: it names all
+    /// topics, however many, for one that drops what a registration does not name.
+    pub fn registration(&self, told: Option<DataVersion>, whole: bool) -> (Command, DataVersion) {
+        let part_bytes_max = if whole { usize::MAX } else { REGISTRATION_BYTES };
+        let (topics, data_version) = self.state.topics.news(told, part_bytes_max);
         let body = RegisterBrokerBody {
             topic_config_serialize_wrapper: TopicConfigAndMappingSerializeWrapper {
                 topic_config_table: topics.into_iter().map(|topic| self.told_topic(topic)).collect(),

@@ -197,7 +197,7 @@ impl World {
             }
             // What name servers are told of a topic, and under which number.
             "told" => {
-                let (command, version) = self.parts.as_ref().unwrap().broker.registration(None);
+                let (command, version) = self.parts.as_ref().unwrap().broker.registration(None, false);
                 let body: RegisterBrokerBody = from_json(&command.body).unwrap();
                 let topics = body.topic_config_serialize_wrapper.topic_config_table;
                 format!("{rest}: perm {}, change {}\n", topics[rest].perm, version.counter)

@@ -56,7 +56,8 @@ pub(crate) async fn in_process(broker: Rc<Shell>, namesrv: Rc<namesrv::Shell>, t
             tokio::task::yield_now().await;
             Ok(namesrv.ask(&request))
         };
-        if let Err(why) = tell(&broker, &mut told, ask).await {
+        let whole = namesrv.drops_what_is_not_named();
+        if let Err(why) = tell(&broker, &mut told, whole, ask).await {
             report::line(&format!("registration was refused: {why}"));
         }
         broker.note_registered();
@@ -111,16 +112,17 @@ async fn register(
         None => Dialed::connect(address, CONNECT_TIMEOUT).await.map_err(|e| e.to_string())?.0,
     };
     let ask = async |request| open.request(request, timeout).await.map_err(|e| e.to_string());
-    let took = tell(broker, &mut session.told, ask).await?;
+    let took = tell(broker, &mut session.told, false, ask).await?;
     session.dialed = Some(open);
     Ok(took)
 }
 
 /// Tells a name server what it does not know yet, and that the broker lives; how long that took the loop. `told` is what it
-/// was told last.
+/// was told last; `whole` as of [`kerolox_broker::Broker::registration`].
 async fn tell(
     broker: &Shell,
     told: &mut Option<DataVersion>,
+    whole: bool,
     ask: impl AsyncFn(Command) -> Result<Command, String>,
 ) -> Result<Duration, String> {
     let target = broker.topics_version();
@@ -141,7 +143,7 @@ async fn tell(
     // What changes meanwhile has its turn later.
     while version.is_none_or(|version| version.counter < target.counter) {
         let begun = Instant::now();
-        let (request, next) = broker.registration(version);
+        let (request, next) = broker.registration(version, whole);
         took += begun.elapsed();
         let answer = ask(request).await?;
         if answer.code != ResponseCode::SUCCESS.0 {

@@ -137,8 +137,8 @@ impl Shell {
     }
 
     /// See [`Broker::registration`].
-    pub(crate) fn registration(&self, told: Option<DataVersion>) -> (Command, DataVersion) {
-        self.core.borrow().broker.registration(told)
+    pub(crate) fn registration(&self, told: Option<DataVersion>, whole: bool) -> (Command, DataVersion) {
+        self.core.borrow().broker.registration(told, whole)
     }
 
     /// The request with which the broker takes leave of a name server.
