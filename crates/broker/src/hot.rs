@@ -166,7 +166,7 @@ mod tests {
             let (mut set_to, shown) = (config(), key.show(&config()));
             set(&mut set_to, key.name, &shown).unwrap();
             assert_eq!(key.show(&set_to), shown, "{}", key.name);
-            for bad in ["", "x", "-1", "99999999999999999999", "TRUE", "1e3", "../x", "`reboot`"] {
+            for bad in ["", "x", "-2", "99999999999999999999", "TRUE", "1e3", "../x", "`reboot`"] {
                 let why = set(&mut set_to, key.name, bad).unwrap_err();
                 assert!(why.starts_with(key.name), "{why}");
                 assert_eq!(key.show(&set_to), shown, "{}={bad}", key.name);

@@ -31,7 +31,10 @@ struct Kept {
 fn read_kv(path: &Path) -> Result<Option<KvTable>> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // Who opens a data directory that is none has more to say of it.
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
     };
     let kept: Kept = body::from_json(&bytes).with_context(|| {
