@@ -164,10 +164,15 @@ fn a_damaged_delayed_message_is_in_nobodys_way() {
     let mut world = world();
     let (one, _) = send(&mut world, "T", 0, ",DELAY:1", "one");
     send(&mut world, "T", 0, ",DELAY:1", "two");
-    world.run(&format!("damage {}", one + 90));
+    let (three, _) = send(&mut world, "T", 0, ",DELAY:1", "three");
+    for damaged in [one, three] {
+        world.run(&format!("damage {}", damaged + 90));
+    }
     kill(&mut world);
     after(&mut world, 1_000);
     assert_eq!(bodies(&mut world, "T"), ["two"]);
+    world.run("hold-reads");
+    assert_eq!(world.run("tick +0"), "", "nobody looks at the last one again");
 }
 
 #[test]

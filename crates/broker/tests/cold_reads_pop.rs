@@ -413,7 +413,6 @@ fn what_comes_during_a_read_wakes_who_found_nothing() {
     gives(&release(&mut world), &["wanted"], &[]);
 }
 
-/// Its own read was news to it: it read on and on.
 #[test]
 fn who_found_nothing_waits_and_does_not_read_again() {
     let mut world = cold(1, &[(0, "one")]);
@@ -423,6 +422,19 @@ fn who_found_nothing_waits_and_does_not_read_again() {
     assert_eq!(after(&mut world, 0), "");
     send(&mut world, 0, "wanted");
     gives(&release(&mut world), &["wanted"], &[]);
+}
+
+/// Others have their turn after so many reads; it waited for news then.
+#[test]
+fn what_is_wanted_behind_many_that_are_not_is_found_without_news() {
+    let mut world = cold(1, &[]);
+    let many = vec!["x"; 100].join(",");
+    for _ in 0..520 {
+        world.run(&format!("SEND_BATCH_MESSAGE 1 producerGroup=p topic=T defaultTopic=TBW102 defaultTopicQueueNums=1 queueId=0 sysFlag=0 bornTimestamp=5 flag=0 batch={many}"));
+    }
+    send(&mut world, 0, "wanted");
+    let told = pop(&mut world, 1, &format!("pollTime=20000 {ONLY_WANTED}")) + &after(&mut world, 0);
+    gives(&told, &["wanted"], &["x"]);
 }
 
 #[test]
@@ -460,6 +472,7 @@ fn what_is_found_after_a_shutdown_began_is_taken_before_it_is_given() {
     world.run("shutdown");
     world.run("flush");
     assert_eq!(world.run("release-reads"), "", "not before that is safe");
+    assert_eq!(world.run("drained-within"), "false\n", "what is taken is not in the log yet");
     assert_eq!(world.run("drained"), "false\n");
     gives(&world.run("flush"), &["one"], &[]);
     assert_eq!(world.run("drained"), "true\n");
@@ -491,6 +504,34 @@ fn a_read_that_failed_takes_nothing_and_holds_nobody_up() {
     let told = world.run("fail-reads");
     assert!(told.contains("-> 1 POLLING_TIMEOUT"), "{told}");
     gives(&pop(&mut world, 2, ""), &["one"], &[]);
+}
+
+/// One after the other was woken by the other's read that failed: they read on and on.
+#[test]
+fn who_waits_for_a_queue_that_cannot_be_read_reads_it_when_its_time_is_up() {
+    let mut world = cold(1, &[(0, "one")]);
+    world.run("hold-reads");
+    assert_eq!(pop(&mut world, 1, "pollTime=20000"), HELD);
+    assert_eq!(pop(&mut world, 2, "pollTime=20000"), "", "the queue is passed by");
+    assert_eq!(world.run("fail-read"), "");
+    assert_eq!(after(&mut world, 19_999), "");
+    let told = after(&mut world, 1);
+    assert!(told.contains(HELD) && told.contains("-> 1 POLLING_TIMEOUT"), "{told}");
+    assert!(world.run("fail-read").contains("-> 2 POLLING_TIMEOUT"));
+}
+
+#[test]
+fn who_waits_for_a_queue_is_woken_though_the_read_of_another_failed() {
+    let mut world = cold(2, &[(0, "a0"), (1, "b0")]);
+    world.run("hold-reads");
+    assert_eq!(pop(&mut world, 1, ""), HELD);
+    assert_eq!(world.run("release-read"), HELD, "the other queue");
+    assert_eq!(pop(&mut world, 2, "pollTime=20000"), "", "both are passed by");
+    send(&mut world, 0, "a1");
+    let told = world.run("fail-read") + &release(&mut world);
+    let (first, second) = told.split_once("-> 2").expect(&told);
+    gives(first, &["a0"], &["a1"]);
+    gives(second, &["a1"], &["a0"]);
 }
 
 #[test]

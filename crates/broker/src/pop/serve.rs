@@ -109,14 +109,15 @@ impl Broker {
     }
 
     /// Queues of a pop that waited for a read are free for others.
-    fn release_held(&mut self, pop: &mut Pop) {
-        let before = self.pops.news;
+    fn release_held(&mut self, pop: &mut Pop, failed: bool) {
+        let unreadable = pop.held.last().cloned().filter(|_| failed);
         for key in std::mem::take(&mut pop.held) {
             self.pops.held.remove(&key);
-            self.can_be_popped(&key);
+            // One that cannot be read wakes nobody: those who wait would read it in turn, on and on.
+            if unreadable.as_ref() != Some(&key) {
+                self.can_be_popped(&key);
+            }
         }
-        // That is no news to the pop itself.
-        pop.news += self.pops.news - before;
     }
 
     fn visit(&mut self, now_ms: i64, pop: &mut Pop, topic: &Arc<str>, queue_id: u32) -> Step {
@@ -228,7 +229,8 @@ impl Broker {
                 return Step::Again;
             }
             if left > 0 {
-                self.pops.waits.touch(&key.topic, key.queue_id);
+                // For this pop as well, if it waits: it goes on after others.
+                self.pops.touch(&key.topic, key.queue_id);
             }
             if matches!(pop.request.purpose, Purpose::Take { .. }) {
                 self.pass_over(now_ms, &key, slice.next_offset);
@@ -279,6 +281,7 @@ impl Broker {
         out: &mut Vec<Effect>,
     ) {
         // The queue that was read is the first of those to be visited, unless its topic was deleted meanwhile.
+        let failed = slice.is_none();
         let key = pop.held.last().cloned().filter(|_| self.has_group(&pop.request));
         let key = key.filter(|key| pop.queues.front() == Some(&(Arc::clone(&key.topic), key.queue_id)));
         if let Some(key) = key {
@@ -298,7 +301,7 @@ impl Broker {
                 pop.pass();
             }
         }
-        self.release_held(&mut pop);
+        self.release_held(&mut pop, failed);
         self.go_on_with_pop(now_ms, pop, out);
     }
 

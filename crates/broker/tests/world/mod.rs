@@ -12,6 +12,8 @@ use std::fmt::Write;
 /// The clock at the beginning of a story.
 const START_MS: i64 = 1_000_000;
 const SEGMENT_BYTES: usize = 16 << 20;
+/// What one command may ask of the disk in turn: more than that has no end.
+const ROUNDS_MAX: u32 = 10_000;
 /// Names in the order in which they are printed; others follow.
 const SHOWN_PROPERTIES: [&str; 13] = [
     "1ST_POP_TIME",
@@ -40,6 +42,8 @@ pub(crate) struct World {
     opaque: i32,
     /// Reads are done at once, and told of later.
     holds_reads: bool,
+    /// Whether the broker was drained before the last batch ended.
+    drained_within: bool,
 }
 
 struct Parts {
@@ -64,6 +68,7 @@ impl World {
             settings: Vec::new(),
             opaque: 0,
             holds_reads: false,
+            drained_within: false,
         };
         world.open();
         world
@@ -126,19 +131,18 @@ impl World {
             "retain" => self.retain(),
             "shutdown" => self.feed(vec![Input::Shutdown]),
             "drained" => format!("{}\n", self.parts.as_ref().unwrap().broker.is_drained()),
+            // The same before the last batch ended: the shell may ask then.
+            "drained-within" => format!("{}\n", self.drained_within),
             // From now on reads end when the story says so. What they find is what there was when they were asked for.
             "hold-reads" => {
                 self.holds_reads = true;
                 String::new()
             }
             // One of them ends: the first, or the one of a number.
-            "release-read" => {
-                let held = &mut self.parts.as_mut().unwrap().reads;
-                let (read, result) = held.remove(rest.parse().unwrap_or(0));
-                self.feed(vec![Input::ReadDone { read, result }])
-            }
+            "release-read" => self.release_read(rest, |found| found),
             "release-reads" => self.release_reads(|found| found),
-            "fail-reads" => self.release_reads(|_| ReadResult::Failed("Input/output error".to_owned())),
+            "fail-read" => self.release_read(rest, failed),
+            "fail-reads" => self.release_reads(failed),
             "async" => {
                 self.flush = FlushPolicy::Async { interval_ms: 500 };
                 self.parts = None;
@@ -244,6 +248,12 @@ impl World {
         opened.writer.write(&writes, true).unwrap();
     }
 
+    fn release_read(&mut self, number: &str, ends: impl Fn(ReadResult) -> ReadResult) -> String {
+        let held = &mut self.parts.as_mut().unwrap().reads;
+        let (read, found) = held.remove(number.parse().unwrap_or(0));
+        self.feed(vec![Input::ReadDone { read, result: ends(found) }])
+    }
+
     fn release_reads(&mut self, ends: impl Fn(ReadResult) -> ReadResult) -> String {
         self.holds_reads = false;
         let held = std::mem::take(&mut self.parts.as_mut().unwrap().reads);
@@ -339,12 +349,13 @@ impl World {
     fn feed(&mut self, inputs: Vec<Input>) -> String {
         let mut told = String::new();
         let mut inputs = inputs;
-        loop {
+        for _ in 0..ROUNDS_MAX {
             let parts = self.parts.as_mut().unwrap();
             let mut effects = Vec::new();
             for input in std::mem::take(&mut inputs) {
                 parts.broker.handle(self.now_ms, input, &mut effects);
             }
+            self.drained_within = parts.broker.is_drained();
             parts.broker.finish_batch(self.now_ms, &mut effects);
             for effect in effects {
                 match effect {
@@ -377,7 +388,12 @@ impl World {
                 return told;
             }
         }
+        panic!("the broker asked for something {ROUNDS_MAX} times, and again; it answered: {told}");
     }
+}
+
+fn failed(_: ReadResult) -> ReadResult {
+    ReadResult::Failed("Input/output error".to_owned())
 }
 
 fn owned((key, value): (&str, &str)) -> (String, String) {
