@@ -500,6 +500,32 @@ fn a_reset_of_a_topic_or_group_deleted_while_it_is_searched_leaves_nothing_behin
 
 // A message for a certain consumer.
 
+/// The offsets that were found in the old topic lay beyond the messages of the new one: the group would never have got these.
+#[test]
+fn a_reset_of_a_topic_created_again_while_it_is_searched_sets_nothing() {
+    let mut world = world();
+    consumer_is_there(&mut world, 1);
+    (0..3).for_each(|n| drop(send(&mut world, "T", 0, "", &n.to_string())));
+    kill(&mut world);
+    world.run("hold-reads");
+    let reset = "INVOKE_BROKER_TO_RESET_OFFSET 1 topic=T group=g timestamp=2000000 isForce=true";
+    assert_eq!(world.run(reset), HELD);
+    succeeds(&mut world, "DELETE_TOPIC_IN_BROKER 1 topic=T");
+    create(&mut world, "T", "");
+    send(&mut world, "T", 0, "", "new");
+    let told = world.run("release-reads") + &world.run("flush");
+    assert!(told.contains("TOPIC_NOT_EXIST"), "{told}");
+    let told = world.run("QUERY_CONSUMER_OFFSET 1 consumerGroup=g topic=T queueId=0 setZeroIfNotFound=false");
+    assert!(told.contains("QUERY_NOT_FOUND"), "{told}");
+    // One that was only changed is the same topic.
+    kill(&mut world);
+    world.run("hold-reads");
+    assert_eq!(world.run(reset), HELD);
+    create(&mut world, "T", "");
+    let told = world.run("release-reads") + &world.run("flush");
+    assert!(told.contains("SUCCESS"), "{told}");
+}
+
 #[test]
 fn a_consumer_gone_while_a_message_for_it_is_read_is_said_not_to_be_online() {
     let mut world = world();

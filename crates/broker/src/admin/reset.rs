@@ -40,6 +40,10 @@ impl Reset {
     }
 }
 
+fn no_such_topic(topic: &str) -> Refused {
+    Refused(ResponseCode::TOPIC_NOT_EXIST, format!("Topic {topic} does not exist"))
+}
+
 impl Broker {
     /// Code 222.
     pub(crate) fn reset_offsets(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
@@ -91,8 +95,7 @@ impl Broker {
     /// The topic, if it and the group are there.
     fn resettable(&self, topic: &str, group: &str) -> Result<(&Arc<str>, &TopicConfig), Refused> {
         let Some(found) = self.state.topics.get_shared(topic) else {
-            let remark = format!("Topic {topic} does not exist");
-            return Err(Refused(ResponseCode::TOPIC_NOT_EXIST, remark));
+            return Err(no_such_topic(topic));
         };
         if self.state.groups.get(group).is_none() {
             let remark = format!("Group {group} does not exist");
@@ -121,8 +124,10 @@ impl Broker {
     }
 
     fn resets_found(&mut self, reset: Reset, out: &mut Vec<Effect>) {
-        // They may have been deleted while it was searched.
-        let there = self.resettable(&reset.topic, &reset.group).map(drop);
+        // They may have been deleted while it was searched; in a topic that was created again, other messages have these offsets.
+        let there = self.resettable(&reset.topic, &reset.group).and_then(|(topic, _)| {
+            if Arc::ptr_eq(topic, &reset.topic) { Ok(()) } else { Err(no_such_topic(topic)) }
+        });
         let done = there.and_then(|()| match self.config.server_side_reset {
             true => self.reset_here(&reset),
             false => self.reset_at_clients(&reset, out),
