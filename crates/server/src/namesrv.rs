@@ -85,21 +85,18 @@ impl Shell {
         self.namesrv.borrow_mut().handle(self.clock.now_ms(), IN_PROCESS, request)
     }
 
-    /// A change of the key-value table is on disk before it is answered, or was none.
-    fn change_kv(&self, namesrv: &mut Namesrv, now_ms: i64, conn: net::ConnId, request: &Command) -> Command {
-        let before = namesrv.kv().clone();
-        let answer = namesrv.handle(now_ms, conn.0, request);
+    /// Changes of the key-value table, requests with their answers, are on disk before they are answered, or were none. All of a
+    /// batch at once: everybody waits meanwhile.
+    fn keep_kv(&self, namesrv: &mut Namesrv, before: KvTable, changes: &mut [(Command, Command)]) {
         if *namesrv.kv() == before {
-            return answer;
+            return;
         }
-        match write_kv(&self.kv_path, namesrv.kv()) {
-            Ok(()) => answer,
-            Err(e) => {
-                namesrv.set_kv(before);
-                let why = format!("the key-value table cannot be kept in {}: {e}", self.kv_path.display());
-                report::limited(&format!("name server: {why}"));
-                request.refuse(ResponseCode::SYSTEM_ERROR, why)
-            }
+        let Err(e) = write_kv(&self.kv_path, namesrv.kv()) else { return };
+        namesrv.set_kv(before);
+        let why = format!("the key-value table cannot be kept in {}: {e}", self.kv_path.display());
+        report::limited(&format!("name server: {why}"));
+        for (request, answer) in changes {
+            *answer = request.refuse(ResponseCode::SYSTEM_ERROR, why.clone());
         }
     }
 
@@ -124,14 +121,19 @@ impl net::Handler for Shell {
     fn batch(&self, conn: net::ConnId, commands: &mut Vec<Command>) {
         let now_ms = self.clock.now_ms();
         let mut namesrv = self.namesrv.borrow_mut();
+        let (mut before, mut changes) = (None, Vec::new());
         let mut rest = commands.drain(..);
         for request in rest.by_ref().filter(|c| !c.is_response()) {
             let changes_kv =
                 [RequestCode::PUT_KV_CONFIG.0, RequestCode::DELETE_KV_CONFIG.0].contains(&request.code);
-            let answer = match changes_kv {
-                true => self.change_kv(&mut namesrv, now_ms, conn, &request),
-                false => namesrv.handle(now_ms, conn.0, &request),
-            };
+            if changes_kv && before.is_none() {
+                before = Some(namesrv.kv().clone());
+            }
+            let answer = namesrv.handle(now_ms, conn.0, &request);
+            if changes_kv {
+                changes.push((request, answer));
+                continue;
+            }
             if !request.is_oneway() {
                 self.connections.send(conn, &answer);
             }
@@ -144,6 +146,12 @@ impl net::Handler for Shell {
         }
         let left: Vec<Command> = rest.collect();
         commands.extend(left);
+        if let Some(before) = before {
+            self.keep_kv(&mut namesrv, before, &mut changes);
+        }
+        for (_, answer) in changes.iter().filter(|(request, _)| !request.is_oneway()) {
+            self.connections.send(conn, answer);
+        }
         self.connections.flush();
     }
 
