@@ -34,6 +34,9 @@ pub(crate) struct Taken {
     pub(crate) times: u32,
 }
 
+/// Messages of one take that says what is in flight: its state entry has to fit a record of the log.
+const TAKE_MAX: usize = 4_096;
+
 /// What one pop took, or a change of it: the contents of a state entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Take {
@@ -274,9 +277,10 @@ impl InFlight {
         let Some(flight) = self.queue(key) else { return Vec::new() };
         let mut takes: Vec<Take> = Vec::new();
         for (offset, taken) in &flight.taken {
-            let together = takes
-                .last_mut()
-                .filter(|take| (take.pop_ms, take.visible_ms) == (taken.pop_ms, taken.visible_ms));
+            let together = takes.last_mut().filter(|take| {
+                (take.pop_ms, take.visible_ms) == (taken.pop_ms, taken.visible_ms)
+                    && take.messages.len() < TAKE_MAX
+            });
             match together {
                 Some(take) => take.messages.push((*offset, taken.times)),
                 None => takes.push(Take {
@@ -378,6 +382,20 @@ mod tests {
             (None, Some(1), Some(0))
         );
         assert_eq!(flight.ordered_from(), 0);
+    }
+
+    #[test]
+    fn many_messages_of_one_time_are_more_than_one_take() {
+        let mut flights = InFlight::default();
+        let messages: Vec<(u64, u32)> = (0..10_000).map(|offset| (offset, 0)).collect();
+        flights.take(&Take { next: 10_000, messages, ..take(9, []) });
+        let takes = flights.takes(&key(0));
+        assert!(takes.len() > 1 && takes.iter().all(|take| take.messages.len() <= TAKE_MAX));
+        let mut copy = InFlight::default();
+        for take in &takes {
+            copy.take(take);
+        }
+        assert_eq!((&copy.groups, &copy.due, copy.len), (&flights.groups, &flights.due, 10_000));
     }
 
     #[test]
