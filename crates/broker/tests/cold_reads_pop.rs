@@ -42,6 +42,16 @@ fn send(world: &mut World, queue: u32, body: &str) -> u64 {
     u64::from_str_radix(&id[16..32], 16).unwrap()
 }
 
+/// So many messages of a hundred bodies, `x0` to `x99`, to queue 0.
+fn send_many(world: &mut World, count: usize) {
+    let bodies: Vec<_> = (0..100).map(|n| format!("x{n}")).collect();
+    let bodies = bodies.join(",");
+    for _ in 0..count / 100 {
+        world.run(&format!("SEND_BATCH_MESSAGE 1 producerGroup=p topic=T defaultTopic=TBW102 defaultTopicQueueNums=1 queueId=0 sysFlag=0 bornTimestamp=5 flag=0 batch={bodies}"));
+    }
+    world.run("flush");
+}
+
 /// What comes of a pop of a client, now and with the next flush.
 fn pop(world: &mut World, client: u32, more: &str) -> String {
     let default = |name: &str, value: &str| match more.contains(name) {
@@ -222,6 +232,25 @@ fn a_reset_of_what_was_found_before_the_next_read_is_obeyed() {
     );
     gives(&release(&mut world), &["b0"], &["a1"]);
     gives(&pop(&mut world, 1, ""), &["a0", "a1"], &["b0"]);
+}
+
+/// Of a queue that is read in parts, what lies before the part that is being read.
+#[test]
+fn a_reset_while_a_later_part_is_read_is_obeyed() {
+    let mut world = cold(1, &[(0, "wanted")]);
+    send_many(&mut world, 900);
+    pop(&mut world, 1, &format!("maxMsgNums=1 {ONLY_WANTED}"));
+    succeeds(&mut world, &format!("ACK_MESSAGE 1 {}", receipt(0, 0, 1_000_000, 60_000, false)));
+    world.run("kill");
+    world.run("connect 1");
+    world.run("hold-reads");
+    assert_eq!(pop(&mut world, 1, ONLY_WANTED), HELD);
+    assert_eq!(world.run("release-read"), HELD, "the next part");
+    succeeds(
+        &mut world,
+        "INVOKE_BROKER_TO_RESET_OFFSET 1 topic=T group=g queueId=0 offset=0 timestamp=-1 isForce=true",
+    );
+    gives(&release(&mut world), &["wanted"], &[]);
 }
 
 #[test]
@@ -428,13 +457,10 @@ fn who_found_nothing_waits_and_does_not_read_again() {
 #[test]
 fn what_is_wanted_behind_many_that_are_not_is_found_without_news() {
     let mut world = cold(1, &[]);
-    let many = vec!["x"; 100].join(",");
-    for _ in 0..520 {
-        world.run(&format!("SEND_BATCH_MESSAGE 1 producerGroup=p topic=T defaultTopic=TBW102 defaultTopicQueueNums=1 queueId=0 sysFlag=0 bornTimestamp=5 flag=0 batch={many}"));
-    }
+    send_many(&mut world, 52_000);
     send(&mut world, 0, "wanted");
     let told = pop(&mut world, 1, &format!("pollTime=20000 {ONLY_WANTED}")) + &after(&mut world, 0);
-    gives(&told, &["wanted"], &["x"]);
+    gives(&told, &["wanted"], &["x0"]);
 }
 
 #[test]
@@ -545,6 +571,59 @@ fn what_could_not_be_read_to_come_again_is_tried_again() {
     gives(&pop(&mut world, 1, ""), &[], &["one"]);
     after(&mut world, 1);
     gives(&pop(&mut world, 1, ""), &["one"], &[]);
+}
+
+/// Messages that are popped and come again after 1,000 ms: more than are read at once for that.
+fn many_in_flight() -> World {
+    let mut world = cold(1, &[]);
+    send_many(&mut world, 300);
+    for _ in 0..10 {
+        pop(&mut world, 1, "invisibleTime=1000");
+    }
+    world.run("kill");
+    world.run("connect 1");
+    world
+}
+
+/// Each read takes a place until it has ended.
+#[test]
+fn many_that_are_read_to_come_again_all_come() {
+    let mut world = many_in_flight();
+    after(&mut world, 1_000);
+    after(&mut world, 0);
+    let told: String = (0..10).map(|_| pop(&mut world, 1, "")).collect();
+    assert_eq!(told.matches("\"x").count(), 300);
+}
+
+#[test]
+fn many_reads_of_a_topic_that_is_deleted_are_in_the_way_of_none() {
+    let mut world = many_in_flight();
+    world.run("hold-reads");
+    assert_eq!(world.run("tick +1000").matches(HELD).count(), 256);
+    delete(&mut world);
+    release(&mut world);
+    create(&mut world, 1);
+    send(&mut world, 0, "new");
+    gives(&pop(&mut world, 1, "invisibleTime=1000"), &["new"], &[]);
+    after(&mut world, 1_000);
+    gives(&pop(&mut world, 1, ""), &["new"], &[]);
+}
+
+/// It does without.
+#[test]
+fn a_pop_for_whose_read_there_is_no_room_leaves_nothing_held() {
+    let mut world = cold(1, &[(0, "one")]);
+    world.run("settings reads_max=1");
+    world.run("connect 1");
+    world.run("connect 2");
+    world.run("hold-reads");
+    assert_eq!(pop(&mut world, 1, ""), HELD);
+    let other = "POP_MESSAGE 2 consumerGroup=h topic=T queueId=-1 maxMsgNums=32 invisibleTime=60000 pollTime=0 bornTime=0 initMode=0";
+    let told = world.run(other);
+    assert!(told.contains("-> 2 POLLING_TIMEOUT"), "{told}");
+    gives(&release(&mut world), &["one"], &[]);
+    let told = world.run(other) + &world.run("flush");
+    gives(&told, &["one"], &[]);
 }
 
 #[test]

@@ -201,7 +201,7 @@ impl Broker {
         out: &mut Vec<Effect>,
     ) {
         self.compaction.rolling = false;
-        let Some(found) = found.filter(|_| !self.draining) else { return };
+        let Some(found) = found else { return };
         let changing = self.compaction.changing();
         for (position, record) in positions.iter().zip(found) {
             // One that is none any more, or soon will be, would outlive what took its place.

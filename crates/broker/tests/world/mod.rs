@@ -101,6 +101,7 @@ impl World {
                 "lite_subscriptions_max" => {
                     config.limits.lite_subscriptions_max = value.parse().unwrap();
                 }
+                "reads_max" => config.limits.reads_max = value.parse().unwrap(),
                 "relays_max" => config.limits.relays_max = value.parse().unwrap(),
                 _ => panic!("{key}?"),
             }
