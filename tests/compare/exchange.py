@@ -153,7 +153,7 @@ class KeroloxAdmin:
 
     def begin(self, words):
         self.words = [*words, "--output", "json"] if self.as_json else words
-        command = [os.environ["KEROLOX"], "admin", *self.words]
+        command = [os.path.abspath(os.environ["KEROLOX"]), "admin", *self.words]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env, text=True, cwd=self.folder.name)
 
     def printed(self):
