@@ -14,10 +14,8 @@ import java.util.TreeSet;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
-import org.apache.rocketmq.client.consumer.AckCallback;
 import org.apache.rocketmq.client.consumer.AckResult;
 import org.apache.rocketmq.client.consumer.AckStatus;
-import org.apache.rocketmq.client.consumer.PopCallback;
 import org.apache.rocketmq.client.consumer.PopResult;
 import org.apache.rocketmq.client.consumer.PopStatus;
 import org.apache.rocketmq.client.impl.MQClientAPIImpl;
@@ -117,17 +115,7 @@ final class LiteCases {
             header.setPollTime(pollMs);
             header.setBornTime(System.currentTimeMillis());
             CompletableFuture<PopResult> done = new CompletableFuture<>();
-            api.popLiteMessageAsync("broker", parent.broker, header, pollMs + 10_000, new PopCallback() {
-                @Override
-                public void onSuccess(PopResult result) {
-                    done.complete(result);
-                }
-
-                @Override
-                public void onException(Throwable e) {
-                    done.completeExceptionally(e);
-                }
-            });
+            api.popLiteMessageAsync("broker", parent.broker, header, pollMs + 10_000, Answers.ofPop(done));
             PopResult result = done.get(pollMs + 15_000, TimeUnit.MILLISECONDS);
             return result.getPopStatus() == PopStatus.FOUND ? result.getMsgFoundList() : List.of();
         }
@@ -157,17 +145,7 @@ final class LiteCases {
             header.setConsumerGroup(parent.group);
             header.setExtraInfo(receipt);
             CompletableFuture<AckResult> done = new CompletableFuture<>();
-            api.ackLiteMessageAsync(parent.broker, 10_000, new AckCallback() {
-                @Override
-                public void onSuccess(AckResult result) {
-                    done.complete(result);
-                }
-
-                @Override
-                public void onException(Throwable e) {
-                    done.completeExceptionally(e);
-                }
-            }, header);
+            api.ackLiteMessageAsync(parent.broker, 10_000, Answers.ofAck(done), header);
             equal(AckStatus.OK, done.get(15, TimeUnit.SECONDS).getStatus(), "answer to an ack");
         }
     }

@@ -17,11 +17,9 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
-import org.apache.rocketmq.client.consumer.AckCallback;
 import org.apache.rocketmq.client.consumer.AckResult;
 import org.apache.rocketmq.client.consumer.AckStatus;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
-import org.apache.rocketmq.client.consumer.PopCallback;
 import org.apache.rocketmq.client.consumer.PopResult;
 import org.apache.rocketmq.client.consumer.PopStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
@@ -95,37 +93,13 @@ final class PopCases {
             header.setOrder(order);
             header.setAttemptId(attempt);
             CompletableFuture<PopResult> done = new CompletableFuture<>();
-            api.popMessageAsync(broker, address(), header, pollMs + 10_000, new PopCallback() {
-                @Override
-                public void onSuccess(PopResult result) {
-                    done.complete(result);
-                }
-
-                @Override
-                public void onException(Throwable e) {
-                    done.completeExceptionally(e);
-                }
-            });
+            api.popMessageAsync(broker, address(), header, pollMs + 10_000, Answers.ofPop(done));
             return done.get(pollMs + 15_000, TimeUnit.MILLISECONDS);
         }
 
         List<MessageExt> pop(int count, long invisibleMs, long pollMs) throws Exception {
             PopResult result = pop(-1, count, invisibleMs, pollMs, false, null, "*");
             return result.getPopStatus() == PopStatus.FOUND ? result.getMsgFoundList() : List.of();
-        }
-
-        private static AckCallback callback(CompletableFuture<AckResult> done) {
-            return new AckCallback() {
-                @Override
-                public void onSuccess(AckResult result) {
-                    done.complete(result);
-                }
-
-                @Override
-                public void onException(Throwable e) {
-                    done.completeExceptionally(e);
-                }
-            };
         }
 
         void ack(MessageExt message) throws Exception {
@@ -138,14 +112,14 @@ final class PopCases {
             header.setConsumerGroup(group);
             header.setExtraInfo(receipt);
             CompletableFuture<AckResult> done = new CompletableFuture<>();
-            api.ackMessageAsync(address(), 10_000, callback(done), header);
+            api.ackMessageAsync(address(), 10_000, Answers.ofAck(done), header);
             equal(AckStatus.OK, done.get(15, TimeUnit.SECONDS).getStatus(), "answer to an ack");
         }
 
         void ackAll(List<MessageExt> messages) throws Exception {
             List<String> receipts = messages.stream().map(m -> m.getProperty(MessageConst.PROPERTY_POP_CK)).collect(Collectors.toList());
             CompletableFuture<AckResult> done = new CompletableFuture<>();
-            api.batchAckMessageAsync(address(), 10_000, callback(done), topic, group, receipts);
+            api.batchAckMessageAsync(address(), 10_000, Answers.ofAck(done), topic, group, receipts);
             equal(AckStatus.OK, done.get(15, TimeUnit.SECONDS).getStatus(), "answer to a batch of acks");
         }
 
@@ -160,7 +134,7 @@ final class PopCases {
             header.setExtraInfo(receipt);
             header.setInvisibleTime(ms);
             CompletableFuture<AckResult> done = new CompletableFuture<>();
-            api.changeInvisibleTimeAsync(broker, address(), header, 10_000, callback(done));
+            api.changeInvisibleTimeAsync(broker, address(), header, 10_000, Answers.ofAck(done));
             return done.get(15, TimeUnit.SECONDS);
         }
 
