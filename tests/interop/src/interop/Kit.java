@@ -151,6 +151,8 @@ final class Kit implements AutoCloseable {
         DefaultMQPushConsumer consumer = apart(new DefaultMQPushConsumer(group));
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.setPollNameServerInterval(1000);
+        // Without it a shutdown commits what is before the message whose listener has not returned yet: that comes again.
+        consumer.setAwaitTerminationMillisWhenShutdown(5000);
         atEnd(consumer::shutdown);
         return consumer;
     }
