@@ -248,7 +248,9 @@ impl World {
                 self.feed(Input::Written { written, flushed });
             }
             Event::Read { life, read, plan } if life == self.life => {
-                if let Some(result) = self.process.as_ref().map(|process| process.reader.execute(&plan)) {
+                if let Some(result) =
+                    self.process.as_ref().map(|process| process.reader.execute(&plan, self.now_ms))
+                {
                     self.feed(Input::ReadDone { read, result });
                 }
             }
@@ -700,7 +702,10 @@ impl World {
                 match effect {
                     Effect::Send { conn: to, command } if to == conn => return Some(command),
                     Effect::Read { read, plan, .. } => {
-                        inputs.push(Input::ReadDone { read, result: process.reader.execute(&plan) });
+                        inputs.push(Input::ReadDone {
+                            read,
+                            result: process.reader.execute(&plan, self.now_ms),
+                        });
                     }
                     _ => {}
                 }

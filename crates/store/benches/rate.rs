@@ -167,7 +167,7 @@ fn read_all(store: &Store, reader: &kerolox_store::Reader<RealDisk>, count: u32)
                 let begun = Instant::now();
                 let (slice, of) = match store.read_queue(read) {
                     QueueReadOutcome::Done(slice) => (slice, &mut hot),
-                    QueueReadOutcome::Cold(plan) => match reader.execute(&plan) {
+                    QueueReadOutcome::Cold(plan) => match reader.execute(&plan, 0) {
                         ReadResult::Queue(slice) => (slice, &mut cold),
                         other => panic!("{other:?}"),
                     },

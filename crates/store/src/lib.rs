@@ -24,6 +24,7 @@ mod retention;
 mod snapshot;
 pub mod state;
 mod store;
+mod unreadable;
 mod verify;
 
 pub use keeper::Keeper;
@@ -202,6 +203,7 @@ pub enum ReadResult {
     Offset(u64),
     /// Answer of [`Store::read_times`] and [`Store::plan_first_time`].
     Times(Vec<Option<i64>>),
+    /// The disk refused something, and why: nothing is said of what was asked, which may be asked again.
     Failed(String),
 }
 

@@ -6,11 +6,13 @@ use crate::log::{Found, Scanner, Shared};
 use crate::plan::{KEY_ANSWER_BYTES_MAX, PlanEntries, PlanPiece, ReadPlan, TimeOf, Work};
 use crate::queue::Entry;
 use crate::store::{Gather, Next, is_queued};
+use crate::unreadable::Unreadable;
 use crate::{Boundary, Position, QueueEntry, QueueRead, QueueSlice, ReadResult, STATE_TOPIC};
 use bytes::{Bytes, BytesMut};
 use kerolox_wire::names;
 use kerolox_wire::properties::{Properties, name};
 use kerolox_wire::record::{RECORD_BYTES_MIN, RecordHead, RecordView};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +30,7 @@ pub struct Reader<D: Disk> {
     runs: Arc<OpenRuns<D>>,
     /// Rows of damaged runs, newest first.
     rebuilt: Arc<Mutex<VecDeque<Rebuilt>>>,
+    unreadable: Arc<Unreadable>,
 }
 
 impl<D: Disk> Clone for Reader<D> {
@@ -36,6 +39,7 @@ impl<D: Disk> Clone for Reader<D> {
             shared: Arc::clone(&self.shared),
             runs: Arc::clone(&self.runs),
             rebuilt: Arc::clone(&self.rebuilt),
+            unreadable: Arc::clone(&self.unreadable),
         }
     }
 }
@@ -79,10 +83,32 @@ struct Expected<'a> {
 impl<D: Disk> Reader<D> {
     pub(crate) fn new(shared: Arc<Shared<D>>) -> Self {
         let runs = Arc::new(OpenRuns::new(shared.disk.clone()));
-        Self { shared, runs, rebuilt: Arc::default() }
+        Self { shared, runs, rebuilt: Arc::default(), unreadable: Arc::default() }
     }
 
-    pub fn execute(&self, plan: &ReadPlan) -> ReadResult {
+    /// Does what a plan says. What the disk refuses to read makes it [`ReadResult::Failed`], to be tried again later; after 30 s of
+    /// refusals the place counts as damaged, and is passed over. `now_ms` is of any clock that does not jump.
+    pub fn execute(&self, plan: &ReadPlan, now_ms: i64) -> ReadResult {
+        let reading = Reading { reader: self, shared: &self.shared, now_ms, failed: RefCell::default() };
+        let result = reading.execute(plan);
+        match reading.failed.into_inner() {
+            Some(why) => ReadResult::Failed(why),
+            None => result,
+        }
+    }
+}
+
+/// One plan being executed.
+struct Reading<'a, D: Disk> {
+    reader: &'a Reader<D>,
+    shared: &'a Shared<D>,
+    now_ms: i64,
+    /// The disk refused something that is not given up yet: the result is worth nothing.
+    failed: RefCell<Option<String>>,
+}
+
+impl<D: Disk> Reading<'_, D> {
+    fn execute(&self, plan: &ReadPlan) -> ReadResult {
         match &plan.work {
             Work::Queue { read, end, pieces } => ReadResult::Queue(self.queue(read, *end, pieces)),
             Work::Records(positions) => {
@@ -100,13 +126,41 @@ impl<D: Disk> Reader<D> {
                 ReadResult::Entries(all.collect())
             }
             Work::SearchTime { topic, queue_id, time_ms, boundary, min, max, pieces } => {
-                let times = Times { reader: self, topic, queue_id: *queue_id, pieces };
+                let times = Times { reading: self, topic, queue_id: *queue_id, pieces };
                 ReadResult::Offset(times.search(*time_ms, *boundary, *min, *max))
             }
             Work::Times(times) => ReadResult::Times(times.iter().map(|time| self.time(time)).collect()),
             Work::FirstTime => ReadResult::Times(vec![self.first_time(plan.confirmed)]),
             Work::QueryKey { .. } => ReadResult::Records(self.query_key(plan)),
         }
+    }
+
+    /// `len` bytes of the log; `None` if they are gone, or given up.
+    fn read(&self, position: Position, len: usize) -> Option<Vec<u8>> {
+        // Once more at once: most troubles are over then.
+        match self.shared.read(position, len).or_else(|_| self.shared.read(position, len)) {
+            Ok(bytes) => {
+                self.reader.unreadable.fine(position);
+                bytes
+            }
+            Err(e) => {
+                self.refused(position, &e);
+                None
+            }
+        }
+    }
+
+    /// The disk refused to read something; true if that is to be taken for damage.
+    fn refused(&self, position: Position, e: &io::Error) -> bool {
+        let given_up = self.reader.unreadable.gives_up(position, self.now_ms);
+        if !given_up {
+            self.failed.borrow_mut().get_or_insert_with(|| format!("the log at {position}: {e}"));
+        }
+        given_up
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.borrow().is_some()
     }
 
     fn queue(&self, read: &QueueRead, end: u64, pieces: &[PlanPiece]) -> QueueSlice {
@@ -119,7 +173,13 @@ impl<D: Disk> Reader<D> {
                 let take = ENTRIES_AT_ONCE.min(piece.count - done);
                 let entries = self.entries(piece, done, take, &read.topic, read.queue_id);
                 let first = piece.first + u64::from(done);
-                if self.gather(&mut gather, first, &entries, &mut span, read) == Next::Enough {
+                if self.has_failed()
+                    || self.gather(&mut gather, first, &entries, &mut span, read) == Next::Enough
+                {
+                    // What was gathered before the trouble is good.
+                    if gather.next_offset() > read.from {
+                        self.failed.take();
+                    }
                     return gather.finish();
                 }
                 done += take;
@@ -157,19 +217,28 @@ impl<D: Disk> Reader<D> {
                 *span = self.read_span(entry, entries.get(i + 1..).unwrap_or_default(), read.bytes_max);
             }
             let expected = Expected { topic: &read.topic, queue_id: read.queue_id, offset };
-            let bytes = span.get(entry.position, entry.size).ok_or_else(|| "cannot be read".to_owned());
-            match bytes.and_then(|b| self.verified(b, entry, &expected)) {
-                Ok(view) => {
-                    if gather.add(offset, &view) == Next::Enough {
-                        return Next::Enough;
+            // What could not be read, or was read wrongly, is read once more before that is believed.
+            for again in [false, true] {
+                let bytes = span.get(entry.position, entry.size).ok_or_else(|| "cannot be read".to_owned());
+                match bytes.and_then(|b| self.verified(b, entry, &expected)) {
+                    Ok(view) => {
+                        if gather.add(offset, &view) == Next::Enough {
+                            return Next::Enough;
+                        }
+                        break;
                     }
-                }
-                Err(why) => {
-                    // Gone with its segment is not damaged.
-                    if entry.position >= self.shared.min() {
-                        gather.damaged(offset, entry, why);
+                    Err(_) if !again => {
+                        let bytes = self.read(entry.position, entry.size as usize).unwrap_or_default();
+                        *span = Span { at: entry.position, bytes };
                     }
-                    gather.pass_to(offset + 1);
+                    Err(_) if self.has_failed() => return Next::Enough,
+                    Err(why) => {
+                        // Gone with its segment is not damaged.
+                        if entry.position >= self.shared.min() {
+                            gather.damaged(offset, entry, why);
+                        }
+                        gather.pass_to(offset + 1);
+                    }
                 }
             }
         }
@@ -230,7 +299,7 @@ impl<D: Disk> Reader<D> {
                 some.map(|e| Some(*e)).collect()
             }
             PlanEntries::Disk { run, at, row_count, skip: before, row_first } => {
-                let open = self.runs.get(run.start, run.end);
+                let open = self.reader.runs.get(run.start, run.end);
                 match open.and_then(|r| r.entries(*at, *row_count, before + skip, take)) {
                     Ok(entries) if entries.len() == take as usize => entries.into_iter().map(Some).collect(),
                     _ => {
@@ -245,15 +314,14 @@ impl<D: Disk> Reader<D> {
 
     /// Entries of a row of a run, read from the log because the run is damaged.
     fn rebuilt_row(&self, run: &RunFacts, topic: &str, queue_id: u32, first: u64, count: u32) -> Row {
-        let rebuilt = || self.rebuilt.lock().unwrap_or_else(PoisonError::into_inner);
+        let rebuilt = || self.reader.rebuilt.lock().unwrap_or_else(PoisonError::into_inner);
         let same =
             |r: &&Rebuilt| (r.run, r.queue_id, r.first) == (run.start, queue_id, first) && *r.topic == *topic;
         if let Some(known) = rebuilt().iter().find(same) {
             return Arc::clone(&known.row);
         }
         let mut found = vec![None; count as usize];
-        // An unreadable part of the log reads as if nothing were there; what was there counts as passed over.
-        let _ = self.scan(run, |view| {
+        self.scan(run, |view| {
             let offset = is_queued(view.sys_flag).then(|| view.offset_in(topic, queue_id)).flatten();
             if let Some(offset) = offset {
                 let place = offset.checked_sub(first).and_then(|i| found.get_mut(i as usize));
@@ -261,9 +329,11 @@ impl<D: Disk> Reader<D> {
                     *place = Some(entry_of(view));
                 }
             }
-            true
         });
         let row: Row = Arc::new(found);
+        if self.has_failed() {
+            return row;
+        }
         let entry = Rebuilt { run: run.start, topic: topic.into(), queue_id, first, row: Arc::clone(&row) };
         let mut rebuilt = rebuilt();
         rebuilt.push_front(entry);
@@ -271,17 +341,30 @@ impl<D: Disk> Reader<D> {
         row
     }
 
-    /// Walks over the valid records of a run's range until told to stop.
-    fn scan(&self, run: &RunFacts, mut visit: impl FnMut(&RecordView<'_>) -> bool) -> io::Result<()> {
+    /// Walks over the valid records of a run's range. An unreadable part that is given up reads as if nothing were there.
+    fn scan(&self, run: &RunFacts, mut visit: impl FnMut(&RecordView<'_>)) {
+        if let Err(e) = self.scan_strictly(run, None, &mut visit)
+            && self.refused(run.start, &e)
+        {
+            // Nothing of what cannot be read is an error now.
+            let _ = self.scan_strictly(run, Some(run.end), &mut visit);
+        }
+    }
+
+    /// The same; what cannot be read below `given_up` counts as damaged, from there on it is an error.
+    fn scan_strictly(
+        &self,
+        run: &RunFacts,
+        given_up: Option<Position>,
+        visit: &mut impl FnMut(&RecordView<'_>),
+    ) -> io::Result<()> {
         let Some(segment) = self.shared.segments.find(run.start) else { return Ok(()) };
-        let mut scanner = Scanner::new(&segment, self.shared.crc_from, Some(run.end));
+        let mut scanner = Scanner::new(&segment, self.shared.crc_from, given_up);
         let mut at = run.start;
         while at < run.end {
             at = match scanner.at(at)? {
                 Found::Record(view) => {
-                    if !visit(&view) {
-                        return Ok(());
-                    }
+                    visit(&view);
                     at + view.len() as u64
                 }
                 Found::Blank => return Ok(()),
@@ -298,7 +381,7 @@ impl<D: Disk> Reader<D> {
         match time {
             TimeOf::Known(time) => *time,
             TimeOf::Record { topic, queue_id, piece } => {
-                Times { reader: self, topic, queue_id: *queue_id, pieces: std::slice::from_ref(piece) }
+                Times { reading: self, topic, queue_id: *queue_id, pieces: std::slice::from_ref(piece) }
                     .store_ms(0)
             }
         }
@@ -319,13 +402,18 @@ impl<D: Disk> Reader<D> {
         if position < self.shared.min() || position + RECORD_BYTES_MIN as u64 > confirmed {
             return None;
         }
-        let head = self.shared.read(position, RECORD_BYTES_MIN).ok()??;
+        // What was read wrongly once is read again before that is believed.
+        self.try_record(position, confirmed).or_else(|| self.try_record(position, confirmed))
+    }
+
+    fn try_record(&self, position: Position, confirmed: Position) -> Option<Vec<u8>> {
+        let head = self.read(position, RECORD_BYTES_MIN)?;
         let head = RecordHead::peek(&head).filter(|h| h.is_record())?;
         let len = u64::from(head.total);
         if len < RECORD_BYTES_MIN as u64 || position + len > confirmed {
             return None;
         }
-        let bytes = self.shared.read(position, len as usize).ok()??;
+        let bytes = self.read(position, len as usize)?;
         let view = RecordView::parse(&bytes).ok()?;
         view.verify(Some(position), position >= self.shared.crc_from).ok()?;
         Some(bytes)
@@ -377,18 +465,18 @@ impl<D: Disk> Reader<D> {
 
     /// Records of a run that carry a key (or another with the same hash), newest first.
     fn key_positions(&self, run: &RunFacts, topic: &str, key: &str, hash: u64) -> Vec<Position> {
-        let open = self.runs.get(run.start, run.end);
+        let open = self.reader.runs.get(run.start, run.end);
         if let Ok(positions) = open.and_then(|r| r.positions(hash, KEY_POSITIONS_MAX)) {
             return positions;
         }
         let mut positions = Vec::new();
-        let _ = self.scan(run, |view| {
+        self.scan(run, |view| {
             if view.topic == topic && has_key(view.properties(), key) {
                 positions.push(view.position);
             }
-            true
         });
-        positions.reverse();
+        positions.sort_unstable_by(|a, b| b.cmp(a));
+        positions.dedup();
         positions.truncate(KEY_POSITIONS_MAX);
         positions
     }
@@ -422,7 +510,7 @@ fn for_client(record: &[u8]) -> Option<Bytes> {
 
 /// A queue's entries by number, gaps left out, for a search by time.
 struct Times<'a, D: Disk> {
-    reader: &'a Reader<D>,
+    reading: &'a Reading<'a, D>,
     topic: &'a str,
     queue_id: u32,
     pieces: &'a [PlanPiece],
@@ -472,10 +560,10 @@ impl<D: Disk> Times<'_, D> {
 
     fn store_ms(&self, number: u64) -> Option<i64> {
         let (piece, skip) = self.locate(number)?;
-        let entry = (*self.reader.entries(piece, skip, 1, self.topic, self.queue_id).first()?)?;
-        let bytes = self.reader.shared.read(entry.position, entry.size as usize).ok()??;
+        let entry = (*self.reading.entries(piece, skip, 1, self.topic, self.queue_id).first()?)?;
+        let bytes = self.reading.read(entry.position, entry.size as usize)?;
         let offset = piece.first + u64::from(skip);
         let expected = Expected { topic: self.topic, queue_id: self.queue_id, offset };
-        self.reader.verified(&bytes, &entry, &expected).ok().map(|view| view.store_ms)
+        self.reading.verified(&bytes, &entry, &expected).ok().map(|view| view.store_ms)
     }
 }

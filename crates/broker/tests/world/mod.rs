@@ -364,7 +364,7 @@ impl World {
                     Effect::Close { conn } => writeln!(told, "-> {} closed", conn.0).unwrap(),
                     Effect::Write(batch) => parts.writes.push(batch),
                     Effect::Read { read, plan, .. } => {
-                        let result = parts.reader.execute(&plan);
+                        let result = parts.reader.execute(&plan, self.now_ms);
                         if self.holds_reads {
                             parts.reads.push((read, result));
                             told.push_str("a read is held\n");

@@ -229,13 +229,15 @@ impl ReaderThreads {
     pub(crate) fn start(reader: &Reader<Disk>, reports: &Reports) -> std::io::Result<Self> {
         let (jobs, queue) = channel::<(ReadId, ReadPlan)>();
         let queue = Arc::new(Mutex::new(queue));
+        let start = Instant::now();
         for number in 0..READERS {
             let (reader, reports, queue) = (reader.clone(), reports.clone(), Arc::clone(&queue));
             std::thread::Builder::new().name(format!("reader-{number}")).spawn(move || {
                 loop {
                     let job = lock(&queue).recv();
                     let Ok((read, plan)) = job else { return };
-                    let _ = reports.send(Report::ReadDone { read, result: reader.execute(&plan) });
+                    let now_ms = i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX);
+                    let _ = reports.send(Report::ReadDone { read, result: reader.execute(&plan, now_ms) });
                 }
             })?;
         }

@@ -385,7 +385,8 @@ impl Driver {
     fn check_positions(&self, expected: &Expected) -> Result<(), String> {
         let all = expected.queues.values().flat_map(|(_, messages)| messages.values());
         let (positions, bodies): (Vec<Position>, Vec<&Vec<u8>>) = all.map(|(p, b)| (*p, b)).unzip();
-        let ReadResult::Records(records) = self.reader.execute(&self.store.plan_records(positions.clone()))
+        let ReadResult::Records(records) =
+            self.reader.execute(&self.store.plan_records(positions.clone()), self.now_ms)
         else {
             return Err("no records".to_owned());
         };
@@ -424,7 +425,7 @@ impl Driver {
             };
             let slice = match self.store.read_queue(read) {
                 QueueReadOutcome::Done(slice) => slice,
-                QueueReadOutcome::Cold(plan) => match self.reader.execute(&plan) {
+                QueueReadOutcome::Cold(plan) => match self.reader.execute(&plan, self.now_ms) {
                     ReadResult::Queue(slice) => slice,
                     other => return Err(format!("{topic}:{queue_id} from {from}: {other:?}")),
                 },

@@ -14,4 +14,5 @@ mod retention;
 mod search;
 mod segments;
 mod state;
+mod unreadable;
 mod world;

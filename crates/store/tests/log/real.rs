@@ -134,7 +134,7 @@ fn threads_do_not_step_on_each_other() {
     let reading = std::thread::spawn(move || {
         let mut served = 0;
         for plan in plans {
-            let ReadResult::Queue(slice) = reader.execute(&plan) else { panic!() };
+            let ReadResult::Queue(slice) = reader.execute(&plan, 0) else { panic!() };
             assert!(slice.damaged.is_empty(), "{:?}", slice.damaged);
             for view in views(&slice.records) {
                 assert_eq!(view.body.len(), 300 + (view.queue_offset % 700) as usize);

@@ -88,13 +88,13 @@ fn reading_while_the_log_is_trimmed_passes_over_what_is_gone() {
     // And the recycled segments are written to again.
     (0..60).for_each(|_| drop(w.send("T", 0, &"n".repeat(300))));
     w.flush();
-    let ReadResult::Queue(slice) = w.reader.execute(&plan) else { panic!() };
+    let ReadResult::Queue(slice) = w.reader.execute(&plan, w.now) else { panic!() };
     assert!(slice.damaged.is_empty(), "gone is not damaged: {:?}", slice.damaged);
     assert_eq!(slice.next_offset, max);
     assert!(views(&slice.records).iter().all(|v| v.body.iter().all(|b| *b == b'm')));
-    let ReadResult::Records(records) = w.reader.execute(&by_position) else { panic!() };
+    let ReadResult::Records(records) = w.reader.execute(&by_position, w.now) else { panic!() };
     assert_eq!(records, [None, None]);
-    let ReadResult::Records(records) = w.reader.execute(&by_key) else { panic!() };
+    let ReadResult::Records(records) = w.reader.execute(&by_key, w.now) else { panic!() };
     assert!(records.is_empty());
     // A read below the bounds begins at the bounds.
     let bounds = w.store.bounds("T", 0).unwrap();

@@ -6,7 +6,7 @@ use kerolox_store::{Boundary, Filter, Place, QueueRead, ReadResult, TimesOutcome
 use std::sync::Arc;
 
 fn search(w: &World, time_ms: i64, boundary: Boundary) -> u64 {
-    match w.reader.execute(&w.store.plan_search_time("T", 0, time_ms, boundary)) {
+    match w.reader.execute(&w.store.plan_search_time("T", 0, time_ms, boundary), w.now) {
         ReadResult::Offset(offset) => offset,
         other => panic!("{other:?}"),
     }
@@ -49,7 +49,7 @@ fn search_by_time() {
     let w = World::open(w.close());
     check(&w, "closed");
     let plan = w.store.plan_search_time("Nowhere", 0, 5, Boundary::Lower);
-    assert!(matches!(w.reader.execute(&plan), ReadResult::Offset(0)));
+    assert!(matches!(w.reader.execute(&plan, w.now), ReadResult::Offset(0)));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn store_times_of_many_messages_in_one_plan() {
     let last = w.store.read_times(places(&wanted[1..2]));
     assert!(matches!(last, TimesOutcome::Done(times) if times == [Some(1_101)]), "it is in memory");
     assert_eq!(times(&w, &wanted), expected);
-    let first = |w: &World| match w.reader.execute(&w.store.plan_first_time()) {
+    let first = |w: &World| match w.reader.execute(&w.store.plan_first_time(), w.now) {
         ReadResult::Times(times) => times,
         other => panic!("{other:?}"),
     };
@@ -199,7 +199,7 @@ fn places(wanted: &[(&str, u32, u64)]) -> Vec<Place> {
 fn times(w: &World, wanted: &[(&str, u32, u64)]) -> Vec<Option<i64>> {
     match w.store.read_times(places(wanted)) {
         TimesOutcome::Done(times) => times,
-        TimesOutcome::Cold(plan) => match w.reader.execute(&plan) {
+        TimesOutcome::Cold(plan) => match w.reader.execute(&plan, w.now) {
             ReadResult::Times(times) => times,
             other => panic!("{other:?}"),
         },

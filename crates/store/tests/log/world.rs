@@ -234,7 +234,7 @@ impl<D: Disk> World<D> {
     pub(crate) fn read(&self, read: QueueRead) -> QueueSlice {
         match self.store.read_queue(read) {
             QueueReadOutcome::Done(slice) => slice,
-            QueueReadOutcome::Cold(plan) => match self.reader.execute(&plan) {
+            QueueReadOutcome::Cold(plan) => match self.reader.execute(&plan, self.now) {
                 ReadResult::Queue(slice) => slice,
                 other => panic!("{other:?}"),
             },
@@ -279,12 +279,12 @@ impl<D: Disk> World<D> {
     /// Bodies of records by position, `None` where there is none.
     pub(crate) fn by_position(&self, positions: &[u64]) -> Vec<Option<String>> {
         let plan = self.store.plan_records(positions.to_vec());
-        bodies_of(self.reader.execute(&plan))
+        bodies_of(self.reader.execute(&plan, self.now))
     }
 
     pub(crate) fn by_key(&self, topic: &str, key: &str, max: u32, from_ms: i64, to_ms: i64) -> Vec<String> {
         let plan = self.store.plan_query_key(topic, key, max, from_ms, to_ms);
-        bodies_of(self.reader.execute(&plan)).into_iter().map(Option::unwrap).collect()
+        bodies_of(self.reader.execute(&plan, self.now)).into_iter().map(Option::unwrap).collect()
     }
 }
 

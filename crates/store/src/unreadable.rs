@@ -1,0 +1,86 @@
+//! Places that the disk refuses to read. A disk that is in trouble for a moment must not make a message pass for damaged: that
+//! would be passed over, and what waits for its time would be given up. One bad sector must not hold up a queue for ever.
+
+use crate::Position;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// A place that could not be read for so long counts as damaged.
+pub(crate) const GIVEN_UP_MS: i64 = 30_000;
+/// Nobody tried for so long: what happens next is another trouble.
+const FORGOTTEN_MS: i64 = 2 * GIVEN_UP_MS;
+/// What lies so near belongs to the same trouble.
+const NEAR_BYTES: u64 = 1 << 20;
+/// With so many places it is not a place that is bad, but the disk: then nothing is given up.
+const PLACES_MAX: usize = 1024;
+
+/// Since when places cannot be read.
+#[derive(Default)]
+pub(crate) struct Unreadable(Mutex<BTreeMap<Position, Trouble>>);
+
+#[derive(Clone, Copy)]
+struct Trouble {
+    first_ms: i64,
+    last_ms: i64,
+}
+
+impl Unreadable {
+    /// A place could not be read; whether that has been so for so long that it counts as damaged. `now_ms` is of a clock that
+    /// does not jump.
+    pub(crate) fn gives_up(&self, place: Position, now_ms: i64) -> bool {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if places.len() >= PLACES_MAX {
+            places.retain(|_, trouble| now_ms - trouble.last_ms < FORGOTTEN_MS);
+        }
+        let near = places.range(place.saturating_sub(NEAR_BYTES)..=place.saturating_add(NEAR_BYTES));
+        let fresh = near.filter(|(_, trouble)| now_ms - trouble.last_ms < FORGOTTEN_MS);
+        let first_ms = fresh.map(|(_, trouble)| trouble.first_ms).min().unwrap_or(now_ms);
+        let many = places.len() >= PLACES_MAX;
+        if !many || places.contains_key(&place) {
+            places.insert(place, Trouble { first_ms, last_ms: now_ms });
+        }
+        !many && now_ms - first_ms >= GIVEN_UP_MS
+    }
+
+    /// A place could be read.
+    pub(crate) fn fine(&self, place: Position) {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !places.is_empty() {
+            places.remove(&place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_given_up_after_its_time() {
+        let unreadable = Unreadable::default();
+        assert!(!unreadable.gives_up(100, 0));
+        assert!(!unreadable.gives_up(100, GIVEN_UP_MS - 1));
+        assert!(unreadable.gives_up(100, GIVEN_UP_MS));
+        assert!(unreadable.gives_up(100 + NEAR_BYTES, GIVEN_UP_MS), "its neighbour is of the same trouble");
+        assert!(!unreadable.gives_up(100 + 3 * NEAR_BYTES, GIVEN_UP_MS));
+    }
+
+    #[test]
+    fn a_trouble_that_passed_is_forgotten() {
+        let unreadable = Unreadable::default();
+        assert!(!unreadable.gives_up(100, 0));
+        unreadable.fine(100);
+        assert!(!unreadable.gives_up(100, GIVEN_UP_MS));
+        assert!(!unreadable.gives_up(100, GIVEN_UP_MS + FORGOTTEN_MS), "nobody tried meanwhile");
+    }
+
+    #[test]
+    fn a_disk_that_is_bad_everywhere_makes_nothing_damaged() {
+        let unreadable = Unreadable::default();
+        for now_ms in [0, 20_000, 40_000] {
+            for place in 0..=PLACES_MAX as u64 {
+                assert!(!unreadable.gives_up(place * 3 * NEAR_BYTES, now_ms), "{place} after {now_ms}");
+            }
+        }
+    }
+}
