@@ -48,7 +48,7 @@ pub(crate) enum At {
 impl At {
     const BEGIN: Self = Self::Queues(0);
 
-    fn topics() -> Self {
+    pub(crate) fn topics() -> Self {
         Self::Topics(Arc::from(""))
     }
 }
@@ -95,7 +95,7 @@ impl State {
     }
 
     /// Says the state from `at` on in about `bytes_max` bytes, and where it goes on.
-    fn say(&self, mut at: At, bytes_max: usize, out: &mut Vec<u8>) -> At {
+    pub(crate) fn say(&self, mut at: At, bytes_max: usize, out: &mut Vec<u8>) -> At {
         while out.len() < bytes_max && at != At::End {
             at = match at {
                 At::InFlight(_) | At::Offsets(_) | At::Resets(_) => self.say_of_queues(at, bytes_max, out),

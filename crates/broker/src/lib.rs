@@ -23,6 +23,7 @@ mod input;
 mod lite;
 mod lmq;
 mod locks;
+mod look;
 mod offsets;
 mod parked;
 mod pending;
@@ -48,6 +49,7 @@ mod transaction;
 pub use config::BrokerConfig;
 pub use effect::Effect;
 pub use input::{AskId, ConnId, Input, ReadId};
+pub use look::{Waiting, describe};
 pub use state::State;
 
 use acks::Acks;

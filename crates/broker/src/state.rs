@@ -1,7 +1,7 @@
 //! The durable state: what state records of the log say, and how it is written there.
 //!
 //! Entry kinds and payloads (all integers big-endian, strings as `length u16 | UTF-8`) are drawn in
-//! `docs/formats/state.md`.
+//! `docs/formats/broker-state.md`.
 
 use crate::config::perm;
 use crate::groups::Groups;
@@ -20,47 +20,56 @@ use kerolox_wire::record::RecordView;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Entry kinds of the broker; those below 16 are the store's.
-mod kind {
-    /// A topic's settings as JSON.
-    pub(super) const TOPIC_PUT: u8 = 16;
-    /// `name`: a topic is no more, and its offsets neither.
-    pub(super) const TOPIC_DELETE: u8 = 17;
-    /// A group's settings as JSON.
-    pub(super) const GROUP_PUT: u8 = 18;
-    /// `name | offsets too u8`: a group is no more.
-    pub(super) const GROUP_DELETE: u8 = 19;
-    /// `group | topic | queue u32 | offset u64`.
-    pub(super) const OFFSET: u8 = 20;
-    /// `level u8 | offset u64`: how far delayed messages of a level were delivered.
-    pub(super) const DELAY_OFFSET: u8 = 21;
-    /// `position u64 | offset u64 | since ms i64 | immunity s i32 | checks u32`: a half message that waits for its end.
-    pub(super) const HALF_PUT: u8 = 22;
-    /// `position u64`: it was rolled back or given up.
-    pub(super) const HALF_END: u8 = 23;
-    /// `due ms i64 | offset u64 | floor u64`: timer messages up to this one were delivered.
-    pub(super) const TIMER_DONE: u8 = 24;
-    /// `due ms i64 | offset u64`: this one is not to be delivered.
-    pub(super) const TIMER_RECALLED: u8 = 25;
-    /// `group | topic | queue u32 | next u64 | ordered u8 | attempt | pop ms i64 | visible ms i64 | (offset u64 |
-    /// times u32)*`: messages were popped, or the times of some were changed.
-    pub(super) const POP_TAKEN: u8 = 32;
-    /// `group | topic | queue u32 | offset u64 *`: popped messages were acknowledged, or went to a retry topic.
-    pub(super) const POP_ENDED: u8 = 33;
-    /// `group | topic | queue u32`: nothing of a queue is in flight any more.
-    pub(super) const POP_CLEARED: u8 = 34;
-    /// Whether a group pulls or pops a topic, as JSON.
-    pub(super) const REQUEST_MODE: u8 = 35;
-    /// `group | topic | queue u32 | offset u64`: the group's consumers are to begin there.
-    pub(super) const RESET: u8 = 48;
-    /// `group | topic | queue u32`: one began there.
-    pub(super) const RESET_DONE: u8 = 49;
-    /// `key | value`: a setting was changed at run time; without a value it is again what the configuration file says.
-    pub(super) const CONFIG: u8 = 56;
-    /// `(delay ms i64)*`: the delays of the schedule topic's queues, from queue 0 on.
-    pub(super) const DELAY_QUEUES: u8 = 57;
-    /// `group | topic | bits u32`: what a group must not do with a topic; 4: read.
-    pub(super) const FORBIDDEN: u8 = 58;
+/// Entry kinds of the broker, each with its name; those below 16 are the store's.
+pub(crate) mod kind {
+    macro_rules! kinds {
+        ($($(#[$doc:meta])* $const:ident = $number:literal, $name:literal;)*) => {
+            $($(#[$doc])* pub(crate) const $const: u8 = $number;)*
+            pub(crate) const ALL: &[(u8, &str)] = &[$(($number, $name)),*];
+        };
+    }
+
+    kinds! {
+        /// A topic's settings as JSON.
+        TOPIC_PUT = 16, "topic put";
+        /// `name`: a topic is no more, and its offsets neither.
+        TOPIC_DELETE = 17, "topic deleted";
+        /// A group's settings as JSON.
+        GROUP_PUT = 18, "group put";
+        /// `name | offsets too u8`: a group is no more.
+        GROUP_DELETE = 19, "group deleted";
+        /// `group | topic | queue u32 | offset u64`.
+        OFFSET = 20, "offset";
+        /// `level u8 | offset u64`: how far delayed messages of a level were delivered.
+        DELAY_OFFSET = 21, "delay offset";
+        /// `position u64 | offset u64 | since ms i64 | immunity s i32 | checks u32`: a half message that waits for its end.
+        HALF_PUT = 22, "half put";
+        /// `position u64`: it was rolled back or given up.
+        HALF_END = 23, "half end";
+        /// `due ms i64 | offset u64 | floor u64`: timer messages up to this one were delivered.
+        TIMER_DONE = 24, "timers done";
+        /// `due ms i64 | offset u64`: this one is not to be delivered.
+        TIMER_RECALLED = 25, "timer recalled";
+        /// `group | topic | queue u32 | next u64 | ordered u8 | attempt | pop ms i64 | visible ms i64 | (offset u64 |
+        /// times u32)*`: messages were popped, or the times of some were changed.
+        POP_TAKEN = 32, "popped";
+        /// `group | topic | queue u32 | offset u64 *`: popped messages were acknowledged, or went to a retry topic.
+        POP_ENDED = 33, "pop ended";
+        /// `group | topic | queue u32`: nothing of a queue is in flight any more.
+        POP_CLEARED = 34, "pop cleared";
+        /// Whether a group pulls or pops a topic, as JSON.
+        REQUEST_MODE = 35, "request mode";
+        /// `group | topic | queue u32 | offset u64`: the group's consumers are to begin there.
+        RESET = 48, "reset";
+        /// `group | topic | queue u32`: one began there.
+        RESET_DONE = 49, "reset done";
+        /// `key | value`: a setting was changed at run time; without a value it is again what the configuration file says.
+        CONFIG = 56, "setting";
+        /// `(delay ms i64)*`: the delays of the schedule topic's queues, from queue 0 on.
+        DELAY_QUEUES = 57, "delay queues";
+        /// `group | topic | bits u32`: what a group must not do with a topic; 4: read.
+        FORBIDDEN = 58, "forbidden";
+    }
 }
 
 /// Topics, groups, consumer offsets and delay progress, as a fold of the log.
@@ -358,6 +367,10 @@ impl StateFold for State {
         *self = Self::default();
     }
 
+    fn knows(&self, kind: u8) -> bool {
+        kind::ALL.iter().any(|(known, _)| *known == kind)
+    }
+
     fn apply(&mut self, kind: u8, payload: &[u8]) -> Result<(), String> {
         match kind {
             kind::TOPIC_PUT => self.topics.put(0, json(payload)?),
@@ -486,12 +499,12 @@ impl State {
     }
 }
 
-fn take_key(payload: &mut &[u8]) -> Option<Key> {
+pub(crate) fn take_key(payload: &mut &[u8]) -> Option<Key> {
     let (group, topic, queue_id) = take_queue_of_group(payload)?;
     Some(Key { group: Arc::from(group), topic: Arc::from(topic), queue_id })
 }
 
-fn take_pop(mut payload: &[u8]) -> Option<Take> {
+pub(crate) fn take_pop(mut payload: &[u8]) -> Option<Take> {
     let key = take_key(&mut payload)?;
     let next = payload.try_get_u64().ok()?;
     let ordered = payload.try_get_u8().ok()? != 0;
@@ -505,7 +518,7 @@ fn take_pop(mut payload: &[u8]) -> Option<Take> {
     Some(Take { key, next, order, pop_ms, visible_ms, messages })
 }
 
-fn ended_pop(mut payload: &[u8]) -> Option<(Key, Vec<u64>)> {
+pub(crate) fn ended_pop(mut payload: &[u8]) -> Option<(Key, Vec<u64>)> {
     let key = take_key(&mut payload)?;
     let mut offsets = Vec::with_capacity(payload.len() / 8);
     while !payload.is_empty() {
@@ -514,11 +527,11 @@ fn ended_pop(mut payload: &[u8]) -> Option<(Key, Vec<u64>)> {
     Some((key, offsets))
 }
 
-fn take_due(payload: &mut &[u8]) -> Option<Due> {
+pub(crate) fn take_due(payload: &mut &[u8]) -> Option<Due> {
     Some((payload.try_get_i64().ok()?, payload.try_get_u64().ok()?))
 }
 
-fn take_queue_of_group<'a>(payload: &mut &'a [u8]) -> Option<(&'a str, &'a str, u32)> {
+pub(crate) fn take_queue_of_group<'a>(payload: &mut &'a [u8]) -> Option<(&'a str, &'a str, u32)> {
     Some((text(payload)?, text(payload)?, payload.try_get_u32().ok()?))
 }
 
@@ -526,7 +539,7 @@ fn json<'a, T: serde::Deserialize<'a>>(payload: &'a [u8]) -> Result<T, String> {
     serde_json::from_slice(payload).map_err(|e| e.to_string())
 }
 
-fn text<'a>(payload: &mut &'a [u8]) -> Option<&'a str> {
+pub(crate) fn text<'a>(payload: &mut &'a [u8]) -> Option<&'a str> {
     let len = usize::from(payload.try_get_u16().ok()?);
     let (text, rest) = payload.split_at_checked(len)?;
     *payload = rest;

@@ -43,21 +43,43 @@ impl Snapshot {
         replace(disk, FRONTIER_DIR, NAME, &bytes)
     }
 
-    /// `None` if there is none that can be read and believed: the log says the same.
-    pub(crate) fn read<D: Disk>(disk: &D) -> Option<Self> {
-        decode(&read_all(&disk.open(PATH).ok()?).ok()?)
+    /// `None`: there is none.
+    pub(crate) fn read<D: Disk>(disk: &D) -> Result<Option<Self>, SnapshotError> {
+        let file = match disk.open(PATH) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        decode(&read_all(&file)?).map(Some)
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<Snapshot> {
+/// Why a snapshot cannot be used. Unless it is too new that does no harm: the log says the same.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SnapshotError {
+    #[error("it is damaged")]
+    Damaged,
+    #[error("it is of format {found}; this Kerolox reads up to {known}")]
+    TooNew { found: u32, known: u32 },
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+fn decode(bytes: &[u8]) -> Result<Snapshot, SnapshotError> {
+    let (version, rest) = checked(bytes).ok_or(SnapshotError::Damaged)?;
+    if version > VERSION {
+        return Err(SnapshotError::TooNew { found: version, known: VERSION });
+    }
+    decode_content(rest).ok_or(SnapshotError::Damaged)
+}
+
+/// The version, which lies at the same place in all versions as the checksum does, and what follows it.
+fn checked(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let (body, crc) = bytes.split_last_chunk()?;
-    if u32::from_be_bytes(*crc) != crc32fast::hash(body) {
-        return None;
-    }
     let (version, rest) = body.strip_prefix(MAGIC)?.split_first_chunk()?;
-    if u32::from_be_bytes(*version) != VERSION {
-        return None;
-    }
+    (u32::from_be_bytes(*crc) == crc32fast::hash(body)).then_some((u32::from_be_bytes(*version), rest))
+}
+
+fn decode_content(rest: &[u8]) -> Option<Snapshot> {
     let (position, rest) = rest.split_first_chunk()?;
     let (dump_begin, rest) = rest.split_first_chunk()?;
     let (dump_end, rest) = rest.split_first_chunk()?;
@@ -88,7 +110,7 @@ mod tests {
         Snapshot::write(&disk, 1000, dump, &[&[16, 0, 0], &[0, 2, b'a', b'b']]).unwrap();
         let hex: String = disk.content(PATH).unwrap().iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, PINNED.concat());
-        let back = Snapshot::read(&disk).unwrap();
+        let back = Snapshot::read(&disk).unwrap().unwrap();
         assert_eq!(back, Snapshot { position: 1000, dump, entries: vec![16, 0, 0, 0, 2, b'a', b'b'] });
     }
 }

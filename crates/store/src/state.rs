@@ -7,6 +7,8 @@ use crate::Position;
 
 /// Lowest kind that is not the store's own.
 pub const KIND_APPLICATION_MIN: u8 = 16;
+/// Version of the kinds of entries, the application's too; a new kind raises it (`docs/formats/versions.md`).
+pub const STATE_FORMAT: u32 = 1;
 /// Largest entry stream of one state record.
 pub const STATE_BYTES_MAX: usize = 1 << 20;
 
@@ -110,6 +112,11 @@ impl<'a> Own<'a> {
         }
     }
 
+    /// Whether this release has entries of that kind (below 16).
+    pub(crate) fn knows(kind: u8) -> bool {
+        matches!(kind, DUMP_PART | DUMP_END | QUEUE_NEXT | TOPIC_DELETED)
+    }
+
     /// `Ok(None)` for a kind that this version does not know.
     pub(crate) fn parse(kind: u8, payload: &'a [u8]) -> Result<Option<Self>, String> {
         let malformed = || format!("state entry of kind {kind} with {} bytes is malformed", payload.len());
@@ -134,6 +141,45 @@ impl<'a> Own<'a> {
             _ => return Ok(None),
         }))
     }
+}
+
+/// An entry in words, for people who look into a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    pub name: &'static str,
+    /// What it is about.
+    pub key: String,
+    /// What it says of that.
+    pub value: String,
+}
+
+impl Words {
+    pub fn new(name: &'static str, key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name, key: key.into(), value: value.into() }
+    }
+}
+
+/// One of the store's own entries (of a kind below 16) in words.
+///
+/// # Errors
+/// It is malformed, or its kind is not known.
+pub fn describe(kind: u8, payload: &[u8]) -> Result<Words, String> {
+    let own = Own::parse(kind, payload)?
+        .ok_or_else(|| format!("entry kind {kind} is not known to this version"))?;
+    Ok(match own {
+        Own::DumpPart { number } => Words::new("dump part", format!("part {number}"), ""),
+        Own::DumpEnd { begin, parts } => {
+            Words::new("dump end", format!("dump from position {begin} on"), format!("{parts} parts"))
+        }
+        Own::QueueNext { topic, queue_id, next } => Words::new(
+            "queue next",
+            format!("topic {topic}, queue {queue_id}"),
+            format!("next offset {next}"),
+        ),
+        Own::TopicDeleted { topic } => {
+            Words::new("topic deleted", format!("topic {topic}"), "its queues are gone")
+        }
+    })
 }
 
 /// Cuts an entry stream into record bodies of about `bytes_max` (one entry may be longer).

@@ -7,7 +7,7 @@ mod run_read;
 
 pub(crate) use keys::KeyLog;
 pub(crate) use run::{Row, RunDraft, RunFacts};
-pub(crate) use run_read::{OpenRuns, RUN_DIR, RunFile, run_name, run_path};
+pub(crate) use run_read::{OpenRuns, RUN_DIR, RunError, RunFile, run_name, run_path};
 
 use crate::Position;
 use crate::queue::{Entry, Piece, Queue, QueueIndex, Queues};

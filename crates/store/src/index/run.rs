@@ -172,15 +172,21 @@ fn encode_header(facts: &RunFacts) -> Vec<u8> {
     out
 }
 
-pub(crate) fn decode_header(bytes: &[u8]) -> Option<RunFacts> {
+/// The version, if the header is whole, and what follows it. Magic, version and checksum have the same places in all versions.
+fn split_version(bytes: &[u8]) -> Option<(u32, Fields<'_>)> {
     let (header, crc) = bytes.get(..HEADER_BYTES)?.split_last_chunk::<CRC_BYTES>()?;
-    if u32::from_be_bytes(*crc) != crc32fast::hash(header) {
-        return None;
-    }
     let mut fields = Fields(header.strip_prefix(MAGIC)?);
-    if fields.u32()? != VERSION {
-        return None;
-    }
+    let version = fields.u32()?;
+    (u32::from_be_bytes(*crc) == crc32fast::hash(header)).then_some((version, fields))
+}
+
+/// The version of a run whose header is whole.
+pub(crate) fn header_version(bytes: &[u8]) -> Option<u32> {
+    split_version(bytes).map(|(version, _)| version)
+}
+
+pub(crate) fn decode_header(bytes: &[u8]) -> Option<RunFacts> {
+    let (_, mut fields) = split_version(bytes).filter(|(version, _)| *version == VERSION)?;
     let (start, end) = (fields.u64()?, fields.u64()?);
     let (least, greatest) = (fields.u64()? as i64, fields.u64()? as i64);
     let (key_count, keys_at, tops_at) = (fields.u64()?, fields.u64()?, fields.u64()?);

@@ -33,6 +33,8 @@ pub(crate) fn run_name(name: &str) -> Option<(Position, Position)> {
 pub(crate) enum RunError {
     #[error("index run: its {0} is damaged")]
     Damaged(&'static str),
+    #[error("index run: it is of format {found}; this Kerolox reads up to {known}")]
+    TooNew { found: u32, known: u32 },
     #[error("index run: {0}")]
     Io(#[from] io::Error),
 }
@@ -61,6 +63,9 @@ impl<F: DiskFile> RunFile<F> {
         match read_exact_at(&file, &mut header, 0) {
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(RunError::Damaged("header")),
             result => result?,
+        }
+        if let Some(found) = run::header_version(&header).filter(|version| *version > run::VERSION) {
+            return Err(RunError::TooNew { found, known: run::VERSION });
         }
         let facts = run::decode_header(&header).ok_or(RunError::Damaged("header"))?;
         if (facts.start, facts.end) != (start, end) {

@@ -32,6 +32,8 @@ pub(super) struct Fold<'a> {
     pub(super) state_bytes: u64,
     dumping: Option<Dumping>,
     pub(super) errors: Vec<(Position, String)>,
+    /// The first entry of a kind that nobody here knows: a newer release's.
+    pub(super) unknown: Option<(Position, u8)>,
 }
 
 /// A dump whose end was not seen yet.
@@ -44,20 +46,42 @@ struct Dumping {
 impl<'a> Fold<'a> {
     pub(super) fn new(application: &'a mut dyn StateFold, dump: Dump) -> Self {
         application.reset();
-        Self { application, state_next: 0, dump, state_bytes: 0, dumping: None, errors: Vec::new() }
+        Self {
+            application,
+            state_next: 0,
+            dump,
+            state_bytes: 0,
+            dumping: None,
+            errors: Vec::new(),
+            unknown: None,
+        }
     }
 
     /// What a snapshot says.
     pub(super) fn snapshot(&mut self, position: Position, stream: &[u8]) -> Vec<StoreChange> {
         self.application.reset();
         self.state_bytes = stream.len() as u64;
+        self.check_kinds(position, stream);
         self.apply(position, stream)
+    }
+
+    /// Notes an entry of a newer release. Not for what Apache RocketMQ's clients may have sent to the state's topic.
+    pub(super) fn check_kinds(&mut self, position: Position, stream: &[u8]) {
+        let unknown = |kind: u8| match kind < KIND_APPLICATION_MIN {
+            true => !Own::knows(kind),
+            false => !self.application.knows(kind),
+        };
+        let kinds = entries(stream).map_while(Result::ok).map(|(kind, _)| kind);
+        if self.unknown.is_none() {
+            self.unknown = kinds.into_iter().find(|kind| unknown(*kind)).map(|kind| (position, kind));
+        }
     }
 
     /// Begins anew at a dump.
     pub(super) fn restart(&mut self, begin: Position) {
         self.application.reset();
         self.errors.retain(|(position, _)| *position < begin);
+        self.unknown = self.unknown.filter(|(position, _)| *position < begin);
     }
 
     /// The next state record of the log. A part of a dump is nothing new, unless folding began with that dump: it says what its

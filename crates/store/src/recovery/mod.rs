@@ -15,6 +15,7 @@ use crate::index::{RUN_DIR, run_path};
 use crate::keeper::{ABORT, Keeper};
 use crate::log::{FRONTIER_DIR, Frontier, FrontierError, FrontierFacts, Room, Segments, Shared, Writer};
 use crate::snapshot;
+use crate::state::STATE_FORMAT;
 use crate::store::{Recovered, Store};
 use crate::{Damage, Opened, Position, Reader, StoreConfig};
 use kerolox_wire::record::RecordView;
@@ -27,6 +28,11 @@ use walk::{Walk, Walked};
 pub trait StateFold {
     /// Forget everything: a whole dump follows.
     fn reset(&mut self);
+    /// Whether this release has entries of that kind (16 or above). The log is not opened if it says anything that is not
+    /// known: it is a newer release's.
+    fn knows(&self, _kind: u8) -> bool {
+        true
+    }
     /// One entry. `kind` is 16 or above (lower ones are the store's own). An error goes into the report; the entry is
     /// passed over.
     fn apply(&mut self, kind: u8, payload: &[u8]) -> Result<(), String>;
@@ -69,8 +75,18 @@ pub enum OpenError {
     /// Another process holds it; the message says which.
     #[error("{0}")]
     Locked(String),
-    #[error("the data directory has format version {found}; this program knows {known}: use a newer one")]
-    TooNew { found: u32, known: u32 },
+    /// A newer release wrote it.
+    #[error(
+        "{what} is of format {found}; this Kerolox reads up to {known}: start the release that wrote it, or a newer one"
+    )]
+    TooNew { what: String, found: u32, known: u32 },
+    /// A newer release wrote it: without this entry the state would not be whole, and the next dump would lose it for good.
+    #[error(
+        "the state record at position {position} of the log is of a format above {known} (it has an entry of kind {kind}); \
+         this Kerolox reads up to {known}: start the release that wrote it, or a newer one",
+        known = STATE_FORMAT
+    )]
+    UnknownEntry { position: Position, kind: u8 },
     #[error("{what}: {why}")]
     Io { what: String, why: io::Error },
     /// The files cannot be those of one log.
@@ -81,7 +97,9 @@ pub enum OpenError {
 impl OpenError {
     pub(crate) fn frontier(e: FrontierError) -> Self {
         match e {
-            FrontierError::TooNew { found, known } => Self::TooNew { found, known },
+            FrontierError::TooNew { found, known } => {
+                Self::TooNew { what: "the data directory".to_owned(), found, known }
+            }
             FrontierError::Io(why) => Self::Io { what: "reading the frontier".to_owned(), why },
         }
     }

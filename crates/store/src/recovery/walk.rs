@@ -6,11 +6,11 @@ use super::layout::Layout;
 use super::suspects::Suspects;
 use super::{OpenError, Progress, Report, StateFold};
 use crate::disk::{Disk, DiskFile};
-use crate::index::{Index, Indexed, RUN_DIR, RunDraft, RunFile, run_name};
+use crate::index::{Index, Indexed, RUN_DIR, RunDraft, RunError, RunFile, run_name, run_path};
 use crate::keeper::RunAge;
 use crate::log::{Found, Scanner, Segment};
 use crate::queue::Entry;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{self, Snapshot, SnapshotError};
 use crate::store::{Dump, is_queued};
 use crate::{Damage, Position, STATE_TOPIC, StoreConfig};
 use kerolox_wire::names;
@@ -143,7 +143,14 @@ impl<'a, D: Disk> Walk<'a, D> {
 
     /// Where folding begins: the snapshot, else the newest whole dump, else the beginning of the log.
     fn choose_start(&mut self) -> Result<(), OpenError> {
-        let snapshot = Snapshot::read(self.disk);
+        let snapshot = match Snapshot::read(self.disk) {
+            Err(SnapshotError::TooNew { found, known }) => {
+                return Err(OpenError::TooNew { what: snapshot::PATH.to_owned(), found, known });
+            }
+            // The log says the same.
+            Err(_) => None,
+            Ok(snapshot) => snapshot,
+        };
         let known = self.flushed.unwrap_or(0);
         let usable = |s: &Snapshot| (self.layout.min..=known).contains(&s.position) && self.flushed.is_some();
         let failed = |e| OpenError::io("looking for a dump of the state")(e);
@@ -210,6 +217,9 @@ impl<'a, D: Disk> Walk<'a, D> {
         for (start, end) in runs {
             // Opened one at a time; read before the gap before it is closed, so that a damaged one becomes a part of it.
             let run = RunFile::open(self.disk, start, end).and_then(|run| Ok((run.directory()?, run.facts)));
+            if let Err(RunError::TooNew { found, known }) = run {
+                return Err(OpenError::TooNew { what: run_path(start, end), found, known });
+            }
             let Some((directory, facts)) = run.ok().filter(|_| start >= at) else {
                 self.walked.stale_runs.push((start, end));
                 continue;
@@ -234,6 +244,9 @@ impl<'a, D: Disk> Walk<'a, D> {
         }
         self.suspects.settle_all(&mut self.walked.index);
         self.reach(Position::MAX);
+        if let Some((position, kind)) = self.fold.unknown {
+            return Err(OpenError::UnknownEntry { position, kind });
+        }
         self.settle_doubts();
         self.walked.end = end;
         self.walked.state_next = self.fold.state_next;
@@ -339,6 +352,9 @@ impl<'a, D: Disk> Walk<'a, D> {
 
     fn fold_record(fold: &mut Fold<'_>, view: &RecordView<'_>) -> Vec<StoreChange> {
         fold.state_next = fold.state_next.max(view.queue_offset + 1);
+        if view.has_crc() {
+            fold.check_kinds(view.position, view.body);
+        }
         fold.record(view.position, view.position + view.len() as u64, view.body)
     }
 
