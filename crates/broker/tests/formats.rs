@@ -86,7 +86,7 @@ impl World {
             let read = QueueRead::one(Arc::clone(topic), queue_id, offset);
             let slice = match self.opened.store.read_queue(read) {
                 QueueReadOutcome::Done(slice) => slice,
-                QueueReadOutcome::Cold(plan) => match self.opened.reader.execute(&plan) {
+                QueueReadOutcome::Cold(plan) => match self.opened.reader.execute(&plan, NOW_MS) {
                     ReadResult::Queue(slice) => slice,
                     other => panic!("{other:?}"),
                 },
