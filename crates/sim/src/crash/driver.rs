@@ -6,8 +6,9 @@ use super::script::{LIGHT, QUEUES, Size, Step, TOPICS};
 use bytes::Bytes;
 use kerolox_store::disk::{CrashMode, HostileDisk};
 use kerolox_store::{
-    AppendError, FlushPolicy, Keeper, NewMessage, OpenError, Opened, Position, QueueRead, QueueReadOutcome,
-    ReadResult, Reader, Report, SealJob, StateFold, Store, StoreConfig, Writer, open, state,
+    AppendError, Damage, FlushPolicy, Keeper, NewMessage, OpenError, Opened, Position, QueueRead,
+    QueueReadOutcome, ReadResult, Reader, Report, SealJob, StateFold, Store, StoreConfig, Writer, open,
+    state,
 };
 use kerolox_wire::record::RecordView;
 use std::collections::BTreeMap;
@@ -160,8 +161,8 @@ impl Driver {
         body
     }
 
-    fn send(&mut self, topic: &'static str, queue_id: u32, size: Size) {
-        const EMPTY_BYTES: usize = 91 + 20;
+    pub(super) fn send(&mut self, topic: &'static str, queue_id: u32, size: Size) {
+        const EMPTY_BYTES: usize = 91 + 20 + 14;
         let bytes = match size {
             Size::Body(bytes) => bytes,
             Size::Leaving(left) => {
@@ -174,9 +175,11 @@ impl Driver {
         let body = self.body(bytes);
         let light =
             (topic == TOPICS[0] && queue_id == 1 && bytes % 3 == 0).then(|| self.store.next_offset(LIGHT, 0));
-        let properties = light.map(|offset| {
+        let further = light.map(|offset| {
             format!("INNER_MULTI_DISPATCH\u{1}{LIGHT}\u{2}INNER_MULTI_QUEUE_OFFSET\u{1}{offset}\u{2}")
         });
+        let keyed = || format!("KEYS\u{1}{}\u{2}", key(&body));
+        let properties = further.unwrap_or_else(keyed);
         let message = NewMessage {
             topic,
             queue_id,
@@ -187,7 +190,7 @@ impl Driver {
             reconsume_times: 0,
             prepared_transaction_offset: 0,
             body: &body,
-            properties: properties.as_deref().unwrap_or_default().as_bytes(),
+            properties: properties.as_bytes(),
         };
         let appended = self.store.append(self.now_ms, &message);
         let offset = appended.as_ref().map_or(0, |a| a.queue_offset);
@@ -195,7 +198,7 @@ impl Driver {
         self.appended(appended.map(|a| (a.position, a.end)), what);
     }
 
-    fn set_state(&mut self, kind: u8, bytes: usize) {
+    pub(super) fn set_state(&mut self, kind: u8, bytes: usize) {
         let payload = self.body(bytes);
         let mut entries = Vec::new();
         state::put(&mut entries, kind, &payload);
@@ -220,7 +223,7 @@ impl Driver {
         self.fenced.get_or_insert_with(|| why.to_owned());
     }
 
-    fn write(&mut self, sync: bool) {
+    pub(super) fn write(&mut self, sync: bool) {
         let mut batches = Vec::new();
         self.store.take_writes(&mut batches);
         let last = batches.last().map(|b| b.end());
@@ -375,7 +378,10 @@ impl Driver {
         }
         let model = Model::of(&self.journal);
         let expected = model.expected(min, self.store.watermarks().confirmed);
-        let shown = self.shown()?;
+        let (shown, damaged) = self.shown()?;
+        if !damaged.is_empty() {
+            return Err(format!("damaged where nothing is: {damaged:?}"));
+        }
         if shown != expected {
             return Err(difference(&expected, &shown));
         }
@@ -399,19 +405,41 @@ impl Driver {
         Ok(())
     }
 
-    /// Everything that the store shows.
-    fn shown(&self) -> Result<Expected, String> {
+    /// Everything that the store shows, and what it says of records that it cannot.
+    pub(super) fn shown(&self) -> Result<(Expected, Vec<Damage>), String> {
+        let mut damaged = Vec::new();
         let mut shown = Expected { state: self.state.0.clone(), ..Expected::default() };
         let own = TOPICS.into_iter().flat_map(|topic| (0..QUEUES).map(move |queue_id| (topic, queue_id)));
         for (topic, queue_id) in own.chain([(LIGHT, 0)]) {
             let Some(bounds) = self.store.bounds(topic, queue_id) else { continue };
-            let messages = self.messages(topic, queue_id, bounds.min, bounds.max)?;
+            let messages = self.messages((topic, queue_id), bounds.min, bounds.max, &mut damaged)?;
             shown.queues.insert((topic, queue_id), (bounds.max, messages));
         }
-        Ok(shown)
+        Ok((shown, damaged))
     }
 
-    fn messages(&self, topic: &str, queue_id: u32, mut from: u64, max: u64) -> Result<Messages, String> {
+    /// Where the log ends, as far as it is safe.
+    pub(super) fn end(&self) -> Position {
+        self.store.watermarks().confirmed
+    }
+
+    /// Positions of the messages of a topic that carry a key.
+    pub(super) fn by_key(&self, topic: &str, key: &str) -> Result<Vec<Position>, String> {
+        let plan = self.store.plan_query_key(topic, key, 10, 0, i64::MAX);
+        let ReadResult::Records(records) = self.reader.execute(&plan, self.now_ms) else {
+            return Err("no answer to a query by key".to_owned());
+        };
+        let position = |record: Bytes| RecordView::parse(&record).map(|view| view.position);
+        records.into_iter().flatten().map(|r| position(r).map_err(|e| format!("by key: {e}"))).collect()
+    }
+
+    fn messages(
+        &self,
+        (topic, queue_id): (&str, u32),
+        mut from: u64,
+        max: u64,
+        damaged: &mut Vec<Damage>,
+    ) -> Result<Messages, String> {
         let mut messages = Messages::new();
         while from < max {
             let read = QueueRead {
@@ -430,9 +458,10 @@ impl Driver {
                     other => return Err(format!("{topic}:{queue_id} from {from}: {other:?}")),
                 },
             };
-            if !slice.damaged.is_empty() || slice.next_offset <= from {
+            if slice.next_offset <= from {
                 return Err(format!("{topic}:{queue_id} from {from}: {slice:?}"));
             }
+            damaged.extend(slice.damaged);
             from = slice.next_offset;
             let mut records = &slice.records[..];
             while !records.is_empty() {
@@ -451,6 +480,11 @@ impl Driver {
     }
 }
 
+/// The key of a message that has one: what its body begins with.
+pub(super) fn key(body: &[u8]) -> String {
+    String::from_utf8_lossy(body.get(..8).unwrap_or(body)).into_owned()
+}
+
 /// What is wrong, in a line.
 fn difference(expected: &Expected, shown: &Expected) -> String {
     if expected.state != shown.state {
@@ -465,11 +499,7 @@ fn difference(expected: &Expected, shown: &Expected) -> String {
             return format!("{queue:?}: next offset is {}, must be {}", is.0, must.0);
         }
         let offsets: std::collections::BTreeSet<_> = must.1.keys().chain(is.1.keys()).collect();
-        let text = |m: Option<&(Position, Vec<u8>)>| {
-            m.map(|(position, body)| {
-                (*position, String::from_utf8_lossy(body.get(..8).unwrap_or(body)).into_owned())
-            })
-        };
+        let text = |m: Option<&(Position, Vec<u8>)>| m.map(|(position, body)| (*position, key(body)));
         for offset in offsets {
             let (must, is) = (must.1.get(offset), is.1.get(offset));
             if must != is {

@@ -64,7 +64,7 @@ fn name(mode: CrashMode) -> &'static str {
     }
 }
 
-fn sizes(seed: u64) -> Sizes {
+pub(super) fn sizes(seed: u64) -> Sizes {
     let [one, several, odd] = SIZES;
     match seed % 8 {
         2 | 3 => several,
@@ -249,11 +249,15 @@ pub fn crashes(seed: u64, steps: usize, seeds: u64, bug: Option<Bug>) -> Summary
 
 /// Index runs and snapshot are conveniences: nothing may be missing without them.
 fn without_derived(disk: HostileDisk) -> HostileDisk {
+    remove_derived(&disk);
+    disk
+}
+
+pub(super) fn remove_derived(disk: &HostileDisk) {
     let derived = |path: &String| path.starts_with("kerolox/runs/") || path.starts_with("kerolox/snapshot");
     disk.paths().iter().filter(|path| derived(path)).for_each(|path| {
         disk.tamper_remove(path);
     });
-    disk
 }
 
 /// Fails every call of a script in every way, one at a time.

@@ -4,9 +4,13 @@
 //! [`script`] makes workloads, [`driver`] carries them out and keeps a journal of what was promised, [`model`] says from a
 //! journal what must be there after recovery, [`explore`] does it for all states, [`bugs`] are broken variants that it must
 //! find.
+//!
+//! [`flips`] looks at stores at rest instead, of which something rots ([`injury`]).
 
 pub mod bugs;
 pub mod driver;
 pub mod explore;
+pub mod flips;
+pub mod injury;
 pub mod model;
 pub mod script;

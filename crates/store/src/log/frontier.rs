@@ -2,7 +2,7 @@
 //! that recovery can tell a torn write (above it) from damage (below it), and knows what it must erase.
 //!
 //! `docs/formats/frontier.md` draws the file: one block with what does not change, then three slots, each in a
-//! block of its own so that a torn write hits one. Slot 0 is written after each sync of the log and never synced: it is exact
+//! block of its own so that a torn write hits one, then the first block once more. Slot 0 is written after each sync of the log and never synced: it is exact
 //! after the death of the process. Slots 1 and 2 are written and synced in turn, so that one is whole after a power cut.
 //! Positions only grow; recovery believes the greatest of all valid slots.
 
@@ -188,38 +188,45 @@ impl<F: DiskFile> Frontier<F> {
     }
 }
 
-/// A whole new file: the facts, and all slots alike.
+/// A whole new file: the facts, all slots alike, and the facts once more, in a block that nothing else is written near.
 fn encode(facts: FrontierFacts) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(4 * BLOCK_BYTES);
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_be_bytes());
-    bytes.extend_from_slice(&facts.crc_from.to_be_bytes());
-    bytes.extend_from_slice(&facts.segment_bytes.to_be_bytes());
-    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
-    bytes.resize(BLOCK_BYTES, 0);
-    for seq in [0, 0, 1] {
-        let slot = Slot { seq, clean: facts.clean, flushed: facts.flushed, limit: facts.limit };
-        bytes.extend_from_slice(&slot.encode());
+    let mut head = Vec::with_capacity(FACTS_BYTES + 4);
+    head.extend_from_slice(MAGIC);
+    head.extend_from_slice(&VERSION.to_be_bytes());
+    head.extend_from_slice(&facts.crc_from.to_be_bytes());
+    head.extend_from_slice(&facts.segment_bytes.to_be_bytes());
+    head.extend_from_slice(&crc32fast::hash(&head).to_be_bytes());
+    let slot =
+        |seq| Slot { seq, clean: facts.clean, flushed: facts.flushed, limit: facts.limit }.encode().to_vec();
+    let mut bytes = Vec::with_capacity(5 * BLOCK_BYTES);
+    for block in [head.clone(), slot(0), slot(0), slot(1), head] {
+        bytes.extend_from_slice(&block);
         bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), 0);
     }
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Result<Option<FrontierFacts>, FrontierError> {
-    let Some((head, rest)) = bytes.split_at_checked(FACTS_BYTES) else { return Ok(None) };
-    let Some((version, facts)) = head.strip_prefix(MAGIC).and_then(|h| h.split_first_chunk()) else {
-        return Ok(None);
-    };
+/// Version, *crc from* and size of segments, from one of the two places.
+fn decode_head(block: &[u8]) -> Option<(u32, Position, u64)> {
+    let (head, rest) = block.split_at_checked(FACTS_BYTES)?;
     if rest.first_chunk() != Some(&crc32fast::hash(head).to_be_bytes()) {
-        return Ok(None);
+        return None;
     }
-    let version = u32::from_be_bytes(*version);
+    let (version, facts) = head.strip_prefix(MAGIC)?.split_first_chunk()?;
+    let (crc_from, facts) = facts.split_first_chunk()?;
+    let segment_bytes = facts.first_chunk()?;
+    Some((u32::from_be_bytes(*version), u64::from_be_bytes(*crc_from), u64::from_be_bytes(*segment_bytes)))
+}
+
+fn decode(bytes: &[u8]) -> Result<Option<FrontierFacts>, FrontierError> {
+    let mut blocks = bytes.chunks(BLOCK_BYTES);
+    let (first, last) = (blocks.next(), bytes.get(4 * BLOCK_BYTES..));
+    let head = first.and_then(decode_head).or_else(|| last.and_then(decode_head));
+    let Some((version, crc_from, segment_bytes)) = head else { return Ok(None) };
     if version > VERSION {
         return Err(FrontierError::TooNew { found: version, known: VERSION });
     }
-    let Some((crc_from, facts)) = facts.split_first_chunk() else { return Ok(None) };
-    let Some(segment_bytes) = facts.first_chunk() else { return Ok(None) };
-    let slots: Vec<Slot> = bytes.chunks(BLOCK_BYTES).skip(1).filter_map(Slot::decode).collect();
+    let slots: Vec<Slot> = blocks.take(3).filter_map(Slot::decode).collect();
     let (Some(flushed), Some(limit)) =
         (slots.iter().map(|s| s.flushed).max(), slots.iter().map(|s| s.limit).max())
     else {
@@ -227,13 +234,7 @@ fn decode(bytes: &[u8]) -> Result<Option<FrontierFacts>, FrontierError> {
     };
     // The last durable word counts: a later life of the log writes a new file, which is not clean.
     let clean = slots.iter().max_by_key(|s| s.seq).is_some_and(|s| s.clean && s.flushed == flushed);
-    Ok(Some(FrontierFacts {
-        crc_from: u64::from_be_bytes(*crc_from),
-        segment_bytes: u64::from_be_bytes(*segment_bytes),
-        flushed,
-        limit,
-        clean,
-    }))
+    Ok(Some(FrontierFacts { crc_from, segment_bytes, flushed, limit, clean }))
 }
 
 #[cfg(test)]
@@ -276,26 +277,40 @@ mod tests {
     }
 
     #[test]
-    fn any_flipped_byte_leaves_an_older_truth_or_none() {
+    fn no_lost_block_takes_the_truth_along() {
         let disk = disk();
         let frontier = Frontier::begin(&disk, FACTS).unwrap();
         frontier.raise_limit(4_000).unwrap();
         frontier.note_flushed(800).unwrap();
         frontier.persist().unwrap();
         let len = disk.content(PATH).unwrap().len();
+        let truth = FrontierFacts { flushed: 800, limit: 4_096, ..FACTS };
         for at in (0..len).filter(|at| at % BLOCK_BYTES < 40) {
             let hurt = disk.crash(CrashMode::Kill, 0);
             hurt.tamper(PATH, |bytes| bytes[at] ^= 0x10);
-            let facts = Frontier::read(&hurt).unwrap();
-            let honest =
-                |f: FrontierFacts| f.flushed == 800 && f.limit == 4_096 && f.segment_bytes == 1 << 20;
-            assert!(facts.is_none_or(honest), "byte {at}: {facts:?}");
+            assert_eq!(Frontier::read(&hurt).unwrap(), Some(truth), "byte {at}");
+        }
+        for block in (0..len).step_by(BLOCK_BYTES) {
+            let hurt = disk.crash(CrashMode::Kill, 0);
+            hurt.tamper(PATH, |bytes| bytes[block..block + BLOCK_BYTES].fill(0xda));
+            assert_eq!(Frontier::read(&hurt).unwrap(), Some(truth), "block at {block}");
         }
         for cut in [0, 7, 20, 4096, 5000, 9000] {
             let hurt = disk.crash(CrashMode::Kill, 0);
             hurt.tamper(PATH, |bytes| bytes.truncate(cut));
             assert!(Frontier::read(&hurt).unwrap().is_none_or(|f| f.flushed <= 800), "cut at {cut}");
         }
+    }
+
+    /// As it was written before there was a second copy of the first block.
+    #[test]
+    fn a_file_of_four_blocks_is_understood() {
+        let disk = disk();
+        Frontier::begin(&disk, FACTS).unwrap();
+        disk.tamper(PATH, |bytes| bytes.truncate(4 * BLOCK_BYTES));
+        assert_eq!(Frontier::read(&disk).unwrap(), Some(FACTS));
+        disk.tamper(PATH, |bytes| bytes[20] ^= 1);
+        assert_eq!(Frontier::read(&disk).unwrap(), None);
     }
 
     #[test]
@@ -335,7 +350,8 @@ mod tests {
     fn bytes_are_pinned() {
         let bytes = encode(FACTS);
         let hex = |at: usize| bytes[at..at + 32].iter().map(|b| format!("{b:02x}")).collect::<String>();
-        assert_eq!(bytes.len(), 3 * BLOCK_BYTES + BLOCK_BYTES);
+        assert_eq!(bytes.len(), 5 * BLOCK_BYTES);
+        assert_eq!(hex(0), hex(16384));
         assert_eq!(hex(0), "4b45524c5846524f0000000100000000000000070000000000100000310f84a9");
         assert_eq!(hex(4096), "000000000000000000000000000000000000006400000000000001f42234a005");
         assert_eq!(hex(12288), "000000000000000100000000000000000000006400000000000001f4bdee239b");
