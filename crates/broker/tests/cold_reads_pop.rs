@@ -431,6 +431,26 @@ fn a_question_that_is_overtaken_by_its_repetition_takes_nothing_from_it() {
     gives(&pop(&mut world, 2, "order=true"), &["y"], &["x"]);
 }
 
+/// The same of a question that waited for messages. Found by the simulation of several brokers (seeds 87 and 125 at that time).
+#[test]
+fn a_waiting_question_that_is_overtaken_by_its_repetition_takes_nothing_from_it() {
+    let mut world = World::new();
+    world.run("connect 1");
+    world.run("connect 2");
+    create(&mut world, 1);
+    send(&mut world, 0, "one");
+    send(&mut world, 0, "two");
+    gives(&pop(&mut world, 2, "order=true attemptId=z maxMsgNums=1"), &["one"], &["two"]);
+    assert_eq!(pop(&mut world, 1, "order=true attemptId=a pollTime=60000 invisibleTime=1000"), "");
+    world.run("tick +10");
+    let told = world.run(&format!("ACK_MESSAGE 2 {}", receipt(0, 0, 1_000_000, 60_000, true)))
+        + &pop(&mut world, 2, "order=true attemptId=a");
+    gives(&told, &["two"], &["one"]);
+    gives(&after(&mut world, 1), &[], &["two"]);
+    succeeds(&mut world, &format!("ACK_MESSAGE 2 {}", receipt(0, 1, 1_000_010, 60_000, true)));
+    gives(&after(&mut world, 59_999), &[], &["two"]);
+}
+
 // What wakes those who wait.
 
 #[test]

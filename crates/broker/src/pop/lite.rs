@@ -99,6 +99,7 @@ impl Broker {
             filter: None,
             filter_bytes: header.client_id.len(),
             lite: Some(LiteClient { id: Arc::from(header.client_id), mailbox: mailbox(header.client_id) }),
+            came_ms: now_ms,
             until_ms: now_ms + header.poll_time.clamp(0, HOLD_MS_MAX),
         })
     }

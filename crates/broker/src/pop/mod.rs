@@ -84,6 +84,7 @@ pub(crate) struct PopRequest {
     filter_bytes: usize,
     /// It is from all lite topics of a client.
     lite: Option<LiteClient>,
+    came_ms: i64,
     /// When the answer "nothing" is due; no waiting if that has passed.
     until_ms: i64,
 }
@@ -300,6 +301,7 @@ impl Broker {
         self.refuse_without_retry_topic(&pop)?;
         pop.filter_bytes = filter.as_ref().and(header.exp).map_or(0, str::len);
         pop.filter = filter;
+        pop.came_ms = now_ms;
         pop.until_ms = now_ms + header.poll_time.clamp(0, HOLD_MS_MAX);
         Ok(pop)
     }
@@ -365,6 +367,7 @@ impl Broker {
             filter: None,
             filter_bytes: 0,
             lite: None,
+            came_ms: i64::MAX,
             until_ms: i64::MIN,
         })
     }

@@ -1,6 +1,6 @@
 //! A pop under way: which queues it visits, what it finds, and what it takes.
 
-use super::flight::Flight;
+use super::flight::{Flight, Taken};
 use super::{
     ANSWERS_BYTES_MAX, BYTES_MAX, Found, Key, Pop, PopRequest, Purpose, SCAN_MAX, SCANS_MAX, Step, Take,
     lite, no_such_group,
@@ -326,7 +326,7 @@ impl Broker {
         }
         if pop.request.takes() {
             let mut found = std::mem::take(&mut pop.found);
-            found.retain(|found| self.can_be_taken(now_ms, &pop, found));
+            found.retain(|found| self.can_be_taken(now_ms, &pop.request, found));
             pop.found = found;
         }
         // However long it waited for a read: messages are invisible from now on.
@@ -342,10 +342,9 @@ impl Broker {
         }
     }
 
-    /// A pop that waited for a read may have been overtaken: by an offset that was set, in order by what clients said of
-    /// messages that they have, or by its own repetition, whose receipts are those that count.
-    fn can_be_taken(&mut self, now_ms: i64, pop: &Pop, found: &Found) -> bool {
-        let (request, began_ms) = (&pop.request, pop.pop_ms);
+    /// A pop that waited may have been overtaken: by an offset that was set, in order by what clients said of messages that
+    /// they have, or by its own repetition, whose receipts are those that count.
+    fn can_be_taken(&mut self, now_ms: i64, request: &PopRequest, found: &Found) -> bool {
         let Key { group, topic, queue_id } = &found.key;
         let bounds = self.bounds(topic, *queue_id);
         if self.pop_from(request, &found.key, bounds) != found.from
@@ -356,8 +355,9 @@ impl Broker {
         let flight = self.state.in_flight.get(group, topic, *queue_id).filter(|_| request.order);
         let attempt = request.attempt.as_deref();
         let unchanged = |(offset, times): &(u64, u32)| {
-            let taken_since = |flight: &Flight| flight.taken.get(offset).is_some_and(|t| t.pop_ms > began_ms);
-            flight.is_none_or(|f| f.times(*offset, attempt) == Some(*times) && !taken_since(f))
+            let since = |taken: &Taken| taken.pop_ms > request.came_ms && taken.visible_ms > now_ms;
+            let overtaken = |flight: &Flight| flight.taken.get(offset).is_some_and(since);
+            flight.is_none_or(|f| f.times(*offset, attempt) == Some(*times) && !overtaken(f))
         };
         found.messages.iter().all(unchanged)
     }

@@ -1,24 +1,27 @@
 //! `sim SEED`: plays one seed and prints its history. `sim --seeds N [--from SEED] [--jobs N]`: plays many.
 
+use kerolox_sim::Outcome;
 use kerolox_sim::world::{Options, run};
 use kerolox_store::FlushPolicy;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 const USAGE: &str =
-    "usage: sim SEED | sim --seeds N [--from SEED] [--jobs N] [--seconds SIMULATED] [--async]";
+    "usage: sim SEED | sim --seeds N [--from SEED] [--jobs N] [--seconds SIMULATED] [--async] [--json]";
+
+/// How often it says how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    let has = |name: &str| args.iter().any(|a| a == name);
     let flag = |name: &str| {
         args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).map(|v| v.parse::<u64>())
     };
     let number = |name: &str, default: u64| flag(name).unwrap_or(Ok(default));
-    let flush = match args.iter().any(|a| a == "--async") {
-        true => FlushPolicy::Async { interval_ms: 500 },
-        false => FlushPolicy::Sync,
-    };
+    let flush = if has("--async") { FlushPolicy::Async { interval_ms: 500 } } else { FlushPolicy::Sync };
     let (Ok(seeds), Ok(from), Ok(jobs), Ok(seconds)) =
         (number("--seeds", 0), number("--from", 0), number("--jobs", 1), number("--seconds", 30))
     else {
@@ -34,72 +37,115 @@ fn main() -> ExitCode {
         };
         let outcome = run(options(seed, true));
         print!("{}", outcome.trace);
-        println!("seed {seed}: {}", outcome.summary());
-        return report(seed, &outcome.violations);
+        println!("seed {seed}: {outcome}; history {:08x}", outcome.history_crc);
+        outcome.violations.iter().for_each(|violation| println!("VIOLATION: {violation}"));
+        return if outcome.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    play_many(seeds, from, jobs, options)
+    let mode = if has("--async") { " --async" } else { "" };
+    let campaign = Campaign {
+        first: from,
+        seeds,
+        replay: format!("--seconds {seconds}{mode}"),
+        next: AtomicU64::new(from),
+        state: Mutex::default(),
+        started: Instant::now(),
+    };
+    campaign.play(jobs, options);
+    let took = campaign.started.elapsed();
+    let state = campaign.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    println!("{}", if has("--json") { json(&state, took) } else { table(&state, took) });
+    if state.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn report(seed: u64, violations: &[String]) -> ExitCode {
-    for violation in violations {
-        println!("seed {seed}: VIOLATION: {violation}");
-    }
-    if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+/// Many seeds.
+struct Campaign {
+    first: u64,
+    seeds: u64,
+    /// Flags with which one of them is played alone.
+    replay: String,
+    next: AtomicU64,
+    state: Mutex<State>,
+    started: Instant,
 }
 
-fn play_many(seeds: u64, from: u64, jobs: u64, options: impl Fn(u64, bool) -> Options + Sync) -> ExitCode {
-    let next = AtomicU64::new(from);
-    let totals = Mutex::new((0u64, 0u64, 0u64, 0u64, 0u64, 0i64, 0u64));
-    let failed = AtomicU64::new(0);
-    let started = std::time::Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= from + seeds {
-                        return;
-                    }
-                    let outcome = run(options(seed, false));
-                    if !outcome.violations.is_empty() {
-                        failed.fetch_add(1, Ordering::Relaxed);
-                        report(seed, &outcome.violations);
-                        println!("seed {seed}: replay with: cargo run --release -p kerolox-sim -- {seed}");
-                    }
-                    if let Ok(mut t) = totals.lock() {
-                        t.0 += 1;
-                        t.1 += outcome.acked;
-                        t.2 += outcome.kills;
-                        t.3 += outcome.power_cuts;
-                        t.4 += outcome.cut_connections;
-                        t.5 += outcome.simulated_ms;
-                        t.6 += outcome.popped;
-                        if t.0.is_multiple_of((seeds / 20).max(1)) {
-                            eprintln!(
-                                "{} of {seeds} seeds, {} failed, {:.0?}",
-                                t.0,
-                                failed.load(Ordering::Relaxed),
-                                started.elapsed()
-                            );
+#[derive(Default)]
+struct State {
+    played: u64,
+    failed: Vec<u64>,
+    total: Outcome,
+    told: Duration,
+}
+
+impl Campaign {
+    fn play(&self, jobs: u64, options: impl Fn(u64, bool) -> Options + Sync) {
+        std::thread::scope(|scope| {
+            for _ in 0..jobs.max(1) {
+                scope.spawn(|| {
+                    loop {
+                        let seed = self.next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= self.first + self.seeds {
+                            return;
                         }
+                        self.played(seed, &run(options(seed, false)));
                     }
-                }
-            });
-        }
-    });
-    let failed = failed.load(Ordering::Relaxed);
-    if let Ok(t) = totals.lock() {
-        println!(
-            "{} seeds, {failed} failed; {} acknowledged, {} popped, {} kills, {} power cuts, {} cut connections; {} s simulated in {:.1?}",
-            t.0,
-            t.1,
-            t.6,
-            t.2,
-            t.3,
-            t.4,
-            t.5 / 1_000,
-            started.elapsed()
-        );
+                });
+            }
+        });
     }
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+
+    fn played(&self, seed: u64, outcome: &Outcome) {
+        let state = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.played += 1;
+        state.total.add(outcome);
+        if !outcome.violations.is_empty() {
+            state.failed.push(seed);
+            outcome.violations.iter().for_each(|violation| println!("seed {seed}: VIOLATION: {violation}"));
+            println!(
+                "seed {seed}: replay with: cargo run --release -p kerolox-sim -- {seed} {}",
+                self.replay
+            );
+        }
+        let passed = self.started.elapsed();
+        if passed >= state.told + PROGRESS_EVERY || state.played == self.seeds {
+            state.told = passed;
+            eprintln!(
+                "{} of {} seeds, {} failed, {passed:.0?}",
+                state.played,
+                self.seeds,
+                state.failed.len()
+            );
+        }
+    }
+}
+
+/// The figures, by name.
+fn figures(state: &State, took: Duration) -> Vec<(&str, u64)> {
+    let State { total, .. } = state;
+    let simulated_s = total.simulated_ms as u64 / 1_000;
+    let mut figures = vec![
+        ("seeds", state.played),
+        ("seeds with violations", state.failed.len() as u64),
+        ("events", total.events),
+        ("messages", total.sent),
+        ("acknowledged", total.acked),
+        ("places read", total.read),
+        ("popped", total.popped),
+        ("seconds simulated", simulated_s),
+        ("seconds taken", took.as_secs()),
+        ("simulated / taken", (simulated_s as f64 / took.as_secs_f64().max(0.001)) as u64),
+    ];
+    figures.extend(total.faults.iter().map(|(what, count)| (*what, *count)));
+    figures
+}
+
+fn table(state: &State, took: Duration) -> String {
+    let lines: Vec<String> =
+        figures(state, took).iter().map(|(name, figure)| format!("{figure:>12}  {name}")).collect();
+    lines.join("\n")
+}
+
+fn json(state: &State, took: Duration) -> String {
+    let object: serde_json::Map<String, serde_json::Value> =
+        figures(state, took).into_iter().map(|(name, figure)| (name.to_owned(), figure.into())).collect();
+    serde_json::Value::from(object).to_string()
 }

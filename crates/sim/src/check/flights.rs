@@ -3,21 +3,22 @@
 //!
 //! Everything is noted as it happens and looked at in the end, by the broker's times: answers may overtake each other.
 
-use crate::check::Place;
+use super::Place;
+use crate::clock::Clock;
+use crate::message::Sent;
 use kerolox_wire::receipt::Kind;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A message and how often it had been sent: one that is sent again may be there twice, and each of the two comes.
-pub type Sent = (u64, u64);
 
 /// A message given to a group, by its number in [`Flights`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveryId(usize);
 
+/// Times are those of the broker that gave it.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     pub group: &'static str,
     pub sent: Sent,
+    pub broker: usize,
     /// Where it lies: the topic's own queue, or the one that it comes again from.
     pub kind: Kind,
     pub queue_id: u32,
@@ -25,18 +26,21 @@ pub struct Delivery {
     pub pop_ms: i64,
     /// Nobody else is given it before.
     pub visible_ms: i64,
+    /// By the world's time.
+    pub given_ms: i64,
 }
 
 #[derive(Debug)]
 struct Noted {
     delivery: Delivery,
+    /// By the world's time.
     ack_sent_ms: Option<i64>,
     /// The answer came before its time was over: it had been in flight.
     acked: bool,
 }
 
 /// Who pops what.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Popping {
     pub group: &'static str,
     pub topic: &'static str,
@@ -46,13 +50,13 @@ pub struct Popping {
 #[derive(Debug, Default)]
 pub struct Flights {
     noted: Vec<Noted>,
-    stored: BTreeMap<Place, Sent>,
+    poppings: BTreeSet<Popping>,
 }
 
 impl Flights {
-    /// A message lies in a queue.
-    pub fn stored(&mut self, place: Place, sent: Sent) {
-        self.stored.insert(place, sent);
+    /// Somebody pops.
+    pub fn pops(&mut self, popping: Popping) {
+        self.poppings.insert(popping);
     }
 
     pub fn given(&mut self, delivery: Delivery) -> DeliveryId {
@@ -66,17 +70,23 @@ impl Flights {
         }
     }
 
-    /// The broker said yes. (It does to one that comes too late, too.)
-    pub fn ack_answered(&mut self, now_ms: i64, id: DeliveryId) {
-        if let Some(noted) = self.noted.get_mut(id.0) {
-            noted.acked |= now_ms < noted.delivery.visible_ms;
-        }
+    /// The broker said yes, when it was told at most that time. (It does to one that comes too late, too.)
+    pub fn ack_answered(&mut self, clocks: &[Clock], now_ms: i64, id: DeliveryId) {
+        let Some(noted) = self.noted.get_mut(id.0) else { return };
+        let Delivery { broker, given_ms, visible_ms, .. } = noted.delivery;
+        noted.acked |= match clocks.get(broker) {
+            // One that was set back may have given it to another before.
+            Some(clock) if clock.went_back(given_ms, now_ms) => false,
+            Some(clock) => clock.range(given_ms, now_ms).1 < visible_ms,
+            None => now_ms < visible_ms,
+        };
     }
 
     /// The time may be another from now on: less, if that is what was asked for.
-    pub fn time_asked(&mut self, now_ms: i64, id: DeliveryId, invisible_ms: i64) {
+    pub fn time_asked(&mut self, clocks: &[Clock], now_ms: i64, id: DeliveryId, invisible_ms: i64) {
         if let Some(Noted { delivery, .. }) = self.noted.get_mut(id.0) {
-            delivery.visible_ms = delivery.visible_ms.min(now_ms + invisible_ms);
+            let told_ms = clocks.get(delivery.broker).map_or(now_ms, |c| c.range(now_ms, now_ms).0);
+            delivery.visible_ms = delivery.visible_ms.min(told_ms + invisible_ms);
         }
     }
 
@@ -92,57 +102,58 @@ impl Flights {
     }
 
     /// At the end, when everything that is to come came, and was acknowledged.
-    pub fn finish(&self, all: &[Popping]) -> Vec<String> {
-        let mut violations = Vec::new();
-        for popping in all {
+    pub(super) fn finish(
+        &self,
+        found: &BTreeMap<Place, Sent>,
+        clocks: &[Clock],
+        violations: &mut Vec<String>,
+    ) {
+        for popping in &self.poppings {
             let mut by_message: BTreeMap<Sent, Vec<&Noted>> = BTreeMap::new();
             for noted in self.noted.iter().filter(|noted| noted.delivery.group == popping.group) {
                 by_message.entry(noted.delivery.sent).or_default().push(noted);
             }
             for times in by_message.values_mut() {
                 times.sort_by_key(|noted| noted.delivery.pop_ms);
-                check_times(times, &mut violations);
+                check_times(times, violations);
             }
-            let stored = self.stored.iter().filter(|(place, _)| place.topic == popping.topic);
-            for (place, sent) in stored.filter(|(_, sent)| !by_message.contains_key(*sent)) {
+            let there = found.iter().filter(|(place, _)| place.queue.topic == popping.topic);
+            for (place, sent) in there.filter(|(_, sent)| !by_message.contains_key(*sent)) {
                 violations.push(format!("message {sent:?} at {place:?} never came to {}", popping.group));
             }
             if popping.order {
-                self.check_order(popping.group, &mut violations);
+                self.check_order(popping.group, clocks, violations);
             }
         }
-        let mut seen = BTreeSet::new();
-        for (place, sent) in self.stored.iter().filter(|(_, sent)| !seen.insert(**sent)) {
-            violations.push(format!("message {sent:?} is at {place:?} and elsewhere"));
-        }
-        violations
     }
 
     /// Of a group that pops in order: whatever lies before a message that is given comes with it, or an acknowledgement was
     /// on its way.
-    fn check_order(&self, group: &str, violations: &mut Vec<String>) {
-        let mut acks: BTreeMap<(u32, u64), i64> = BTreeMap::new();
-        let mut pops: BTreeMap<(u32, i64), BTreeSet<u64>> = BTreeMap::new();
+    fn check_order(&self, group: &str, clocks: &[Clock], violations: &mut Vec<String>) {
+        let mut acks: BTreeMap<(usize, u32, u64), i64> = BTreeMap::new();
+        let mut pops: BTreeMap<(usize, u32, i64), BTreeSet<u64>> = BTreeMap::new();
         for Noted { delivery, ack_sent_ms, .. } in self.noted.iter().filter(|n| n.delivery.group == group) {
-            let (queue_id, offset) = (delivery.queue_id, delivery.offset);
+            let Delivery { broker, queue_id, offset, .. } = *delivery;
             if let Some(at) = ack_sent_ms {
-                let first = acks.entry((queue_id, offset)).or_insert(*at);
-                *first = *at.min(first);
+                // The least that the broker may have been told when it got it.
+                let told_ms = clocks.get(broker).map_or(*at, |c| c.range(*at, i64::MAX).0);
+                let first = acks.entry((broker, queue_id, offset)).or_insert(told_ms);
+                *first = told_ms.min(*first);
             }
             if delivery.kind != Kind::Normal {
                 violations.push(format!("{:?} came to {group} from elsewhere than its queue", delivery.sent));
             }
-            pops.entry((queue_id, delivery.pop_ms)).or_default().insert(offset);
+            pops.entry((broker, queue_id, delivery.pop_ms)).or_default().insert(offset);
         }
-        for ((queue_id, pop_ms), offsets) in &pops {
+        for ((broker, queue_id, pop_ms), offsets) in &pops {
             let last = offsets.last().copied().unwrap_or(0);
             let open = (0..last).find(|offset| {
-                let acked = acks.get(&(*queue_id, *offset)).is_some_and(|at| at <= pop_ms);
+                let acked = acks.get(&(*broker, *queue_id, *offset)).is_some_and(|at| at <= pop_ms);
                 !offsets.contains(offset) && !acked
             });
             if let Some(open) = open {
                 violations.push(format!(
-                    "{group} was given {queue_id}@{last} at {pop_ms} out of order: {open} was open"
+                    "{group} was given {broker}/{queue_id}@{last} at {pop_ms} out of order: {open} was open"
                 ));
             }
         }
@@ -176,6 +187,7 @@ fn check_times(times: &[&Noted], violations: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Queue;
 
     const IN_ORDER: Popping = Popping { group: "g", topic: "T", order: true };
 
@@ -183,17 +195,20 @@ mod tests {
         Delivery {
             group: "g",
             sent: (n, 1),
+            broker: 0,
             kind: Kind::Normal,
             queue_id: 0,
             offset: n,
             pop_ms,
             visible_ms: pop_ms + 100,
+            given_ms: pop_ms,
         }
     }
 
     /// Gives messages at times, and acknowledges each of them when it is given.
     fn given(times: &[(u64, i64)]) -> Flights {
         let mut flights = Flights::default();
+        flights.pops(IN_ORDER);
         for (n, pop_ms) in times {
             let id = flights.given(delivery(*n, *pop_ms));
             flights.ack_sent(*pop_ms, id);
@@ -203,7 +218,16 @@ mod tests {
 
     #[track_caller]
     fn finds(flights: &Flights, wanted: &[&str]) {
-        let found = flights.finish(&[IN_ORDER]);
+        finds_of(flights, &[], wanted);
+    }
+
+    /// `there`: what lies in the topic's queue.
+    #[track_caller]
+    fn finds_of(flights: &Flights, there: &[u64], wanted: &[&str]) {
+        let queue = Queue { broker: 0, topic: "T".into(), queue_id: 0 };
+        let there = there.iter().map(|n| (Place { queue: queue.clone(), offset: *n }, (*n, 1)));
+        let mut found = Vec::new();
+        flights.finish(&there.collect(), &[], &mut found);
         assert_eq!(found.len(), wanted.len(), "{found:#?}");
         assert!(found.iter().zip(wanted).all(|(found, wanted)| found.contains(wanted)), "{found:#?}");
     }
@@ -217,30 +241,25 @@ mod tests {
     fn too_early_or_after_an_acknowledgement_is() {
         finds(&given(&[(0, 10), (0, 109)]), &["1 ms early"]);
         let mut flights = given(&[(0, 10), (0, 200)]);
-        flights.ack_answered(110, DeliveryId(0));
+        flights.ack_answered(&[], 110, DeliveryId(0));
         finds(&flights, &[]);
-        flights.ack_answered(109, DeliveryId(0));
+        flights.ack_answered(&[], 109, DeliveryId(0));
         finds(&flights, &["was acknowledged by g and came again"]);
         let mut flights = given(&[(0, 10), (0, 150)]);
-        flights.time_asked(90, DeliveryId(0), 500);
+        flights.time_asked(&[], 90, DeliveryId(0), 500);
         finds(&flights, &[]);
         flights.time_answered(DeliveryId(0), 590);
         finds(&flights, &["440 ms early"]);
     }
 
     #[test]
-    fn what_never_comes_or_is_there_twice_is() {
-        let mut flights = Flights::default();
+    fn what_never_comes_is() {
+        let mut flights = given(&[]);
         flights.given(delivery(0, 10));
         finds(&flights, &["never came again"]);
-        let mut flights = given(&[(0, 10)]);
-        let place = |offset| Place { topic: "T".into(), queue_id: 0, offset };
-        flights.stored(place(0), (0, 1));
-        finds(&flights, &[]);
-        flights.stored(place(1), (1, 1));
-        finds(&flights, &["never came to g"]);
-        flights.stored(place(1), (0, 1));
-        finds(&flights, &["and elsewhere"]);
+        let flights = given(&[(0, 10)]);
+        finds_of(&flights, &[0], &[]);
+        finds_of(&flights, &[0, 1], &["never came to g"]);
     }
 
     #[test]

@@ -1,0 +1,56 @@
+//! Who plays: topics, groups and clients of a world.
+
+use crate::check::flights::Popping;
+use crate::check::{Ledger, Want};
+use crate::clients::admin::Admin;
+use crate::clients::consumer::{Consumer, Group};
+use crate::clients::popper::Popper;
+use crate::clients::producer::Producer;
+use crate::clients::{Actor, Client};
+
+/// Topics of messages of all kinds.
+pub(crate) const TOPICS: [&str; 2] = ["orders", "payments"];
+/// Queues of each of them, on each broker.
+pub(crate) const QUEUES: u32 = 2;
+
+const PRODUCERS: usize = 2;
+
+/// Groups that pull, and how many consumers each of them has.
+const PULLING: [(Group, usize); 4] = [
+    (Group { name: "sim-pull", topic: "orders", want: Want::All, broadcasting: false }, 3),
+    (Group { name: "sim-tags", topic: "payments", want: Want::Tags("red || blue"), broadcasting: false }, 2),
+    (Group { name: "sim-sql", topic: "orders", want: SQL, broadcasting: false }, 1),
+    (Group { name: "sim-all", topic: "payments", want: Want::All, broadcasting: true }, 1),
+];
+
+const SQL: Want = Want::Sql { expression: "n >= 4 AND TAGS IS NOT NULL", least: 4 };
+
+/// Groups that pop, and how many clients each of them has.
+const POPPING: [(Popping, usize); 2] = [
+    (Popping { group: "sim-pop", topic: "orders", order: false }, 2),
+    (Popping { group: "sim-pop-in-order", topic: "payments", order: true }, 2),
+];
+
+/// All clients; the ledger is told what they are to get.
+pub(crate) fn clients(ledger: &mut Ledger) -> Vec<Box<dyn Actor>> {
+    let mut all: Vec<Box<dyn Actor>> = Vec::new();
+    all.push(Box::new(Client::new("admin".to_owned(), Admin::new(&TOPICS, QUEUES))));
+    for number in 0..PRODUCERS {
+        all.push(Box::new(Client::new(format!("producer-{number}"), Producer::new(&TOPICS))));
+    }
+    for (group, count) in PULLING {
+        for number in 0..count {
+            let name = format!("{}-{number}", group.name);
+            let consumer = Consumer::new(group, &name);
+            ledger.groups.reads(consumer.reading());
+            all.push(Box::new(Client::new(name, consumer)));
+        }
+    }
+    for (popping, count) in POPPING {
+        ledger.flights.pops(popping);
+        for number in 0..count {
+            all.push(Box::new(Client::new(format!("{}-{number}", popping.group), Popper::new(popping))));
+        }
+    }
+    all
+}

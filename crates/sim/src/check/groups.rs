@@ -1,0 +1,89 @@
+//! What consumer groups that pull were given: each message of their topic that they want, and no other.
+
+use super::{Place, Queue};
+use crate::message::{Id, Message, Sent};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which messages a group wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Want {
+    All,
+    /// Those of some tags.
+    Tags(&'static str),
+    /// Those for whose property `n` an expression is true.
+    Sql {
+        expression: &'static str,
+        least: u64,
+    },
+}
+
+impl Want {
+    /// The subscription, and its type, as clients send them.
+    pub fn expression(self) -> (&'static str, &'static str) {
+        match self {
+            Self::All => ("*", "TAG"),
+            Self::Tags(tags) => (tags, "TAG"),
+            Self::Sql { expression, .. } => (expression, "SQL92"),
+        }
+    }
+
+    fn wants(self, message: &Message) -> bool {
+        match self {
+            Self::All => true,
+            Self::Tags(tags) => tags.split(" || ").any(|tag| tag == message.tag),
+            Self::Sql { least, .. } => message.id % 10 >= least,
+        }
+    }
+}
+
+/// A group that reads a topic; of one that broadcasts each member counts by itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reading {
+    pub reader: String,
+    pub topic: &'static str,
+    pub want: Want,
+}
+
+#[derive(Debug, Default)]
+pub struct Groups {
+    given: BTreeMap<Reading, BTreeSet<Place>>,
+}
+
+impl Groups {
+    /// Somebody reads.
+    pub fn reads(&mut self, reading: Reading) {
+        self.given.entry(reading).or_default();
+    }
+
+    /// It was given a message.
+    pub fn given(&mut self, reading: &Reading, queue: &Queue, offset: u64) {
+        let place = Place { queue: queue.clone(), offset };
+        if let Some(given) = self.given.get_mut(reading) {
+            given.insert(place);
+        }
+    }
+
+    /// At the end, when everybody had the time to read everything.
+    pub(super) fn finish<'a>(
+        &self,
+        found: &BTreeMap<Place, Sent>,
+        messages: &impl Fn(Id) -> Option<&'a Message>,
+        violations: &mut Vec<String>,
+    ) {
+        for (Reading { reader, topic, want }, given) in &self.given {
+            for (place, sent) in found.iter().filter(|(place, _)| place.queue.topic == *topic) {
+                let wanted = messages(sent.0).is_some_and(|message| want.wants(message));
+                match (wanted, given.contains(place)) {
+                    (true, false) => {
+                        violations.push(format!("message {sent:?} at {place:?} never came to {reader}"));
+                    }
+                    (false, true) => {
+                        violations
+                            .push(format!("{reader}, which wants {want:?}, was given {sent:?} at {place:?}"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Clients as the official ones behave: they find their brokers through name servers, send heartbeats, ask with time-outs, and
+//! go on elsewhere when something fails.
+
+pub mod admin;
+pub mod consumer;
+pub mod popper;
+pub mod producer;
+mod sessions;
+
+pub use sessions::{Actor, Client, Context, Out, Sessions};
+
+use kerolox_wire::body::HeartbeatData;
+use kerolox_wire::{Command, RequestCode, ResponseCode};
+
+/// The group that all producers are of.
+pub const PRODUCERS: &str = "sim-producers";
+
+/// What a kind of client does, beside what all do.
+pub trait Role {
+    /// Why it asked something.
+    type Asked;
+
+    /// The topics whose routes it needs.
+    fn topics(&self) -> &[&'static str];
+
+    /// What it says of itself to its brokers.
+    fn heartbeat(&self, client: &str) -> HeartbeatData;
+
+    /// It may do something.
+    fn act(&mut self, sessions: &mut Sessions<Self::Asked>, context: &mut Context<'_>);
+
+    /// A broker answered; `None`: it did not in time, or the connection broke.
+    fn answered(
+        &mut self,
+        sessions: &mut Sessions<Self::Asked>,
+        context: &mut Context<'_>,
+        broker: usize,
+        asked: Self::Asked,
+        answer: Option<&Command>,
+    );
+
+    /// A broker asks something.
+    fn asked(
+        &mut self,
+        sessions: &mut Sessions<Self::Asked>,
+        context: &mut Context<'_>,
+        broker: usize,
+        question: &Command,
+    );
+
+    /// The process dies and starts anew.
+    fn restart(&mut self);
+}
+
+pub(crate) fn request(code: RequestCode, pairs: &[(&str, String)]) -> Command {
+    let mut command = Command::request(code);
+    for (name, value) in pairs {
+        command.fields.push(name, value);
+    }
+    command
+}
+
+pub(crate) fn number(command: &Command, name: &str) -> u64 {
+    command.fields.get(name).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+pub(crate) fn is_ok(command: &Command) -> bool {
+    command.code == ResponseCode::SUCCESS.0
+}
