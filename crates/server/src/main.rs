@@ -10,7 +10,7 @@ mod namesrv;
 mod report;
 mod run;
 mod settings;
-mod verify;
+mod store;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -42,12 +42,12 @@ fn main() -> ExitCode {
 
 fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
     match cli.command.unwrap_or(cli::Command::Standalone(cli.standalone)) {
-        cli::Command::Store(cli::Store::Verify { data }) => verify::run(&data),
         cli::Command::Bench(bench) => bench::run(bench),
         cli::Command::Standalone(args) => run::standalone(&args),
         cli::Command::Namesrv(args) => run::namesrv(&args),
         cli::Command::Broker(args) => run::broker(&args),
-        // Which says itself what went wrong.
+        // Which say themselves what went wrong.
+        cli::Command::Store(command) => return Ok(store::run(&command)),
         cli::Command::Admin { arguments } => return Ok(admin::main(&arguments)),
     }
     .map(|()| ExitCode::SUCCESS)

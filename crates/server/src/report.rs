@@ -6,9 +6,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// One line, with the time (UTC), to standard error.
 pub(crate) fn line(text: &str) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // A closed standard error must not end a broker.
-    let _ = writeln!(std::io::stderr(), "{} {text}", utc(now));
+    let _ = writeln!(std::io::stderr(), "{} {text}", now());
+}
+
+/// The time, UTC: `2026-01-31T23:59:59Z`.
+pub(crate) fn now() -> String {
+    utc(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// As [`line`], at most one a second: for what a peer can cause at will.

@@ -16,6 +16,7 @@ pub mod disk;
 mod index;
 mod keeper;
 mod log;
+mod look;
 mod plan;
 mod queue;
 mod reader;
@@ -25,15 +26,17 @@ mod snapshot;
 pub mod state;
 mod store;
 mod unreadable;
-mod verify;
 
 pub use keeper::Keeper;
 pub use log::{WriteBatch, WriteError, Writer};
+pub use look::{
+    ConfigFile, Fault, Look, Mend, Origin, Part, Plan, QueueStat, Seen, Stat, Tail, TopicStat, Verified,
+    config_files,
+};
 pub use plan::ReadPlan;
 pub use reader::Reader;
 pub use recovery::{OpenError, Progress, Report, StateFold, open};
 pub use store::{AppendError, Appended, NewMessage, SNAPSHOT_BYTES_MAX, SealJob, Sealed, Store, Visible};
-pub use verify::{Verified, verify};
 
 /// A byte position in the log since its beginning; never reused for other bytes once confirmed.
 pub type Position = u64;

@@ -8,7 +8,7 @@
 //!
 //! `docs/formats/wire.md` and `docs/formats/commitlog.md` draw the bytes.
 
-mod base64;
+pub mod base64;
 pub mod body;
 pub mod codes;
 pub mod command;

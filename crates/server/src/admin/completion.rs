@@ -222,6 +222,11 @@ mod tests {
         };
         assert!(["broker", "admin", "--data", "-c", "--help"].iter().all(|name| offered("").contains(name)));
         assert!(offered("broker").contains(&"--namesrv") && offered("store verify").contains(&"--data"));
+        for command in ["verify", "stat", "dump", "repair"] {
+            assert!(offered("store").contains(&command));
+            assert!(["--output", "--quiet"].iter().all(|f| offered(&format!("store {command}")).contains(f)));
+        }
+        assert!(offered("store repair").contains(&"--yes") && offered("store dump").contains(&"--body"));
         assert_eq!(offered("admin").len(), table::all().count() + 2);
         let globals = super::super::flags::GLOBAL.iter().flat_map(|flag| Offer::flag(flag).names);
         let flags: Vec<_> =

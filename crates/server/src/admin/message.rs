@@ -201,7 +201,7 @@ impl Message {
 }
 
 /// A body as its producer meant it: what clients compressed with zlib is unpacked.
-fn unpacked(body: &[u8], sys_flag: i32) -> Vec<u8> {
+pub(crate) fn unpacked(body: &[u8], sys_flag: i32) -> Vec<u8> {
     let zlib = sys_flag & sys_flag::COMPRESSED != 0
         && !matches!(
             sys_flag & sys_flag::COMPRESSION_MASK,

@@ -38,6 +38,18 @@ use self::table::Runs;
 use anyhow::Result;
 use std::process::ExitCode;
 
+pub(crate) use self::message::unpacked;
+
+/// A time as these tools show it, to the second.
+pub(crate) fn show_time(ms: i64) -> String {
+    time::to_second(ms)
+}
+
+/// Reads `now`, milliseconds since 1970, or `yyyy-MM-dd#HH:mm:ss:SSS`.
+pub(crate) fn parse_time(text: &str) -> Result<i64, String> {
+    time::parse(text).map_err(|why| why.to_string())
+}
+
 /// Carries a command line out (what stands behind `kerolox admin`) and says on standard error why it could not.
 ///
 /// Exit codes: 0 done, 1 a server refused or could not be reached, [`crate::EXIT_USAGE`] wrong usage.

@@ -48,7 +48,7 @@ const DUMP_PART_BYTES: usize = 60;
 
 /// The application's state: the last payload of each kind.
 #[derive(Debug, Default)]
-struct Kinds(BTreeMap<u8, Vec<u8>>);
+pub(super) struct Kinds(BTreeMap<u8, Vec<u8>>);
 
 impl StateFold for Kinds {
     fn reset(&mut self) {

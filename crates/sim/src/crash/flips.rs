@@ -2,14 +2,14 @@
 //! what was hit, and is named.
 
 use super::bugs::Skipped;
-use super::driver::{Driver, Setup, key};
+use super::driver::{Driver, Kinds, Setup, key};
 use super::explore::{play, sizes};
 use super::injury::{self, Injury, KINDS};
 use super::model::{Event, Expected, Messages, Model, Record, What};
 use super::script::{QUEUES, Size, TOPICS, script};
 use crate::random::Random;
 use kerolox_store::disk::{CrashMode, HostileDisk};
-use kerolox_store::{Damage, FlushPolicy, Position, verify};
+use kerolox_store::{Damage, FlushPolicy, Look, Position};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What became of injuries of one kind.
@@ -152,7 +152,8 @@ impl Cost<'_> {
 fn judge(base: &Base, disk: &HostileDisk, model: &Model, injury: &Injury) -> Result<u64, String> {
     let overlaps = |r: &&Record| injury.of_log().any(|hurt| hurt.start < r.end && hurt.end > r.position);
     let cost = Cost { injury, hit: model.records.iter().filter(overlaps).collect(), bare: base.bare };
-    let verified = verify(disk, &mut |_| {}).map_err(|e| format!("verify: {e}"))?;
+    let look_at = Look::open(disk.clone()).and_then(|look| look.verify(&mut Kinds::default(), &mut |_| {}));
+    let verified = look_at.map_err(|e| format!("verify: {e}"))?;
     if let Some(damage) = verified.damaged.iter().find(|d| !cost.explains(d)) {
         return Err(format!("verify names {damage:?}"));
     }

@@ -3,6 +3,7 @@
 use super::{Aligned, BLOCK_BYTES};
 use super::{Counts, Disk, DiskFile, OpKind, Space};
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
+use rustix::process::{Flock, FlockType};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Seek, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -16,13 +17,34 @@ const SLICES_MAX: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct RealDisk {
     root: PathBuf,
+    read_only: bool,
     counts: Arc<Counts>,
 }
 
 impl RealDisk {
     /// The directory need not exist; [`Disk::create_dir`] makes it.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), counts: Arc::default() }
+        Self { root: root.into(), read_only: false, counts: Arc::default() }
+    }
+
+    /// For looking only: files are opened for reading, and every call that would change something fails.
+    pub fn read_only(root: impl Into<PathBuf>) -> Self {
+        Self { read_only: true, ..Self::new(root) }
+    }
+
+    fn refuse_changes(&self) -> io::Result<()> {
+        let why = "the directory is opened for reading only";
+        if self.read_only { Err(io::Error::new(io::ErrorKind::PermissionDenied, why)) } else { Ok(()) }
+    }
+
+    /// The process that has the directory locked by that file, if one has; nothing is locked to find out.
+    pub fn holder(&self, path: &str) -> io::Result<Option<u32>> {
+        let file = match File::open(self.path(path)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let held = rustix::process::fcntl_getlk(&file, &Flock::from(FlockType::WriteLock))?;
+        Ok(held.and_then(|lock| lock.pid).map(|pid| pid.as_raw_nonzero().get().cast_unsigned()))
     }
 
     pub fn root(&self) -> &Path {
@@ -55,14 +77,14 @@ impl Disk for RealDisk {
 
     fn open(&self, path: &str) -> io::Result<RealFile> {
         self.counts.add(OpKind::Open);
-        Ok(self.file(OpenOptions::new().read(true).write(true).open(self.path(path))?))
+        Ok(self.file(OpenOptions::new().read(true).write(!self.read_only).open(self.path(path))?))
     }
 
     fn open_direct(&self, path: &str) -> io::Result<RealFile> {
         self.counts.add(OpKind::Open);
         let open = |flags: OFlags| {
             let mut options = OpenOptions::new();
-            options.read(true).write(true).custom_flags(flags.bits() as i32).open(self.path(path))
+            options.read(true).write(!self.read_only).custom_flags(flags.bits() as i32).open(self.path(path))
         };
         // Some file systems say no when it is opened, others when it is used.
         let usable = |file: &File| file.read_at(Aligned::zeroed(BLOCK_BYTES).get_mut(BLOCK_BYTES), 0).is_ok();
@@ -74,16 +96,19 @@ impl Disk for RealDisk {
 
     fn create(&self, path: &str) -> io::Result<RealFile> {
         self.counts.add(OpKind::Create);
+        self.refuse_changes()?;
         Ok(self.file(OpenOptions::new().read(true).write(true).create_new(true).open(self.path(path))?))
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
         self.counts.add(OpKind::Remove);
+        self.refuse_changes()?;
         std::fs::remove_file(self.path(path))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.counts.add(OpKind::Rename);
+        self.refuse_changes()?;
         std::fs::rename(self.path(from), self.path(to))
     }
 
@@ -107,6 +132,7 @@ impl Disk for RealDisk {
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
         self.counts.add(OpKind::CreateDir);
+        self.refuse_changes()?;
         let path = self.path(dir);
         // The part of the path that exists already; everything from there on is created and synced into its parent.
         let missing: Vec<&Path> =
@@ -121,6 +147,7 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.counts.add(OpKind::SyncDir);
+        self.refuse_changes()?;
         File::open(self.path(dir))?.sync_all()
     }
 
@@ -135,6 +162,7 @@ impl Disk for RealDisk {
     /// open in the same process out.
     fn lock(&self, path: &str) -> io::Result<RealLock> {
         self.counts.add(OpKind::Lock);
+        self.refuse_changes()?;
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.path(path))?;
         let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Directory of everything that is Kerolox' own.
 pub(crate) const FRONTIER_DIR: &str = "kerolox";
 pub(crate) const FRONTIER_NAME: &str = "frontier";
-const PATH: &str = "kerolox/frontier";
+pub(crate) const FRONTIER_PATH: &str = "kerolox/frontier";
 
 /// Version of the whole data directory's format.
 const VERSION: u32 = 1;
@@ -44,6 +44,56 @@ pub(crate) struct FrontierFacts {
     pub(crate) limit: Position,
     /// The log was closed in order, and ends at `flushed`.
     pub(crate) clean: bool,
+}
+
+/// The file as somebody sees it who looks into a directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct FrontierLook {
+    pub(crate) is_there: bool,
+    /// `None`: it says nothing that can be believed.
+    pub(crate) facts: Option<FrontierFacts>,
+    /// What is wrong with it, part by part.
+    pub(crate) faults: Vec<String>,
+}
+
+impl FrontierLook {
+    pub(crate) fn read<D: Disk>(disk: &D) -> Result<Self, FrontierError> {
+        let look = Self::read_once(disk)?;
+        // A running broker may have been writing a slot just then.
+        if look.faults.is_empty() { Ok(look) } else { Self::read_once(disk) }
+    }
+
+    fn read_once<D: Disk>(disk: &D) -> Result<Self, FrontierError> {
+        let file = match disk.open(FRONTIER_PATH) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            file => file?,
+        };
+        let bytes = match read_all(&file) {
+            Err(e) => {
+                let faults = vec![format!("cannot be read: {e}")];
+                return Ok(Self { is_there: true, facts: None, faults });
+            }
+            Ok(bytes) => bytes,
+        };
+        let facts = decode(&bytes)?;
+        let mut faults = Vec::new();
+        let heads = [(0, "block 0, what does not change,"), (4, "block 4, the copy of block 0,")];
+        // Files of earlier releases have no block 4.
+        for (block, what) in
+            heads.iter().filter(|(block, _)| block * BLOCK_BYTES < bytes.len() || *block == 0)
+        {
+            if bytes.get(block * BLOCK_BYTES..).and_then(decode_head).is_none() {
+                faults.push(format!("{what} is damaged"));
+            }
+        }
+        for block in 1..=3 {
+            let at = block * BLOCK_BYTES;
+            if bytes.get(at..).and_then(Slot::decode).is_none() {
+                faults.push(format!("copy {block} of 3 is damaged"));
+            }
+        }
+        Ok(Self { is_there: true, facts, faults })
+    }
 }
 
 /// A slot: `seq u64 | flags u32 | flushed u64 | limit u64 | CRC-32 u32`.
@@ -102,7 +152,7 @@ struct Durable {
 impl<F: DiskFile> Frontier<F> {
     /// What the file of a data directory says; `None` if there is none, or none that can be believed.
     pub(crate) fn read<D: Disk<File = F>>(disk: &D) -> Result<Option<FrontierFacts>, FrontierError> {
-        let file = match disk.open(PATH) {
+        let file = match disk.open(FRONTIER_PATH) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
@@ -113,7 +163,7 @@ impl<F: DiskFile> Frontier<F> {
     pub(crate) fn begin<D: Disk<File = F>>(disk: &D, facts: FrontierFacts) -> io::Result<Self> {
         assert!(facts.flushed <= facts.limit, "flushed {} above limit {}", facts.flushed, facts.limit);
         replace(disk, FRONTIER_DIR, FRONTIER_NAME, &encode(facts))?;
-        let file = disk.open(PATH)?;
+        let file = disk.open(FRONTIER_PATH)?;
         Ok(Self {
             file,
             flushed: AtomicU64::new(facts.flushed),
@@ -283,21 +333,21 @@ mod tests {
         frontier.raise_limit(4_000).unwrap();
         frontier.note_flushed(800).unwrap();
         frontier.persist().unwrap();
-        let len = disk.content(PATH).unwrap().len();
+        let len = disk.content(FRONTIER_PATH).unwrap().len();
         let truth = FrontierFacts { flushed: 800, limit: 4_096, ..FACTS };
         for at in (0..len).filter(|at| at % BLOCK_BYTES < 40) {
             let hurt = disk.crash(CrashMode::Kill, 0);
-            hurt.tamper(PATH, |bytes| bytes[at] ^= 0x10);
+            hurt.tamper(FRONTIER_PATH, |bytes| bytes[at] ^= 0x10);
             assert_eq!(Frontier::read(&hurt).unwrap(), Some(truth), "byte {at}");
         }
         for block in (0..len).step_by(BLOCK_BYTES) {
             let hurt = disk.crash(CrashMode::Kill, 0);
-            hurt.tamper(PATH, |bytes| bytes[block..block + BLOCK_BYTES].fill(0xda));
+            hurt.tamper(FRONTIER_PATH, |bytes| bytes[block..block + BLOCK_BYTES].fill(0xda));
             assert_eq!(Frontier::read(&hurt).unwrap(), Some(truth), "block at {block}");
         }
         for cut in [0, 7, 20, 4096, 5000, 9000] {
             let hurt = disk.crash(CrashMode::Kill, 0);
-            hurt.tamper(PATH, |bytes| bytes.truncate(cut));
+            hurt.tamper(FRONTIER_PATH, |bytes| bytes.truncate(cut));
             assert!(Frontier::read(&hurt).unwrap().is_none_or(|f| f.flushed <= 800), "cut at {cut}");
         }
     }
@@ -307,9 +357,9 @@ mod tests {
     fn a_file_of_four_blocks_is_understood() {
         let disk = disk();
         Frontier::begin(&disk, FACTS).unwrap();
-        disk.tamper(PATH, |bytes| bytes.truncate(4 * BLOCK_BYTES));
+        disk.tamper(FRONTIER_PATH, |bytes| bytes.truncate(4 * BLOCK_BYTES));
         assert_eq!(Frontier::read(&disk).unwrap(), Some(FACTS));
-        disk.tamper(PATH, |bytes| bytes[20] ^= 1);
+        disk.tamper(FRONTIER_PATH, |bytes| bytes[20] ^= 1);
         assert_eq!(Frontier::read(&disk).unwrap(), None);
     }
 
@@ -317,7 +367,7 @@ mod tests {
     fn a_newer_format_is_refused_by_name() {
         let disk = disk();
         Frontier::begin(&disk, FACTS).unwrap();
-        disk.tamper(PATH, |bytes| {
+        disk.tamper(FRONTIER_PATH, |bytes| {
             bytes[11] = 9;
             let crc = crc32fast::hash(&bytes[..FACTS_BYTES]);
             bytes[FACTS_BYTES..FACTS_BYTES + 4].copy_from_slice(&crc.to_be_bytes());

@@ -12,7 +12,9 @@ mod tail;
 mod writer;
 
 pub(crate) use blank::{BLANK_MARK_BYTES, encode_blank};
-pub(crate) use frontier::{FRONTIER_DIR, Frontier, FrontierError, FrontierFacts};
+pub(crate) use frontier::{
+    FRONTIER_DIR, FRONTIER_PATH, Frontier, FrontierError, FrontierFacts, FrontierLook,
+};
 pub(crate) use room::Room;
 pub(crate) use scan::{Found, Scanner, said_position};
 pub(crate) use segments::{LOG_DIR, Segment, Segments, clear_last_bytes, segment_name, segment_path};

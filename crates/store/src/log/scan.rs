@@ -33,6 +33,7 @@ pub(crate) struct Scanner<'a, F> {
     safe_below: Position,
     window: Vec<u8>,
     window_at: Position,
+    window_bytes: usize,
 }
 
 /// A disk fails in units of this size.
@@ -43,7 +44,13 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
     /// reads as zeros; above it nobody could tell whether something was there.
     pub(crate) fn new(segment: &'a Segment<F>, crc_from: Position, flushed: Option<Position>) -> Self {
         let safe_below = flushed.unwrap_or(0);
-        Self { segment, crc_from, safe_below, window: Vec::new(), window_at: segment.base }
+        let (window, window_at) = (Vec::new(), segment.base);
+        Self { segment, crc_from, safe_below, window, window_at, window_bytes: WINDOW_BYTES }
+    }
+
+    /// For one look at one place, which may be damaged.
+    pub(crate) fn small(segment: &'a Segment<F>, crc_from: Position) -> Self {
+        Self { window_bytes: SECTOR_BYTES as usize, ..Self::new(segment, crc_from, Some(segment.end)) }
     }
 
     /// `len` bytes, of which the first `needed` must be had.
@@ -81,7 +88,7 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
         let inside = position >= self.window_at
             && position - self.window_at + wanted as u64 <= self.window.len() as u64;
         if !inside {
-            let len = wanted.max(WINDOW_BYTES.min(left));
+            let len = wanted.max(self.window_bytes.min(left));
             self.window = self.read(position, len, wanted)?;
             self.window_at = position;
         }

@@ -94,7 +94,7 @@ impl<D: Disk> Layout<D> {
 }
 
 /// The first number of Apache's checkpoint file (`StoreCheckpoint.physicMsgTimestamp`). A hint: an unreadable one is none.
-fn rival_ms<D: Disk>(disk: &D) -> Option<i64> {
+pub(crate) fn rival_ms<D: Disk>(disk: &D) -> Option<i64> {
     let bytes = read_up_to(&disk.open(CHECKPOINT).ok()?, 8, 0).ok()?;
     Some(i64::from_be_bytes(*bytes.first_chunk()?)).filter(|ms| *ms > 0)
 }

@@ -20,6 +20,7 @@ use crate::store::{Recovered, Store};
 use crate::{Damage, Opened, Position, Reader, StoreConfig};
 use kerolox_wire::record::RecordView;
 use layout::Layout;
+pub(crate) use layout::rival_ms;
 use std::io;
 use std::sync::Arc;
 use walk::{Walk, Walked};

@@ -6,22 +6,22 @@ use kerolox_store::disk::{CrashMode, HostileDisk};
 use kerolox_wire::record::{NewRecord, strip_crc};
 
 /// A log as Apache writes it.
-struct Apache {
-    segments: Vec<Vec<u8>>,
+pub(crate) struct Apache {
+    pub(crate) segments: Vec<Vec<u8>>,
     base: u64,
-    now: i64,
+    pub(crate) now: i64,
 }
 
 impl Apache {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { segments: vec![Vec::new()], base: 0, now: 100 }
     }
 
-    fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.base + (self.segments.len() as u64 - 1) * SEGMENT + self.segments.last().unwrap().len() as u64
     }
 
-    fn send(&mut self, topic: &str, queue_id: u32, offset: u64, body: &str) -> u64 {
+    pub(crate) fn send(&mut self, topic: &str, queue_id: u32, offset: u64, body: &str) -> u64 {
         let record = |position| NewRecord {
             topic,
             queue_id,
@@ -59,7 +59,7 @@ impl Apache {
         position
     }
 
-    fn put_on(&self, disk: &HostileDisk) {
+    pub(crate) fn put_on(&self, disk: &HostileDisk) {
         for (i, segment) in self.segments.iter().enumerate() {
             let path = format!("commitlog/{:020}", self.base + i as u64 * SEGMENT);
             let mut content = segment.clone();
@@ -71,7 +71,7 @@ impl Apache {
     }
 }
 
-fn written_by_apache(count: u64) -> (Apache, HostileDisk) {
+pub(crate) fn written_by_apache(count: u64) -> (Apache, HostileDisk) {
     let mut apache = Apache::new();
     (0..count).for_each(|i| drop(apache.send("T", 0, i, &format!("apache {i} {}", "x".repeat(300)))));
     let disk = HostileDisk::default();

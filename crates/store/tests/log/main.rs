@@ -8,6 +8,7 @@ mod faults;
 mod foreign;
 mod index;
 mod lmq;
+mod look;
 mod real;
 mod recovery;
 mod retention;

@@ -15,7 +15,7 @@ const BEGIN: Flag =
     flag("b", "beginTimestamp", "TIME", "From this time on: milliseconds, or yyyy-MM-dd#HH:mm:ss:SSS");
 const END: Flag =
     flag("e", "endTimestamp", "TIME", "Up to this time: milliseconds, or yyyy-MM-dd#HH:mm:ss:SSS");
-const NO_COMPACTION_LOG: &str = "Kerolox has one log and no files of compaction; `kerolox store verify` reads it, \
+const NO_COMPACTION_LOG: &str = "Kerolox has one log and no files of compaction; `kerolox store dump` prints it, \
     printMsg prints a topic";
 
 pub(super) const FAMILY: Family = Family {

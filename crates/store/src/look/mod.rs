@@ -1,0 +1,113 @@
+//! Looking into a data directory, Kerolox' own or Apache RocketMQ's, without changing it. A broker may run on it meanwhile: what
+//! retention takes away under the looker's hands is passed over.
+//!
+//! `walk` goes over the log and tells records from damage by the rules of recovery; `verify` checks all there is, `stat` counts,
+//! `repair` mends what can be mended without inventing anything.
+
+mod apache;
+mod index;
+mod repair;
+mod stat;
+mod verify;
+mod walk;
+
+pub use apache::{ConfigFile, config_files};
+pub use repair::{Mend, Plan, Tail};
+pub use stat::{QueueStat, Stat, TopicStat};
+pub use verify::{Fault, Part, Verified};
+pub use walk::Seen;
+
+use crate::disk::Disk;
+use crate::log::{FrontierFacts, FrontierLook, LOG_DIR, segment_name};
+use crate::recovery::rival_ms;
+use crate::{OpenError, Position};
+use std::io;
+
+/// Who wrote a data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    #[default]
+    Kerolox,
+    Apache,
+    /// Apache RocketMQ first, then Kerolox.
+    Both,
+}
+
+/// A data directory that is looked into.
+pub struct Look<D: Disk> {
+    disk: D,
+    frontier: FrontierLook,
+    rival_ms: Option<i64>,
+    origin: Origin,
+    /// Where segments begin, and the lengths of their files.
+    files: Vec<(Position, u64)>,
+}
+
+impl<D: Disk> Look<D> {
+    /// # Errors
+    /// There is no log, it cannot be looked at, or it is of a newer format.
+    pub fn open(disk: D) -> Result<Self, OpenError> {
+        let frontier = FrontierLook::read(&disk).map_err(OpenError::frontier)?;
+        let mut files: Vec<_> = disk
+            .list(LOG_DIR)
+            .map_err(OpenError::io("listing the log"))?
+            .iter()
+            .filter_map(|(name, len)| Some((segment_name(name)?, *len)))
+            .collect();
+        files.sort_unstable();
+        let ours = frontier.is_there || !list(&disk, crate::index::RUN_DIR)?.is_empty();
+        let theirs =
+            ["config", "index"].iter().any(|dir| list(&disk, dir).is_ok_and(|files| !files.is_empty()))
+                || disk.open("checkpoint").is_ok();
+        let origin = match (ours, theirs) {
+            (true, true) => Origin::Both,
+            (false, true) => Origin::Apache,
+            (false, false) if !files.is_empty() => Origin::Apache,
+            _ => Origin::Kerolox,
+        };
+        Ok(Self { rival_ms: rival_ms(&disk), disk, frontier, origin, files })
+    }
+
+    /// Whether there is no log.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    fn facts(&self) -> Option<FrontierFacts> {
+        self.frontier.facts
+    }
+
+    /// Where the log begins.
+    pub fn begin(&self) -> Position {
+        self.files.first().map_or(0, |(base, _)| *base)
+    }
+
+    /// Segments that the log has come to, which ends there: not those that are prepared for what follows.
+    fn segments_before(&self, end: Position) -> u64 {
+        self.files.iter().filter(|(base, _)| *base < end).count() as u64
+    }
+
+    /// Where the segment begins that holds a position.
+    pub fn segment_of(&self, position: Position) -> Position {
+        let after = self.files.partition_point(|(base, _)| *base <= position);
+        after.checked_sub(1).and_then(|i| self.files.get(i)).map_or(0, |(base, _)| *base)
+    }
+
+    /// About where the log ends: for progress.
+    fn about_end(&self) -> Position {
+        let files_end = self.files.last().map_or(0, |(base, len)| base.saturating_add(*len));
+        self.facts().map_or(files_end, |facts| facts.flushed)
+    }
+}
+
+/// Names and lengths of a directory's files; none if there is no such directory.
+fn list<D: Disk>(disk: &D, dir: &str) -> Result<Vec<(String, u64)>, OpenError> {
+    match disk.list(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        files => files.map_err(OpenError::io(format!("listing {dir}"))),
+    }
+}
