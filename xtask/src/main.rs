@@ -24,6 +24,7 @@ const HELP: &str = "cargo xtask TASK
                 what mqadmin prints (needs Python 3)
   mqadmin       Apache's own mqadmin against the real binary, compared with what it prints there (needs Python 3, a JDK and Maven)
   interop       official clients against the real binary (needs a JDK, Maven and Go)
+  compat        a data directory of Apache RocketMQ's, opened and given back (needs a JDK and Maven)
   ledger [--cycles N] [--seed N]
                 kill -9 under load, restart, verify every acknowledged message
   transactions [--each N] [--kills N] [--seed N]

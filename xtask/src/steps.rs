@@ -30,6 +30,7 @@ pub(crate) const ALL: &[Step] = &[
     Step { name: "answers", what: "the same requests, the same answers as Apache's", run: same_answers },
     Step { name: "mqadmin", what: "Apache's own mqadmin prints what it prints there", run: mqadmin },
     Step { name: "interop", what: "official clients", run: interop },
+    Step { name: "compat", what: "a data directory of Apache's, opened, and given back", run: compat },
 ];
 
 /// Passed and failed checks of all steps.
@@ -224,6 +225,13 @@ fn interop(tally: &mut Tally) -> Result<()> {
         run.arg("--no-go");
     }
     run_suite(tally, &mut run, "tests/interop/run")
+}
+
+fn compat(tally: &mut Tally) -> Result<()> {
+    if missing_tools(tally, &["java", "mvn"], "no data directory of Apache's was opened")? {
+        return Ok(());
+    }
+    run_suite(tally, &mut Command::new("tests/compat/run"), "tests/compat/run")
 }
 
 /// Runs a suite that starts the real binary, as it is released.

@@ -56,7 +56,7 @@ final class PopCases {
     }
 
     /** The calls of a client, made to wait for their answers. */
-    private static final class Popper {
+    static final class Popper {
         private final MQClientInstance factory;
         private final MQClientAPIImpl api;
         private final String broker;
