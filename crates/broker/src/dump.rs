@@ -221,6 +221,7 @@ impl State {
         if self.timers.done != TimersDone::default().done {
             state::put_timer_done(out, &self.timers);
         }
+        self.known_files.iter().for_each(|(name, crc)| state::put_known_file(out, name, *crc));
     }
 }
 

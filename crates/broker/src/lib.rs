@@ -6,6 +6,7 @@
 
 mod acks;
 mod admin;
+mod adopt;
 mod ask;
 mod assignment;
 mod attributes;
@@ -15,6 +16,7 @@ pub mod config;
 mod delay;
 mod dump;
 mod effect;
+mod give_back;
 mod groups;
 mod halves;
 mod hold;
@@ -46,8 +48,10 @@ mod timers_done;
 mod topics;
 mod transaction;
 
+pub use adopt::{Adopted, ApacheFile, ApacheFiles};
 pub use config::BrokerConfig;
 pub use effect::Effect;
+pub use give_back::{GivenBack, PendingTimer, TimerLogFile, timer_log};
 pub use input::{AskId, ConnId, Input, ReadId};
 pub use look::{Waiting, describe};
 pub use state::State;

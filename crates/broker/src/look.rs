@@ -172,6 +172,11 @@ fn of_names(kind: u8, mut payload: &[u8]) -> Option<(String, String)> {
             let level = payload.try_get_u8().ok()?;
             (format!("delay level {level}"), format!("next offset {}", payload.try_get_u64().ok()?))
         }
+        kind::KNOWN_FILE => {
+            let name = state::text(&mut payload)?;
+            let value = format!("with checksum {:#010x} it says nothing new", payload.try_get_u32().ok()?);
+            (format!("Apache's file {name}"), value)
+        }
         kind::DELAY_QUEUES => {
             let (delays, _) = payload.as_chunks();
             let delays: Vec<i64> = delays.iter().map(|ms| i64::from_be_bytes(*ms)).collect();

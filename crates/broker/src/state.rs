@@ -69,6 +69,8 @@ pub(crate) mod kind {
         DELAY_QUEUES = 57, "delay queues";
         /// `group | topic | bits u32`: what a group must not do with a topic; 4: read.
         FORBIDDEN = 58, "forbidden";
+        /// `name | CRC-32 u32`: what a file of Apache's with that checksum says is part of the state.
+        KNOWN_FILE = 64, "known file";
     }
 }
 
@@ -92,7 +94,12 @@ pub struct State {
     pub(crate) delay_queues_ms: Vec<i64>,
     /// What groups must not do, by group and topic: bits as of permissions, 4 for reading.
     pub(crate) forbidden: BTreeMap<String, BTreeMap<String, i32>>,
+    /// Names and checksums of Apache's files whose contents are in here: the last few of each.
+    pub(crate) known_files: Vec<(String, u32)>,
 }
+
+/// Checksums of a file that are remembered.
+const KNOWN_FILES_MAX: usize = 4;
 
 impl State {
     /// Whether a group must not read a topic.
@@ -110,6 +117,17 @@ impl State {
         }
         if topics.is_empty() {
             self.forbidden.remove(group);
+        }
+    }
+
+    fn know_file(&mut self, name: &str, crc: u32) {
+        self.known_files.retain(|known| (&*known.0, known.1) != (name, crc));
+        self.known_files.push((name.to_owned(), crc));
+        let of_name = |known: &(String, u32)| known.0 == name;
+        if self.known_files.iter().filter(|known| of_name(known)).count() > KNOWN_FILES_MAX
+            && let Some(oldest) = self.known_files.iter().position(of_name)
+        {
+            self.known_files.remove(oldest);
         }
     }
 
@@ -277,6 +295,13 @@ pub(crate) fn put_forbidden(out: &mut Vec<u8>, group: &str, topic: &str, bits: i
     state::put(out, kind::FORBIDDEN, &payload);
 }
 
+pub(crate) fn put_known_file(out: &mut Vec<u8>, name: &str, crc: u32) {
+    let mut payload = Vec::with_capacity(6 + name.len());
+    put_text(&mut payload, name);
+    payload.extend_from_slice(&crc.to_be_bytes());
+    state::put(out, kind::KNOWN_FILE, &payload);
+}
+
 pub(crate) fn put_reset(out: &mut Vec<u8>, queue: (&str, &str, u32), offset: u64) {
     let mut payload = queue_of_group(queue);
     payload.extend_from_slice(&offset.to_be_bytes());
@@ -423,6 +448,7 @@ impl StateFold for State {
                 }
                 self.delay_queues_ms = delays.iter().map(|ms| i64::from_be_bytes(*ms)).collect();
             }
+            kind::KNOWN_FILE => self.apply_known_file(payload).ok_or("checksum of a file is malformed")?,
             kind::FORBIDDEN => self.apply_forbidden(payload).ok_or("what is forbidden is malformed")?,
             other => return Err(format!("entry kind {other} is not known to this version")),
         }
@@ -481,6 +507,13 @@ impl State {
             value => drop(self.config.insert(name, value.to_owned())),
         }
         Some(())
+    }
+
+    fn apply_known_file(&mut self, mut payload: &[u8]) -> Option<()> {
+        let name = text(&mut payload)?;
+        let crc = payload.try_get_u32().ok()?;
+        self.know_file(name, crc);
+        payload.is_empty().then_some(())
     }
 
     fn apply_forbidden(&mut self, mut payload: &[u8]) -> Option<()> {

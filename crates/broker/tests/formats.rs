@@ -190,6 +190,7 @@ fn all_entries() -> Vec<(u8, Vec<u8>)> {
         (56, [text("fileReservedTime"), b"48".to_vec()].concat()),
         (57, long(&[1_000, 5_000])),
         (58, [text("group"), text("forbidden"), 4_u32.to_be_bytes().to_vec()].concat()),
+        (64, [text("topics.json"), 7_u32.to_be_bytes().to_vec()].concat()),
     ]
 }
 

@@ -211,7 +211,7 @@ impl InFlight {
         }
     }
 
-    fn keys(&self) -> impl Iterator<Item = Key> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
         self.groups.iter().flat_map(|(group, topics)| {
             topics.iter().flat_map(move |(topic, queues)| {
                 queues.keys().map(move |queue_id| Key {

@@ -14,7 +14,7 @@ mod revive;
 mod serve;
 mod wait;
 
-pub(crate) use flight::{InFlight, Key, Take};
+pub(crate) use flight::{Flight, InFlight, Key, Take};
 
 use crate::Broker;
 use crate::config::perm;

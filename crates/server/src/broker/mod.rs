@@ -1,5 +1,6 @@
 //! A broker as a process: the state machine, its threads and sockets, its start and its end.
 
+mod apache;
 mod damage;
 mod registration;
 mod shell;

@@ -5,13 +5,13 @@
 //! requests of all connections that became readable together make one write, and their answers one write each.
 
 use super::damage::DamageLines;
-use super::threads::{KeeperThread, ReaderThreads, Report, WriterThread};
+use super::threads::{Disk, KeeperThread, ReaderThreads, Report, WriterThread};
 use crate::clock::Clock;
 use crate::report;
-use kerolox_broker::{AskId, Broker, ConnId, Counters, Effect, Input, ReadId};
+use kerolox_broker::{AskId, Broker, ConnId, Counters, Effect, GivenBack, Input, ReadId};
 use kerolox_net as net;
 use kerolox_net::{Closed, Connections};
-use kerolox_store::{Position, ReadResult, SealJob};
+use kerolox_store::{Position, ReadResult, Reader, SealJob};
 use kerolox_wire::Command;
 use kerolox_wire::body::DataVersion;
 use std::cell::{Cell, RefCell};
@@ -290,6 +290,20 @@ impl Shell {
             && p.seals_running == 0
             && p.reads_running == 0
             && self.core.borrow().seals.is_empty()
+    }
+
+    /// See [`Broker::give_back`]. What it says is in the log once the shell is settled again.
+    pub(crate) fn give_back(&self, reader: &Reader<Disk>) -> Result<GivenBack, String> {
+        let given = {
+            let core = &mut *self.core.borrow_mut();
+            core.broker.give_back(self.now_ms(), &mut |plan| reader.execute(plan, self.now_ms()))
+        };
+        self.finish_batch();
+        given
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
     }
 
     pub(crate) fn take_threads(&self) -> Option<Threads> {

@@ -1,5 +1,6 @@
 //! How a broker begins and ends.
 
+use super::apache;
 use super::damage::{DAMAGE_LINES_MAX, DamageLines};
 use super::registration::{self, Timing};
 use super::shell::{Shell, Threads};
@@ -10,7 +11,8 @@ use crate::{namesrv, report};
 use anyhow::{Context, Result, anyhow, bail};
 use kerolox_broker::{Broker, Input, State};
 use kerolox_net::{Connections, listen};
-use kerolox_store::{Opened, Progress, Report};
+use kerolox_store::{Opened, Progress, Reader, Report};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -38,6 +40,8 @@ pub(crate) struct Running {
     connections: Rc<Connections>,
     namesrv: Option<Rc<namesrv::Shell>>,
     namesrv_addresses: Vec<String>,
+    data: PathBuf,
+    reader: Reader<Disk>,
     pub(crate) report: Report,
 }
 
@@ -53,8 +57,17 @@ impl Running {
         let damage = DamageLines::new(report.segment_bytes_kept.unwrap_or(settings.store.segment_bytes));
         tell(&report, &settings, &damage);
         let (reports, from_threads) = mpsc::unbounded_channel();
+        let now_ms = Clock::default().now_ms();
+        let files = apache::read(&settings.data)?;
+        let adopted = state
+            .adopt(&settings.broker, &store, &files, &mut |plan| reader.execute(plan, now_ms))
+            .map_err(|why| anyhow!("cannot take over what Apache RocketMQ left: {why}"))?;
         state.check(&settings.broker).map_err(|why| anyhow!(why))?;
-        let broker = Broker::new(settings.broker, Clock::default().now_ms(), store, state);
+        let mut broker = Broker::new(settings.broker, now_ms, store, state);
+        if let Some(adopted) = adopted {
+            broker.take_over(now_ms, &adopted)?;
+            apache::tell(&adopted);
+        }
         for (name, value) in broker.changed_config() {
             report::line(&format!(
                 "{name}={value} was set at run time and goes before the configuration file (an empty value takes it back)"
@@ -89,7 +102,8 @@ impl Running {
         if tokio::time::timeout(REGISTER_WAIT, shell.registered.notified()).await.is_err() {
             report::line("no name server has taken the registration yet: clients cannot find this broker");
         }
-        Ok(Self { shell, connections, namesrv, namesrv_addresses: settings.namesrv, report })
+        let (namesrv_addresses, data) = (settings.namesrv, settings.data);
+        Ok(Self { shell, connections, namesrv, namesrv_addresses, data, reader, report })
     }
 
     /// Until the log is fenced; why.
@@ -112,7 +126,7 @@ impl Running {
         self.shell.input(Input::Shutdown);
         self.shell.finish_batch();
         tokio::select! {
-            drained = tokio::time::timeout(DRAIN_WAIT, self.quiet_and_drained()) => {
+            drained = tokio::time::timeout(DRAIN_WAIT, self.quiet_and_given_back()) => {
                 if drained.is_err() {
                     report::line("the time to drain is over; ending with work left");
                 }
@@ -131,8 +145,20 @@ impl Running {
         keeper.close().map_err(|e| anyhow!("the log was synced but could not be closed: {e}"))
     }
 
-    async fn quiet_and_drained(&self) {
+    async fn quiet_and_given_back(&self) {
         let _ = tokio::time::timeout(QUIET_WAIT, self.quiet()).await;
+        self.settled().await;
+        if self.shell.stopped().is_some() {
+            return;
+        }
+        let given = self.shell.give_back(&self.reader);
+        self.settled().await;
+        if self.shell.stopped().is_none() {
+            apache::give_back(&self.data, given, self.shell.now_ms());
+        }
+    }
+
+    async fn settled(&self) {
         while !self.shell.is_settled() && self.shell.stopped().is_none() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

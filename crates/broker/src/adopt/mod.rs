@@ -1,0 +1,210 @@
+//! Taking over what Apache RocketMQ keeps beside its log.
+//!
+//! Apache's settings, offsets and progress are files that it writes now and then, and what is in flight is said by messages of system
+//! topics. When a directory comes from there, all of it is made into state entries once, appended to the log, and Kerolox goes on from
+//! them. A file is taken over once: its checksum is among the entries, and the checksums of the files that Kerolox writes
+//! itself, for the way back, are there before the files are.
+//!
+//! Sources: `ConfigManager` and its heirs (files), `TransactionalMessageServiceImpl.check`, `PopReviveService`, `TimerMessageStore`.
+
+mod files;
+mod halves;
+mod pops;
+mod timers;
+
+pub use files::{ApacheFile, ApacheFiles};
+pub(crate) use files::{Offsets, is_own_group, is_own_topic};
+pub(crate) use halves::GROUP as HALF_GROUP;
+pub(crate) use pops::{
+    CheckPoint, GROUP as REVIVE_GROUP, OrderInfo, OrderInfos, TOPIC_PREFIX as REVIVE_TOPIC_PREFIX,
+};
+
+use crate::Broker;
+use crate::config::BrokerConfig;
+use crate::state::{self, State};
+use kerolox_store::{
+    AppendError, QueueEntry, QueueRead, QueueReadOutcome, QueueSlice, ReadPlan, ReadResult, StateFold, Store,
+};
+use kerolox_wire::names;
+use kerolox_wire::record::{self, RecordView};
+use std::collections::BTreeSet;
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+/// Messages, and bytes of them, that are read at once.
+const READ_COUNT: u32 = 4_096;
+const READ_BYTES: u32 = 4 << 20;
+/// Entries of the index that are read at once.
+const ENTRIES: u32 = 64 << 10;
+
+/// What was taken over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// State entries, to be appended to the log.
+    pub entries: Vec<u8>,
+    /// Topics whose messages lie in the log, and which are no more.
+    pub gone_topics: BTreeSet<String>,
+    pub topics: usize,
+    pub groups: usize,
+    pub offsets: usize,
+    pub half_messages: usize,
+    pub timers: usize,
+    pub in_flight: usize,
+}
+
+/// Reads of the log while nothing else goes on.
+pub(crate) struct Log<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) read: &'a mut dyn FnMut(&ReadPlan) -> ReadResult,
+}
+
+impl Log<'_> {
+    /// Messages of a queue with offsets of a range, in order, until there is one that is not wanted any more.
+    ///
+    /// # Errors
+    /// The disk cannot be read.
+    fn each(
+        &mut self,
+        topic: &str,
+        queue_id: u32,
+        offsets: Range<u64>,
+        take: &mut dyn FnMut(&RecordView<'_>) -> ControlFlow<()>,
+    ) -> Result<(), String> {
+        let Some(bounds) = self.store.bounds(topic, queue_id) else { return Ok(()) };
+        let topic: Arc<str> = Arc::from(topic);
+        let mut next = offsets.start.max(bounds.min);
+        let end = offsets.end.min(bounds.max);
+        while next < end {
+            let count = u32::try_from(end - next).unwrap_or(u32::MAX).min(READ_COUNT);
+            let read = QueueRead {
+                topic: Arc::clone(&topic),
+                queue_id,
+                from: next,
+                count_max: count,
+                bytes_max: READ_BYTES,
+                scan_max: count,
+                filter: None,
+            };
+            let slice = self.slice(read).map_err(|why| format!("reading {topic}: {why}"))?;
+            let done = record::split(&slice.records).map_while(Result::ok).any(|view| take(&view).is_break());
+            if done || slice.next_offset <= next {
+                break;
+            }
+            next = slice.next_offset;
+        }
+        Ok(())
+    }
+
+    /// What the index knows of the messages of a queue from an offset on, in order.
+    ///
+    /// # Errors
+    /// The disk cannot be read.
+    pub(crate) fn each_entry(
+        &mut self,
+        topic: &str,
+        queue_id: u32,
+        from: u64,
+        take: &mut dyn FnMut(QueueEntry),
+    ) -> Result<(), String> {
+        let Some(bounds) = self.store.bounds(topic, queue_id) else { return Ok(()) };
+        let mut next = from.max(bounds.min);
+        while next < bounds.max {
+            let plan = self.store.plan_entries(topic, queue_id, next, ENTRIES);
+            let entries = match (self.read)(&plan) {
+                ReadResult::Entries(entries) => entries,
+                ReadResult::Failed(why) => return Err(format!("reading {topic}: {why}")),
+                _ => return Err(format!("reading {topic}: an answer to another question")),
+            };
+            let Some(last) = entries.last() else { break };
+            next = last.offset + 1;
+            entries.into_iter().for_each(&mut *take);
+        }
+        Ok(())
+    }
+
+    fn slice(&mut self, read: QueueRead) -> Result<QueueSlice, String> {
+        match self.store.read_queue(read) {
+            QueueReadOutcome::Done(slice) => Ok(slice),
+            QueueReadOutcome::Cold(plan) => match (self.read)(&plan) {
+                ReadResult::Queue(slice) => Ok(slice),
+                ReadResult::Failed(why) => Err(why),
+                _ => Err("an answer to another question".to_owned()),
+            },
+        }
+    }
+}
+
+impl State {
+    /// Takes over what Apache left in the files that are not known yet, and in the log; `None`: they are all known.
+    ///
+    /// # Errors
+    /// A file that cannot be understood, or a disk that cannot be read; nothing is to be changed then.
+    pub fn adopt(
+        &mut self,
+        config: &BrokerConfig,
+        store: &Store,
+        files: &ApacheFiles,
+        read: &mut dyn FnMut(&ReadPlan) -> ReadResult,
+    ) -> Result<Option<Adopted>, String> {
+        let new = files.except(&self.known_files);
+        if new.is_empty() {
+            return Ok(None);
+        }
+        let mut adopted = Adopted::default();
+        new.settings(self, config, &mut adopted)?;
+        let offsets = files.offsets()?;
+        let mut log = Log { store, read };
+        // Whoever edits a file of settings changes nothing of what waits: Apache, from version 5 on, writes this one each second.
+        let progress = match files.get(ApacheFile::TimerCheck) {
+            Some(_) => new.get(ApacheFile::TimerCheck),
+            None => new.get(ApacheFile::Offsets).or(new.get(ApacheFile::LmqOffsets)),
+        };
+        if progress.is_some() {
+            halves::adopt(self, &offsets, &mut log, &mut adopted)?;
+            timers::adopt(self, files, &mut log, &mut adopted)?;
+            pops::adopt(self, files, &offsets, &mut log, &mut adopted)?;
+        }
+        for (name, crc) in new.checksums() {
+            state::put_known_file(&mut adopted.entries, name, crc);
+        }
+        self.apply_all(&adopted.entries)?;
+        adopted.gone_topics = self.topics_without_settings(config, store);
+        Ok(Some(adopted))
+    }
+
+    /// As the next start will understand it.
+    pub(crate) fn apply_all(&mut self, entries: &[u8]) -> Result<(), String> {
+        for entry in kerolox_store::state::entries(entries) {
+            let (kind, payload) = entry.map_err(|at| format!("entry at {at} is malformed"))?;
+            self.apply(kind, payload)?;
+        }
+        Ok(())
+    }
+
+    /// Topics that have messages and no settings: they were deleted.
+    fn topics_without_settings(&self, config: &BrokerConfig, store: &Store) -> BTreeSet<String> {
+        let gone = |topic: &str| {
+            self.topics.get(topic).is_none()
+                && !is_own_topic(config, topic)
+                && !topic.starts_with(names::LMQ_PREFIX)
+        };
+        store.queues().filter(|(topic, ..)| gone(topic)).map(|(topic, ..)| topic.to_string()).collect()
+    }
+}
+
+impl Broker {
+    /// Puts into the log what was taken over. To be called before anything else.
+    ///
+    /// # Errors
+    /// The log takes nothing.
+    pub fn take_over(&mut self, now_ms: i64, adopted: &Adopted) -> Result<(), AppendError> {
+        for topic in &adopted.gone_topics {
+            self.store.delete_topic(now_ms, topic)?;
+        }
+        self.changes.extend_from_slice(&adopted.entries);
+        self.write_changes(now_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests;

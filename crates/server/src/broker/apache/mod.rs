@@ -1,0 +1,99 @@
+//! What Apache RocketMQ left in a data directory beside its log, and what it needs there to go on with it.
+
+mod write;
+
+use crate::report;
+use anyhow::{Context, Result, anyhow, bail};
+use kerolox_broker::{Adopted, ApacheFile, ApacheFiles, GivenBack};
+use kerolox_wire::body;
+use serde::de::IgnoredAny;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Bytes of a file that are read at most: far more than Apache's own memory allows.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+/// What all versions of Apache write of it.
+const TIMER_CHECK_BYTES_MIN: usize = 32;
+/// Where Apache's `RocksDBConfigManager` and the version after it keep what is in JSON files otherwise.
+const ROCKSDB: [&str; 2] = ["metadata", "topics"];
+
+/// Reads Apache's files below `config/`; of one that is absent, empty or torn its backup, as Apache does.
+///
+/// # Errors
+/// A file that cannot be read, or is damaged and has no backup, or settings that are kept in RocksDB.
+pub(super) fn read(data: &Path) -> Result<ApacheFiles> {
+    let dir = data.join("config");
+    let mut files = ApacheFiles::default();
+    for file in ApacheFile::ALL {
+        let path = dir.join(file.name());
+        let backup = dir.join(format!("{}.bak", file.name()));
+        let found = [read_file(&path)?, read_file(&backup)?];
+        let is_there = found.iter().any(Option::is_some);
+        match found.into_iter().flatten().find(|bytes| is_whole(file, bytes)) {
+            Some(bytes) => drop(files.0.insert(file, bytes)),
+            None if is_there => bail!(
+                "{} is damaged and {} does not help: put back what they were, or remove both if nothing of it is needed",
+                path.display(),
+                backup.display()
+            ),
+            None => {}
+        }
+    }
+    if !files.0.contains_key(&ApacheFile::Topics)
+        && let Some(name) = ROCKSDB.iter().find(|name| dir.join(name).is_dir())
+    {
+        bail!(
+            "{} holds Apache RocketMQ's settings in RocksDB, which cannot be read here: have Apache write them to JSON files first (mqadmin rocksDBConfigToJson, or useSeparateStoreForLMQ and enableConfigManagerV2 off)",
+            dir.join(name).display()
+        );
+    }
+    Ok(files)
+}
+
+fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    match File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)) {
+        Ok(len) if len as u64 > FILE_BYTES_MAX => {
+            bail!("{} is longer than {FILE_BYTES_MAX} bytes", path.display())
+        }
+        Ok(_) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Apache overwrites its files in place: one that a crash caught at it is cut, or none.
+fn is_whole(file: ApacheFile, bytes: &[u8]) -> bool {
+    match file {
+        ApacheFile::TimerCheck => bytes.len() >= TIMER_CHECK_BYTES_MIN,
+        _ => body::from_json::<IgnoredAny>(bytes).is_ok(),
+    }
+}
+
+/// Says what was taken over.
+pub(super) fn tell(adopted: &Adopted) {
+    let Adopted { topics, groups, offsets, half_messages, timers, in_flight, .. } = adopted;
+    report::line(&format!(
+        "taken over from Apache RocketMQ: {topics} topics, {groups} groups, {offsets} offsets; still to come: {half_messages} half messages, {timers} timer messages, {in_flight} popped messages"
+    ));
+    for topic in &adopted.gone_topics {
+        report::line(&format!(
+            "messages of the topic {topic} lie in the log, and the topic was deleted: they are not served"
+        ));
+    }
+}
+
+/// Writes what Apache needs, if it may be: says so if not.
+pub(super) fn give_back(data: &Path, given: Result<GivenBack, String>, now_ms: i64) {
+    let written = given.map_err(|why| anyhow!(why)).and_then(|given| {
+        write::write(data, &given, now_ms)?;
+        for what in &given.lost {
+            report::line(&format!("warning: Apache RocketMQ would not go on with this: {what}"));
+        }
+        Ok(())
+    });
+    if let Err(e) = written {
+        report::line(&format!("warning: Apache RocketMQ could not open this data directory: {e:#}"));
+    }
+}

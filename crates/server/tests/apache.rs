@@ -1,0 +1,112 @@
+//! What Apache RocketMQ left in a data directory, and what it finds there: the real binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod support;
+
+use kerolox_wire::header::Topic;
+use kerolox_wire::{Command, RequestCode};
+use std::path::Path;
+use support::{Folder, Kerolox, Raw, refusal, send_request};
+
+const TOPICS: &str = r#"{"dataVersion":{"counter":1},"topicConfigTable":{"Theirs":{"topicName":"Theirs","perm":6,"readQueueNums":3,"writeQueueNums":3}}}"#;
+
+fn has_topic(kerolox: &Kerolox, topic: &str) -> bool {
+    let header = Topic { topic, ..Topic::default() };
+    let request = Command::request(RequestCode::GET_TOPIC_CONFIG).with_header(&header);
+    Raw::connect(kerolox.broker()).ask(&request).code == 0
+}
+
+fn write(data: &Path, name: &str, text: &str) {
+    std::fs::create_dir_all(data.join("config")).unwrap();
+    std::fs::write(data.join("config").join(name), text).unwrap();
+}
+
+/// Ends it; whether it said at its start that something was taken over.
+fn took_over(kerolox: Kerolox) -> bool {
+    kerolox.signal("-TERM");
+    let (code, said) = kerolox.wait();
+    assert_eq!(code, Some(0), "{said:?}");
+    assert!(!said.iter().any(|line| line.contains("Apache RocketMQ could not open")), "{said:?}");
+    said.iter().any(|line| line.contains("taken over from Apache RocketMQ"))
+}
+
+/// Apache overwrites its files in place, and a crash leaves half of one.
+#[test]
+fn a_cut_file_is_read_from_its_backup() {
+    for cut in [&TOPICS[..40], ""] {
+        let folder = Folder::new("bak");
+        let data = folder.path("data");
+        write(&data, "topics.json", cut);
+        write(&data, "topics.json.bak", TOPICS);
+        let kerolox = Kerolox::start(&data);
+        assert!(has_topic(&kerolox, "Theirs"));
+        assert!(took_over(kerolox));
+    }
+}
+
+#[test]
+fn files_that_cannot_be_understood_are_named() {
+    let wrong = [
+        ("topics.json", &TOPICS[..40], "topics.json is damaged"),
+        ("consumerOffset.json", "", "consumerOffset.json is damaged"),
+        ("timercheck", "short", "timercheck is damaged"),
+        ("topics.json", r#"{"topicConfigTable":7}"#, "config/topics.json: "),
+        (
+            "subscriptionGroup.json",
+            r#"{"subscriptionGroupTable":{"G":{"retryMaxTimes":1e30}}}"#,
+            "config/subscriptionGroup.json: ",
+        ),
+    ];
+    for (name, text, why) in wrong {
+        let folder = Folder::new("wrong");
+        let data = folder.path("data");
+        write(&data, name, text);
+        let said = refusal(&["--data", data.to_str().unwrap()], 1);
+        assert!(said.contains(why), "{said}");
+    }
+    let folder = Folder::new("rocks");
+    let data = folder.path("data");
+    std::fs::create_dir_all(data.join("config/metadata")).unwrap();
+    assert!(refusal(&["--data", data.to_str().unwrap()], 1).contains("RocksDB"));
+}
+
+/// Whoever ends in order leaves what Apache needs, and takes nothing of it for Apache's; after a kill it is out of date.
+#[test]
+fn what_kerolox_wrote_itself_is_not_taken_over() {
+    let folder = Folder::new("own");
+    let data = folder.path("data");
+    write(&data, "topics.json", TOPICS);
+    let kerolox = Kerolox::start(&data);
+    assert_eq!(Raw::connect(kerolox.broker()).ask(&send_request("Ours", b"1")).code, 0);
+    assert!(took_over(kerolox));
+    let said = std::fs::read_to_string(data.join("config/topics.json")).unwrap();
+    assert!(said.contains(r#""Ours""#) && said.contains(r#""Theirs""#), "{said}");
+    for name in [
+        "subscriptionGroup.json",
+        "consumerOffset.json",
+        "delayOffset.json",
+        "messageRequestMode.json",
+        "consumerOrderInfo.json",
+        "timercheck",
+    ] {
+        assert!(data.join("config").join(name).exists(), "{name}");
+    }
+
+    let kerolox = Kerolox::start(&data);
+    assert_eq!(Raw::connect(kerolox.broker()).ask(&send_request("Later", b"1")).code, 0);
+    kerolox.signal("-KILL");
+    kerolox.wait();
+    let kerolox = Kerolox::start(&data);
+    assert!(has_topic(&kerolox, "Ours") && has_topic(&kerolox, "Later"));
+    assert!(!took_over(kerolox));
+
+    // What was there before is known, too.
+    write(&data, "topics.json", TOPICS);
+    let kerolox = Kerolox::start(&data);
+    assert!(has_topic(&kerolox, "Ours"));
+    assert!(!took_over(kerolox));
+    write(&data, "topics.json", &TOPICS.replace(r#""counter":1"#, r#""counter":2"#));
+    let kerolox = Kerolox::start(&data);
+    assert!(has_topic(&kerolox, "Theirs") && !has_topic(&kerolox, "Ours"));
+    assert!(took_over(kerolox));
+}
