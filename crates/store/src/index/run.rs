@@ -69,13 +69,13 @@ pub(crate) fn encode(draft: &RunDraft) -> (Vec<u8>, RunFacts, Places) {
     let mut places = Vec::with_capacity(rows.len());
     for row in &rows {
         places.push((Arc::clone(&row.topic), row.queue_id, row.first, out.len() as u64));
-        row.entries.chunks(BLOCK_ENTRIES).for_each(|block| put_entries(block, &mut out));
+        row.entries.chunks(BLOCK_ENTRIES).for_each(|block| put_entries(draft.start, block, &mut out));
     }
     let keys_at = out.len() as u64;
-    let tops = put_keys(&draft.keys, &mut out);
+    let tops = put_keys(draft.start, &draft.keys, &mut out);
     let tops_at = out.len() as u64;
     tops.iter().for_each(|top| out.extend_from_slice(&top.to_be_bytes()));
-    put_crc(tops_at as usize, &mut out);
+    put_place_crc(draft.start, tops_at as usize, &mut out);
     let directory_at = out.len() as u64;
     put_directory(&rows, &places, &draft.deleted, &mut out);
     let directory = out.get(directory_at as usize..).unwrap_or_default();
@@ -102,18 +102,30 @@ fn put_crc(from: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&crc.to_be_bytes());
 }
 
-fn put_entries(block: &[Entry], out: &mut Vec<u8>) {
+/// Of a run's blocks: says where they belong, too, so that none that went astray is taken for another.
+fn put_place_crc(start: Position, from: usize, out: &mut Vec<u8>) {
+    let crc = place_crc(out.get(from..).unwrap_or_default(), start, from as u64);
+    out.extend_from_slice(&crc.to_be_bytes());
+}
+
+fn place_crc(body: &[u8], start: Position, at: u64) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    [&start.to_be_bytes()[..], &at.to_be_bytes(), body].into_iter().for_each(|part| hasher.update(part));
+    hasher.finalize()
+}
+
+fn put_entries(start: Position, block: &[Entry], out: &mut Vec<u8>) {
     let from = out.len();
     for entry in block {
         out.extend_from_slice(&entry.position.to_be_bytes());
         out.extend_from_slice(&entry.size.to_be_bytes());
         out.extend_from_slice(&entry.tag_code.to_be_bytes());
     }
-    put_crc(from, out);
+    put_place_crc(start, from, out);
 }
 
 /// Gives the first hash of each block.
-fn put_keys(keys: &[Key], out: &mut Vec<u8>) -> Vec<u64> {
+fn put_keys(start: Position, keys: &[Key], out: &mut Vec<u8>) -> Vec<u64> {
     let mut sorted = keys.to_vec();
     sorted.sort_unstable();
     let mut tops = Vec::with_capacity(sorted.len().div_ceil(BLOCK_KEYS));
@@ -124,7 +136,7 @@ fn put_keys(keys: &[Key], out: &mut Vec<u8>) -> Vec<u64> {
             out.extend_from_slice(&hash.to_be_bytes());
             out.extend_from_slice(&position.to_be_bytes());
         }
-        put_crc(from, out);
+        put_place_crc(start, from, out);
     }
     tops
 }
@@ -239,9 +251,9 @@ pub(crate) fn decode_directory(bytes: &[u8]) -> Option<Directory> {
     fields.0.is_empty().then_some(Directory { topics, deleted })
 }
 
-/// Entries of one block, checksum verified.
-pub(crate) fn decode_entries(block: &[u8], out: &mut Vec<Entry>) -> Option<()> {
-    for bytes in checked(block)?.chunks_exact(ENTRY_BYTES) {
+/// Entries of one block, checksum verified. `at`: where the block lies in the file of the run that begins at `start`.
+pub(crate) fn decode_entries(block: &[u8], start: Position, at: u64, out: &mut Vec<Entry>) -> Option<()> {
+    for bytes in checked(block, start, at)?.chunks_exact(ENTRY_BYTES) {
         let mut fields = Fields(bytes);
         let (position, size) = (fields.u64()?, fields.u32()?);
         out.push(Entry { position, size, tag_code: fields.u64()? as i64 });
@@ -250,22 +262,23 @@ pub(crate) fn decode_entries(block: &[u8], out: &mut Vec<Entry>) -> Option<()> {
 }
 
 /// Keys of one block, checksum verified.
-pub(crate) fn decode_keys(block: &[u8]) -> Option<Vec<Key>> {
+pub(crate) fn decode_keys(block: &[u8], start: Position, at: u64) -> Option<Vec<Key>> {
     let key = |bytes| {
         let mut fields = Fields(bytes);
         Some((fields.u64()?, fields.u64()?))
     };
-    checked(block)?.chunks_exact(KEY_BYTES).map(key).collect()
+    checked(block, start, at)?.chunks_exact(KEY_BYTES).map(key).collect()
 }
 
-pub(crate) fn decode_tops(block: &[u8]) -> Option<Vec<u64>> {
-    checked(block)?.chunks_exact(8).map(|bytes| Fields(bytes).u64()).collect()
+pub(crate) fn decode_tops(block: &[u8], start: Position, at: u64) -> Option<Vec<u64>> {
+    checked(block, start, at)?.chunks_exact(8).map(|bytes| Fields(bytes).u64()).collect()
 }
 
-/// What a checksum at the end vouches for.
-fn checked(block: &[u8]) -> Option<&[u8]> {
+/// What a checksum at the end vouches for. Those written at first did not say where their block belongs.
+fn checked(block: &[u8], start: Position, at: u64) -> Option<&[u8]> {
     let (body, crc) = block.split_last_chunk::<CRC_BYTES>()?;
-    (u32::from_be_bytes(*crc) == crc32fast::hash(body)).then_some(body)
+    let crc = u32::from_be_bytes(*crc);
+    (crc == place_crc(body, start, at) || crc == crc32fast::hash(body)).then_some(body)
 }
 
 /// Fixed-width numbers, one after the other.
@@ -300,9 +313,9 @@ mod tests {
     const PINNED: &[&str] = &[
         "4b45524c5852554e0000000100000000000003e800000000000007d0000000000000000b000000000000001600000000",
         "0000000200000000000000a000000000000000c400000000000000d0000000000000004c7d57488d76212b4c00000000",
-        "0000044c00000064fffffffffffffffb0000000000000514000000780000000000000000601583e500000000000004b0",
-        "0000006400000000000000072e8199a5000000000000000500000000000005140000000000000009000000000000044c",
-        "703a2ee9000000000000000515482be60000000200014100000001000000030000000000000028000000020000000000",
+        "0000044c00000064fffffffffffffffb000000000000051400000078000000000000000086ce658000000000000004b0",
+        "000000640000000000000007fbed9ba0000000000000000500000000000005140000000000000009000000000000044c",
+        "21bc804c0000000000000005f37f62f10000000200014100000001000000030000000000000028000000020000000000",
         "00005c00024262000000010000000000000000000000000000000100000000000000880000000100034f6c64",
     ];
 

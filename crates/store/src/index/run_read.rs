@@ -108,8 +108,10 @@ impl<F: DiskFile> RunFile<F> {
         let bytes = (entries_end - first * BLOCK_ENTRIES) * ENTRY_BYTES + (last - first + 1) * CRC_BYTES;
         let read = self.read(at + (first * block_bytes) as u64, bytes as u64, "entries")?;
         let mut out = Vec::with_capacity(entries_end - first * BLOCK_ENTRIES);
-        for block in read.chunks(block_bytes) {
-            run::decode_entries(block, &mut out).ok_or(RunError::Damaged("entries"))?;
+        for (i, block) in (first..).zip(read.chunks(block_bytes)) {
+            let at = at + (i * block_bytes) as u64;
+            let sound = run::decode_entries(block, self.facts.start, at, &mut out);
+            sound.ok_or(RunError::Damaged("entries"))?;
         }
         out.drain(..skip - first * BLOCK_ENTRIES);
         out.truncate(take);
@@ -128,7 +130,7 @@ impl<F: DiskFile> RunFile<F> {
     fn tops(&self) -> Result<Vec<u64>, RunError> {
         let blocks = self.facts.key_count.div_ceil(BLOCK_KEYS as u64);
         let tops = self.read(self.facts.tops_at, blocks * 8 + CRC_BYTES as u64, "key index")?;
-        run::decode_tops(&tops).ok_or(RunError::Damaged("key index"))
+        run::decode_tops(&tops, self.facts.start, self.facts.tops_at).ok_or(RunError::Damaged("key index"))
     }
 
     /// The keys of one block.
@@ -137,7 +139,7 @@ impl<F: DiskFile> RunFile<F> {
         let count = self.facts.key_count.saturating_sub(before).min(BLOCK_KEYS as u64);
         let at = self.facts.keys_at + block as u64 * (BLOCK_KEYS * KEY_BYTES + CRC_BYTES) as u64;
         let bytes = self.read(at, count * KEY_BYTES as u64 + CRC_BYTES as u64, "keys")?;
-        run::decode_keys(&bytes).ok_or(RunError::Damaged("keys"))
+        run::decode_keys(&bytes, self.facts.start, at).ok_or(RunError::Damaged("keys"))
     }
 
     /// Positions of records that carry a key with this hash, newest first, at most `max`.

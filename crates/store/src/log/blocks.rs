@@ -79,7 +79,7 @@ impl Blocks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{Disk, HostileDisk, read_all};
+    use crate::disk::{Disk, HostileDisk, OpKind, read_all};
     use proptest::prelude::*;
 
     const BUFFER: usize = 2 * BLOCK_BYTES;
@@ -127,5 +127,45 @@ mod tests {
             want.extend_from_slice(&piece);
         }
         assert_eq!(want, read_all(&file).unwrap()[..want.len()]);
+    }
+
+    /// The end of one file is not that of another, wherever it is.
+    #[test]
+    fn another_file_keeps_what_its_block_began_with() {
+        let disk = HostileDisk::default();
+        let mut blocks = Blocks::new(BUFFER);
+        for (name, byte) in [("f", 1), ("g", 2)] {
+            let file = disk.create(name).unwrap();
+            file.allocate(BUFFER as u64).unwrap();
+            write_all_at(&file, &[byte; 100], 0).unwrap();
+            blocks.forget();
+            blocks.append(&file, std::iter::once(&[byte + 10; 50][..]), 100).unwrap();
+            let content = read_all(&file).unwrap();
+            assert!(content[..100].iter().all(|b| *b == byte), "{name}");
+            // The next file's end is where this one's was.
+            blocks.end = Some(100);
+        }
+    }
+
+    /// A log that grows is not read, and nothing is written that is not there.
+    #[test]
+    fn a_file_that_grows_is_not_read() {
+        let disk = HostileDisk::default();
+        let file = disk.create("f").unwrap();
+        file.allocate(1 << 20).unwrap();
+        let mut blocks = Blocks::new(BUFFER);
+        let count = |kind| disk.counts().get(kind);
+        let mut at = 0;
+        for len in [10, 5, BLOCK_BYTES - 15, 7, BUFFER - 7, 3] {
+            blocks.append(&file, std::iter::once(&vec![7; len][..]), at).unwrap();
+            at += len as u64;
+        }
+        assert_eq!((count(OpKind::Read), count(OpKind::Write)), (0, 6));
+        blocks.forget();
+        blocks.append(&file, std::iter::once(&[7][..]), at).unwrap();
+        assert_eq!(count(OpKind::Read), 1, "the block that holds the end");
+        blocks.forget();
+        blocks.append(&file, std::iter::once(&[7][..]), BUFFER as u64 * 3).unwrap();
+        assert_eq!(count(OpKind::Read), 1, "at a border there is nothing before");
     }
 }

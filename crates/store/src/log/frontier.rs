@@ -290,7 +290,7 @@ fn decode(bytes: &[u8]) -> Result<Option<FrontierFacts>, FrontierError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{CrashMode, HostileDisk};
+    use crate::disk::{CrashMode, Fault, FaultAction, HostileDisk};
 
     const FACTS: FrontierFacts =
         FrontierFacts { crc_from: 7, segment_bytes: 1 << 20, flushed: 100, limit: 500, clean: false };
@@ -350,6 +350,46 @@ mod tests {
             hurt.tamper(FRONTIER_PATH, |bytes| bytes.truncate(cut));
             assert!(Frontier::read(&hurt).unwrap().is_none_or(|f| f.flushed <= 800), "cut at {cut}");
         }
+    }
+
+    /// A slot that rots after a power cut takes back no more than its own word: slots are written in turn.
+    #[test]
+    fn the_slot_before_the_last_is_still_there() {
+        let disk = disk();
+        let frontier = Frontier::begin(&disk, FACTS).unwrap();
+        for step in 1..6 {
+            frontier.raise_limit(4_096 * step).unwrap();
+            for block in [2, 3] {
+                let hurt = disk.crash(CrashMode::Lost, 0);
+                hurt.tamper(FRONTIER_PATH, |bytes| bytes[block * BLOCK_BYTES..][..32].fill(0xda));
+                let limit = Frontier::read(&hurt).unwrap().unwrap().limit;
+                assert!(limit >= 4_096 * (step - 1), "step {step}, block {block}: {limit}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_durable_already_is_not_written_again() {
+        let disk = disk();
+        let frontier = Frontier::begin(&disk, FACTS).unwrap();
+        frontier.note_flushed(200).unwrap();
+        frontier.persist().unwrap();
+        let before = disk.calls();
+        frontier.persist().unwrap();
+        frontier.raise_limit(4_096).unwrap();
+        let raised = disk.calls();
+        frontier.raise_limit(4_096).unwrap();
+        assert_eq!((raised - before, disk.calls() - raised), (2, 0), "a write and a sync");
+    }
+
+    /// A frontier that is there and cannot be opened is not taken for none.
+    #[test]
+    fn a_frontier_that_cannot_be_opened_is_an_error() {
+        let disk = disk();
+        Frontier::begin(&disk, FACTS).unwrap();
+        disk.restart_count();
+        disk.set_faults(vec![Fault { call: 0, action: FaultAction::Io }]);
+        assert!(Frontier::read(&disk).is_err());
     }
 
     /// As it was written before there was a second copy of the first block.

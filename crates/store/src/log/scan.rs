@@ -205,3 +205,99 @@ impl<D: Disk> Shared<D> {
         Ok((bytes.len() == len).then_some(bytes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{HostileDisk, write_all_at};
+    use bytes::BytesMut;
+    use kerolox_wire::record::NewRecord;
+
+    const SECTOR: usize = SECTOR_BYTES as usize;
+
+    /// A segment of 8 sectors that begins at 32,768 and has records of `body` bytes one after the other; where these lie.
+    fn segment(disk: &HostileDisk, body: usize) -> (Segment<crate::disk::HostileFile>, Vec<Position>) {
+        let (base, end) = (8 * SECTOR_BYTES, 16 * SECTOR_BYTES);
+        let (mut bytes, mut places) = (BytesMut::new(), Vec::new());
+        let body = vec![b'b'; body];
+        while bytes.len() + body.len() + 200 < (end - base) as usize {
+            let position = base + bytes.len() as u64;
+            let host = ([127, 0, 0, 1], 1).into();
+            let new = NewRecord {
+                topic: "T",
+                queue_id: 0,
+                flag: 0,
+                sys_flag: 0,
+                queue_offset: places.len() as u64,
+                position,
+                born_ms: 1,
+                born_host: host,
+                store_ms: 1,
+                store_host: host,
+                reconsume_times: 0,
+                prepared_transaction_offset: 0,
+                body: &body,
+                properties: b"",
+            };
+            new.encode(&mut bytes).unwrap();
+            places.push(position);
+        }
+        let file = disk.create("f").unwrap();
+        file.set_len(end - base).unwrap();
+        write_all_at(&file, &bytes, 0).unwrap();
+        (Segment { base, end, recycled: false, file }, places)
+    }
+
+    #[test]
+    fn an_unreadable_sector_costs_the_records_that_lie_in_it() {
+        let disk = HostileDisk::default();
+        let (segment, places) = segment(&disk, 900);
+        for bad in 0..8 {
+            disk.bad_sectors("f", bad * SECTOR..(bad + 1) * SECTOR);
+            for below in [0, bad as u64, bad as u64 + 1, 8] {
+                let flushed = segment.base + below * SECTOR_BYTES;
+                let hit =
+                    segment.base + bad as u64 * SECTOR_BYTES..segment.base + (bad as u64 + 1) * SECTOR_BYTES;
+                for (i, position) in places.iter().enumerate() {
+                    let end = places.get(i + 1).copied().unwrap_or(position + 1100);
+                    let touched = *position < hit.end && end > hit.start;
+                    // Another one each time: nothing was read before.
+                    let found =
+                        Scanner::new(&segment, 0, Some(flushed)).at(*position).map(|found| match found {
+                            Found::Record(view) => view.position == *position,
+                            _ => false,
+                        });
+                    // Below the frontier it is damage, above it nobody can tell.
+                    let want = if !touched { Some(true) } else { (flushed >= hit.end).then_some(false) };
+                    assert_eq!(found.ok(), want, "sector {bad}, flushed {flushed}, record {position}");
+                }
+            }
+        }
+    }
+
+    /// The whole segment is read in pieces, however long its records are.
+    #[test]
+    fn a_walk_and_a_search_see_every_record() {
+        for body in [0, 100, 4000, 20_000] {
+            let disk = HostileDisk::default();
+            let (segment, places) = segment(&disk, body);
+            let mut scanner = Scanner::new(&segment, 0, Some(segment.end));
+            for at in &places {
+                assert!(matches!(scanner.at(*at).unwrap(), Found::Record(_)), "{at}");
+            }
+            let after = places.last().unwrap() + 1;
+            assert!(matches!(scanner.at(after).unwrap(), Found::Bad(_)));
+            // From the byte behind each record's first one, the next record is found.
+            for pair in places.windows(2) {
+                let sound = |f: &Found<'_>| matches!(f, Found::Record(_));
+                assert_eq!(scanner.search(pair[0], segment.end, sound).unwrap(), Some(pair[1]));
+                assert_eq!(scanner.search(pair[0] + 1, segment.end, sound).unwrap(), Some(pair[1]));
+                assert_eq!(scanner.search(pair[0] + 1, pair[1], sound).unwrap(), None, "not at the limit");
+            }
+            assert_eq!(scanner.search(after, segment.end, |_| true).unwrap(), None);
+            assert!(
+                scanner.bytes(segment.base, 8).unwrap().len() >= segment.end as usize - segment.base as usize
+            );
+        }
+    }
+}

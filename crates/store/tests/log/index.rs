@@ -1,7 +1,8 @@
 //! Index runs, snapshot and frontier: missing, damaged, rebuilt.
 
+use crate::look::verify;
 use crate::world::*;
-use kerolox_store::disk::{CrashMode, HostileDisk};
+use kerolox_store::disk::{CrashMode, Fault, FaultAction, HostileDisk, OpKind};
 
 /// A log of some segments, closed in order, and the bodies sent to each queue.
 fn closed() -> (HostileDisk, [Vec<String>; 2]) {
@@ -105,8 +106,97 @@ fn rebuilt_runs_are_written_once() {
 fn what_is_sealed_leaves_memory_and_is_found_on_disk() {
     let (disk, sent) = closed();
     let w = World::open(disk.clone());
-    let reads = || kerolox_store::disk::Disk::counts(&disk).get(kerolox_store::disk::OpKind::Read);
+    let reads = || kerolox_store::disk::Disk::counts(&disk).get(OpKind::Read);
     let before = reads();
     assert_eq!(w.bodies("T", 0), sent[0]);
     assert!(reads() > before, "after a start nothing is in memory");
+}
+
+/// Runs and a snapshot that speak of a log that is no more are gone for good: a later log could come to fit them.
+#[test]
+fn stale_runs_and_snapshots_are_removed_durably() {
+    let (disk, sent) = closed();
+    let runs = |disk: &HostileDisk| -> Vec<String> {
+        disk.paths().into_iter().filter(|p| p.contains("/runs/")).collect()
+    };
+    let sound = runs(&disk);
+    let flipped = sound[1].clone();
+    let stale = ["kerolox/runs/00000000000000000000-00000000000009999999.run", "kerolox/runs/junk"];
+    for how in ["run", "junk", "flipped", "snapshot", "none"] {
+        let disk = disk.crash(CrashMode::Lost, 0);
+        match how {
+            "run" => disk.tamper_create(stale[0], disk.content(&sound[0]).unwrap()),
+            "junk" => disk.tamper_create(stale[1], vec![1, 2, 3]),
+            "flipped" => assert!(disk.tamper(&flipped, |bytes| bytes[20] ^= 1)),
+            "snapshot" => assert!(disk.tamper("kerolox/snapshot", |bytes| bytes[20] ^= 1)),
+            _ => {}
+        }
+        let w = World::open(disk);
+        let after = w.disk.crash(CrashMode::Lost, 0);
+        // What is rebuilt may be cut elsewhere.
+        assert!(how == "flipped" || runs(&after) == sound, "{how}: {:?}", runs(&after));
+        let found = verify(&after);
+        assert!(found.faults.is_empty() && found.damaged.is_empty(), "{how}: {found:?}");
+        assert_eq!(after.content("kerolox/snapshot").is_some(), how != "snapshot", "{how}");
+        check(after, &sent, how);
+    }
+}
+
+/// What cannot be removed, or not durably, could come back: that start fails.
+#[test]
+fn a_stale_run_that_cannot_be_removed_is_an_error() {
+    let (disk, _) = closed();
+    disk.tamper_create("kerolox/runs/junk", vec![1, 2, 3]);
+    disk.tamper_remove("abort");
+    let disk = disk.crash(CrashMode::Lost, 0);
+    let calls = {
+        let disk = disk.crash(CrashMode::Lost, 0);
+        disk.trace();
+        drop(World::open(disk.clone()));
+        disk.take_trace()
+    };
+    let mut failed = 0;
+    for (call, (kind, path)) in (0..).zip(&calls) {
+        let must = match (kind, path.as_str()) {
+            (OpKind::Remove, "kerolox/runs/junk") | (OpKind::Create, "abort") => true,
+            (OpKind::SyncDir, dir) => matches!(dir, "kerolox/runs" | ""),
+            _ => false,
+        };
+        if must {
+            let disk = disk.crash(CrashMode::Lost, 0);
+            disk.set_faults(vec![Fault { call, action: FaultAction::Io }]);
+            assert!(World::try_open(disk, &config()).is_err(), "{kind:?} {path}");
+            failed += 1;
+        }
+    }
+    assert_eq!(failed, 4, "{calls:?}");
+}
+
+/// A block is sound in itself and belongs to another run, at the very same place: a sound record was taken for damaged
+/// (script 938 of the flip campaign).
+#[test]
+fn a_block_of_another_run_is_not_believed() {
+    let (disk, sent) = closed();
+    let runs: Vec<String> = disk.paths().into_iter().filter(|p| p.contains("/runs/")).collect();
+    let content = |path: &String| disk.content(path).unwrap();
+    let number = |bytes: &[u8], at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+    let mut tried = 0;
+    for pair in runs.windows(2) {
+        let (from, to) = (content(&pair[0]), content(&pair[1]));
+        // Where keys, tops and directory lie.
+        let places = |bytes: &[u8]| [92, number(bytes, 52), number(bytes, 60), number(bytes, 68)];
+        if places(&from) != places(&to) {
+            continue;
+        }
+        tried += 1;
+        for part in places(&from).windows(2) {
+            let hurt = disk.crash(CrashMode::Lost, 0);
+            let part = part[0]..part[1];
+            hurt.tamper(&pair[1], |bytes| bytes[part.clone()].copy_from_slice(&from[part.clone()]));
+            let faults = verify(&hurt).faults;
+            assert!(faults.iter().any(|fault| pair[1] == *fault.path), "{part:?} of {pair:?}: {faults:?}");
+            check(hurt, &sent, "a block of another run");
+        }
+    }
+    assert!(tried > 0, "no two runs are alike");
 }

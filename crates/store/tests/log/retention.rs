@@ -101,3 +101,39 @@ fn reading_while_the_log_is_trimmed_passes_over_what_is_gone() {
     let slice = w.read(QueueRead { count_max: 1, ..crate::world::read("T", 0) });
     assert_eq!(views(&slice.records)[0].queue_offset, bounds.min);
 }
+
+/// What a consumer still has to read stays, however old, and the keeper says what stands in its way.
+#[test]
+fn what_is_needed_stays_until_it_is_not() {
+    let mut w = filled(5);
+    w.now += 2 * RETENTION_MS;
+    w.store.need_from(0);
+    (0..10).for_each(|_| w.retain());
+    assert_eq!((w.store.bounds("T", 0).unwrap().min, w.store.begin()), (0, 0));
+    assert!(w.store.disk().wanted.is_some_and(|wanted| wanted > 0), "{:?}", w.store.disk());
+    w.store.need_from(2 * SEGMENT + 5);
+    (0..10).for_each(|_| w.retain());
+    assert_eq!(w.store.begin(), 2 * SEGMENT);
+    w.store.need_from(u64::MAX);
+    (0..10).for_each(|_| w.retain());
+    assert!(w.store.begin() > 2 * SEGMENT);
+}
+
+#[test]
+fn the_time_that_messages_are_kept_can_be_changed_while_it_runs() {
+    let mut w = filled(5);
+    w.now += RETENTION_MS / 2;
+    w.retain();
+    assert_eq!(w.store.begin(), 0);
+    w.store.retain_for(Some(RETENTION_MS / 4));
+    w.retain();
+    assert!(w.store.begin() > 0);
+    let begin = w.store.begin();
+    w.store.retain_for(None);
+    (0..10).for_each(|_| w.retain());
+    assert_eq!(w.store.begin(), begin, "as the settings say again");
+    w.store.retain_for(Some(0));
+    w.now += 1;
+    (0..10).for_each(|_| w.retain());
+    assert!(w.store.begin() > begin, "0 is a time, too");
+}
