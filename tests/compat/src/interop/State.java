@@ -80,7 +80,9 @@ final class State {
         Map<String, String> all = new TreeMap<>();
         TopicConfigSerializeWrapper topics = admin.getAllTopicConfig(written.broker, 10_000);
         for (TopicConfig config : topics.getTopicConfigTable().values()) {
-            if (config.getTopicName().contains(written.prefix + "-")) {
+            // Where what was popped goes when its time is over is made then.
+            boolean popped = config.getTopicName().startsWith("%RETRY%" + written.group("pop"));
+            if (config.getTopicName().contains(written.prefix + "-") && !popped) {
                 all.put("topic " + config.getTopicName(), config + " " + config.getAttributes());
             }
         }
