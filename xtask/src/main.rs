@@ -1,7 +1,9 @@
 //! `cargo xtask`: the tasks of this repository. `cargo xtask ci` is what continuous integration runs.
 
 mod compare;
+mod faults;
 mod flip;
+mod flood;
 mod ledger;
 mod steps;
 mod tidy;
@@ -33,6 +35,12 @@ const HELP: &str = "cargo xtask TASK
                 timer messages by the million: none lost, none early, how late (with a kill -9 in the middle)
   flip [--places N] [--apache-places N] [--seed N]
                 one bit of the log flipped at a random place: what is lost, here and with Apache
+  faults [--fault kill|power|sync-error|write-error|read-error|full|slow] [--flush sync|async] [--cycles N] [--seed N]
+         [--server kerolox|apache] [--disk strict|journal|lying] [--jobs N]
+                all kinds of operations, a fault, a start, and everything that was acknowledged verified (all faults
+                but kill need /dev/fuse)
+  flood [--connections N] [--seconds N]
+                thousands of hostile connections beside honest clients
   compare [--rounds N] [--only PART]
                 Apache RocketMQ and Kerolox alternately through `kerolox bench` (needs a JDK and Maven)
 ";
@@ -60,6 +68,8 @@ fn run(task: &str, rest: &[String]) -> Result<bool> {
         "transactions" => transactions::run(rest),
         "timers" => timers::run(rest),
         "flip" => flip::run(rest),
+        "flood" => flood::run(rest),
+        "faults" => faults::run(rest),
         "compare" => compare::run(rest),
         _ => match steps::ALL.iter().find(|step| step.name == task) {
             Some(step) => steps::run(std::slice::from_ref(step)),

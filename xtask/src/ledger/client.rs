@@ -69,17 +69,23 @@ impl Client {
         }
     }
 
-    /// One request and its successful answer.
-    pub(crate) fn ask(&mut self, request: Command) -> Result<Command> {
+    /// One request and its answer, whatever it says.
+    pub(crate) fn exchange(&mut self, request: Command) -> Result<Command> {
         let opaque = self.send(vec![request])?;
         loop {
             let answer = self.receive()?;
             if answer.opaque == opaque {
-                if answer.code != ResponseCode::SUCCESS.0 {
-                    bail!("{:?}: {}", ResponseCode(answer.code), answer.remark.unwrap_or_default());
-                }
                 return Ok(answer);
             }
         }
+    }
+
+    /// One request and its successful answer.
+    pub(crate) fn ask(&mut self, request: Command) -> Result<Command> {
+        let answer = self.exchange(request)?;
+        if answer.code != ResponseCode::SUCCESS.0 {
+            bail!("{:?}: {}", ResponseCode(answer.code), answer.remark.unwrap_or_default());
+        }
+        Ok(answer)
     }
 }

@@ -51,6 +51,14 @@ impl Broker {
         self.address
     }
 
+    /// Memory that it holds, in MiB.
+    pub(crate) fn memory_mib(&self) -> Result<u64> {
+        let id = self.child.lock().unwrap_or_else(PoisonError::into_inner).id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? >> 10)
+    }
+
     /// SIGKILL, and gone when this returns.
     pub(crate) fn kill(&self) -> Result<()> {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,8 +87,9 @@ impl Broker {
     }
 }
 
+/// The binary that is tried: that of this checkout, or the one that `KEROLOX` names.
 pub(crate) fn binary() -> PathBuf {
-    target().join("release/kerolox")
+    std::env::var_os("KEROLOX").map_or_else(|| target().join("release/kerolox"), PathBuf::from)
 }
 
 /// Cargo's target directory.

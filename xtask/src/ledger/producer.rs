@@ -61,15 +61,18 @@ impl Producer {
         Ok(())
     }
 
+    /// One message; whether it was acknowledged.
+    pub(crate) fn send_with(&mut self, client: &mut Client) -> Result<bool> {
+        let (number, command) = self.request();
+        let answer = client.exchange(command)?;
+        self.acknowledged(number, &answer)?;
+        Ok(self.sent.last().is_some_and(Option::is_some))
+    }
+
     /// One message, acknowledged.
     pub(crate) fn send_one(&mut self, address: SocketAddr) -> Result<()> {
-        let (number, command) = self.request();
-        let answer = Client::connect(address)?.ask(command)?;
-        self.acknowledged(number, &answer)?;
-        ensure!(
-            self.sent.last().is_some_and(Option::is_some),
-            "the first send after a start was not acknowledged"
-        );
+        let acknowledged = self.send_with(&mut Client::connect(address)?)?;
+        ensure!(acknowledged, "the first send after a start was not acknowledged");
         Ok(())
     }
 

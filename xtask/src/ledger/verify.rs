@@ -11,36 +11,71 @@ use kerolox_wire::{Command, RequestCode, ResponseCode, sys_flag};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+/// A message that was read back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    /// Where it was first.
+    pub(crate) place: Place,
+    pub(crate) times: u32,
+    /// When the broker stored it.
+    pub(crate) stored_ms: i64,
+}
+
 /// What was read back so far.
-#[derive(Default)]
 pub(crate) struct Verifier {
+    topic: String,
     /// Of each queue: where to read on.
     next: Vec<u64>,
-    found: HashMap<(u32, u64), (Place, u32)>,
+    found: HashMap<(u32, u64), Found>,
     corrupt: u64,
 }
 
+impl Default for Verifier {
+    fn default() -> Self {
+        Self::of(TOPIC, QUEUES)
+    }
+}
+
 impl Verifier {
+    /// Of a topic with that many queues, from their beginnings.
+    pub(crate) fn of(topic: &str, queues: u32) -> Self {
+        let next = vec![0; queues as usize];
+        Self { topic: topic.to_owned(), next, found: HashMap::new(), corrupt: 0 }
+    }
+
     /// Reads all queues on to their ends.
     pub(crate) fn read(&mut self, address: SocketAddr) -> Result<()> {
-        let mut client = Client::connect(address)?;
-        self.next.resize(QUEUES as usize, 0);
-        for queue_id in 0..QUEUES {
-            let header = GetMaxOffset { topic: TOPIC, queue_id: queue_id as i32, ..GetMaxOffset::default() };
+        self.read_with(&mut Client::connect(address)?)
+    }
+
+    pub(crate) fn read_with(&mut self, client: &mut Client) -> Result<()> {
+        for queue_id in 0..self.next.len() as u32 {
+            let header =
+                GetMaxOffset { topic: &self.topic, queue_id: queue_id as i32, ..GetMaxOffset::default() };
             let request = Command::request(RequestCode::GET_MAX_OFFSET).with_header(&header);
             let end = client.ask(request)?.header::<OffsetResponse<'_>>()?.offset as u64;
             while self.next.get(queue_id as usize).is_some_and(|next| *next < end) {
-                self.pull(&mut client, queue_id)?;
+                self.pull(client, queue_id)?;
             }
         }
         Ok(())
+    }
+
+    /// What was read of a message, by its producer and number.
+    pub(crate) fn found(&self, of: (u32, u64)) -> Option<Found> {
+        self.found.get(&of).copied()
+    }
+
+    /// Records that are not what was sent.
+    pub(crate) fn corrupt(&self) -> u64 {
+        self.corrupt
     }
 
     fn pull(&mut self, client: &mut Client, queue_id: u32) -> Result<()> {
         let next = self.next.get_mut(queue_id as usize).context("no such queue")?;
         let header = PullMessage {
             consumer_group: "ledger-verifier",
-            topic: TOPIC,
+            topic: &self.topic,
             queue_id: queue_id as i32,
             queue_offset: *next as i64,
             max_msg_nums: 1024,
@@ -53,13 +88,13 @@ impl Verifier {
         let opaque = client.send(vec![request])?;
         let answer = client.receive()?;
         anyhow::ensure!(answer.opaque == opaque, "an answer to nothing");
-        let header: PullMessageResponse<'_> = answer.header().context("answer to a pull")?;
         match ResponseCode(answer.code) {
             ResponseCode::SUCCESS
             | ResponseCode::PULL_RETRY_IMMEDIATELY
             | ResponseCode::PULL_OFFSET_MOVED => {}
             code => bail!("pull of queue {queue_id} at {next}: {code:?} {:?}", answer.remark),
         }
+        let header: PullMessageResponse<'_> = answer.header().context("answer to a pull")?;
         let (before, after) = (*next, header.next_begin_offset as u64);
         anyhow::ensure!(after > before, "pull of queue {queue_id} at {before} does not get on");
         *next = after;
@@ -82,7 +117,8 @@ impl Verifier {
             offset = record.queue_offset + 1;
             match origin(record.body) {
                 Some((producer, number)) if record.body == body(producer, number) => {
-                    self.found.entry((producer, number)).or_insert((place, 0)).1 += 1;
+                    let found = Found { place, times: 0, stored_ms: record.store_ms };
+                    self.found.entry((producer, number)).or_insert(found).times += 1;
                 }
                 _ => self.corrupt += 1,
             }
@@ -97,12 +133,12 @@ impl Verifier {
         for producer in producers {
             for (number, place) in producer.sent.iter().enumerate() {
                 let found = self.found.get(&(producer.id, number as u64));
-                if let Some((_, times)) = found {
-                    totals.duplicated += u64::from(*times > 1);
+                if let Some(found) = found {
+                    totals.duplicated += u64::from(found.times > 1);
                 }
                 match (place, found) {
                     (Some(_), None) => totals.lost += 1,
-                    (Some(place), Some((at, _))) => totals.displaced += u64::from(at != place),
+                    (Some(place), Some(found)) => totals.displaced += u64::from(found.place != *place),
                     (None, Some(_)) => totals.unacknowledged += 1,
                     (None, None) => {}
                 }
