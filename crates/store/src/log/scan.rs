@@ -139,8 +139,8 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
         Ok(RecordView::parse(self.bytes(position, head.total as usize)?).ok())
     }
 
-    /// The first place in `from..upto` where a valid record or filler lies that `accept`s. A record that says how
-    /// long it is, and is followed by a valid one, is believed in this: its bytes are not searched.
+    /// The first place in `from..upto` where a valid record or filler lies that `accept`s. A record whose parts are as long
+    /// together as it says to be, and which is followed by a valid one, is believed in this: its bytes are not searched.
     pub(crate) fn search(
         &mut self,
         bad: Position,
@@ -148,9 +148,8 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
         mut accept: impl FnMut(&Found<'_>) -> bool,
     ) -> io::Result<Option<Position>> {
         let upto = upto.min(self.segment.end);
-        let head = RecordHead::peek(self.bytes(bad, RECORD_BYTES_MIN)?);
-        if let Some(head) = head.filter(|h| h.is_record() && h.total as usize >= RECORD_BYTES_MIN) {
-            let next = bad + u64::from(head.total);
+        if let Some(bytes) = self.claim(bad)?.map(|view| view.len()) {
+            let next = bad + bytes as u64;
             if next < upto && accept(&self.at(next)?) {
                 return Ok(Some(next));
             }

@@ -85,6 +85,31 @@ fn l4_one_flipped_byte_loses_that_record_only() {
     }
 }
 
+/// A length that happens to lead to the beginning of a later record took all between along (script 5227 of the flip campaign).
+#[test]
+fn a_damaged_length_that_leads_to_a_later_record_loses_one_record() {
+    let (w, sent) = log();
+    let end = w.store.watermarks().flushed;
+    let bare = w.disk.crash(CrashMode::Lost, 0);
+    let derived: Vec<_> =
+        bare.paths().into_iter().filter(|p| p.contains("/runs/") || p.ends_with("snapshot")).collect();
+    derived.iter().for_each(|path| assert!(bare.tamper_remove(path)));
+    for (record, later) in sent.iter().zip(sent.iter().skip(4)).step_by(5) {
+        if segment_path(record.position) != segment_path(later.position) {
+            continue;
+        }
+        let disk = bare.crash(CrashMode::Lost, 0);
+        let (hit, length) = (record.position, (later.position - record.position) as u32);
+        let at = (hit % SEGMENT) as usize;
+        disk.tamper(&segment_path(hit), |log| log[at..at + 4].copy_from_slice(&length.to_be_bytes()));
+        let w = World::open(disk);
+        assert_eq!(w.report.log_max, end);
+        let told: Vec<_> = w.report.damaged.iter().map(|d| (d.position, d.bytes)).collect();
+        assert_eq!(told, [(hit, record.end - hit)]);
+        check(w, &sent, hit, "length");
+    }
+}
+
 #[test]
 fn damage_is_told_by_position_topic_queue_and_offset() {
     let (w, sent) = log();
