@@ -1,7 +1,7 @@
 //! Accepting connections and reading frames from them.
 
 use crate::connections::{Closed, ConnId, Connections, Link, closed_by};
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use kerolox_wire::Command;
 use kerolox_wire::frame::{self, FrameError};
 use std::future::{Future, poll_fn};
@@ -164,8 +164,9 @@ impl<H: Handler> Reader<'_, H> {
             self.grown |= self.inbox.len() > SMALL_BYTES_MAX;
             self.inbox.reserve(limits.read_bytes);
         }
-        let room = self.inbox.capacity() - self.inbox.len();
-        let count = match read_now(&mut self.from, &mut self.inbox).await {
+        // Room for a large frame is not read full at once: others wait for their turn.
+        let room = (self.inbox.capacity() - self.inbox.len()).min(limits.read_bytes);
+        let count = match read_now(&mut self.from, &mut self.inbox, room).await {
             Ok(0) => return Err(Closed::ByPeer),
             Ok(count) => count,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
@@ -231,10 +232,10 @@ impl<H: Handler> Reader<'_, H> {
     }
 }
 
-/// Reads what is there. Unlike `try_read`, a read that did not fill the buffer lets the runtime know that the
+/// Reads what is there, up to `max` bytes. Unlike `try_read`, a read that did not fill the buffer lets the runtime know that the
 /// socket is empty, which saves the system call that would find that out.
-async fn read_now(from: &mut OwnedReadHalf, inbox: &mut BytesMut) -> io::Result<usize> {
-    poll_fn(|cx| match poll_read_buf(Pin::new(&mut *from), cx, inbox) {
+async fn read_now(from: &mut OwnedReadHalf, inbox: &mut BytesMut, max: usize) -> io::Result<usize> {
+    poll_fn(|cx| match poll_read_buf(Pin::new(&mut *from), cx, inbox, max) {
         Poll::Ready(result) => Poll::Ready(result),
         Poll::Pending => Poll::Ready(Err(io::ErrorKind::WouldBlock.into())),
     })
@@ -245,7 +246,9 @@ fn poll_read_buf(
     from: Pin<&mut OwnedReadHalf>,
     cx: &mut Context<'_>,
     inbox: &mut BytesMut,
+    max: usize,
 ) -> Poll<io::Result<usize>> {
-    let future = from.get_mut().read_buf(inbox);
+    let mut room = inbox.limit(max);
+    let future = from.get_mut().read_buf(&mut room);
     std::pin::pin!(future).poll(cx)
 }
