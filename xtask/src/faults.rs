@@ -143,7 +143,7 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
         judge.table()
     );
     let untried = judge.untried(&EVERY_KIND);
-    ensure!(untried.is_empty(), "nothing of {untried:?} was acknowledged");
+    ensure!(options.lying || untried.is_empty(), "nothing of {untried:?} was acknowledged");
     println!("test faults ... {}", if judge.is_clean() { "ok" } else { "FAILED" });
     Ok(judge.is_clean())
 }
