@@ -31,6 +31,11 @@ const fn free(name: &'static str, kind: Kind) -> Attribute {
 
 /// `DELETE`: retention takes old messages; `COMPACTION`: it leaves the last message of each key.
 pub(crate) const CLEANUP_POLICY: &str = "cleanup.policy";
+/// Hours for which the topic's messages are kept, whatever the log's own retention says; not above 0: as that says. (In Apache of its
+/// tiered store only.)
+pub(crate) const RESERVE_TIME: &str = "reserve.time";
+/// Bytes of the topic's messages above which the oldest go. Kerolox's own.
+pub(crate) const RESERVE_BYTES: &str = "reserve.bytes";
 pub(crate) const MESSAGE_TYPE: &str = "message.type";
 /// Minutes without a message after which a lite topic goes; not above 0: never.
 pub(crate) const LITE_EXPIRATION: &str = "lite.topic.expiration";
@@ -44,7 +49,8 @@ pub(crate) const OF_TOPICS: &[Attribute] = &[
     fixed("queue.type", &["SimpleCQ", "BatchCQ"]),
     fixed(CLEANUP_POLICY, &["DELETE", "COMPACTION"]),
     free(MESSAGE_TYPE, Kind::OneOf(MESSAGE_TYPES)),
-    free("reserve.time", Kind::Range(-1, i64::MAX)),
+    free(RESERVE_TIME, Kind::Range(-1, i64::MAX)),
+    free(RESERVE_BYTES, Kind::Range(-1, i64::MAX)),
     free(LITE_EXPIRATION, Kind::Range(-1, LITE_EXPIRATION_MAX)),
 ];
 

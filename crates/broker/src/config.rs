@@ -88,6 +88,9 @@ pub struct BrokerConfig {
     /// `fileReservedTime`: hours for which messages are kept. The store is told by its own settings; this one counts when it was
     /// changed at run time.
     pub retention_hours: i64,
+    /// `keepUnreadMessages`: messages that a consumer group has still to read stay, however old; a disk that fills up refuses new
+    /// ones then.
+    pub keep_unread: bool,
     /// Keys of configuration files that have an effect, and what they are set to: for those who ask (code 26).
     pub shown: std::collections::BTreeMap<String, String>,
     /// Offsets that came with pulls are written to the log at least this often.
@@ -209,6 +212,7 @@ impl BrokerConfig {
             lock_expiry_ms: 60_000,
             offset_flush_ms: 1_000,
             retention_hours: 72,
+            keep_unread: true,
             shown: std::collections::BTreeMap::new(),
             limits: Limits::default(),
             seed: 0,

@@ -90,6 +90,7 @@ pub(crate) const KEYS: &[Hot] = &[
     int!("defaultPopShareQueueNum", pop_share as i32, -1 to 1024),
     int!("defaultTopicQueueNums", default_queues as u32, 1 to 1024),
     int!("fileReservedTime", retention_hours as i64, 1 to 87600),
+    flag!("keepUnreadMessages", keep_unread),
     flag!("litePullMessageEnable", lite_pull),
     flag!("longPollingEnable", long_polling),
     Hot {

@@ -36,6 +36,7 @@ mod query;
 mod relay;
 mod reply;
 mod resets;
+mod retention;
 mod retry;
 mod sent;
 mod session;
@@ -75,6 +76,7 @@ use parked::HoldId;
 use pending::Pending;
 use pop::Pops;
 use relay::Relays;
+use retention::Retention;
 use stats::Stats;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -162,6 +164,7 @@ pub struct Broker {
     checks: Checks,
     timers: Timers,
     compaction: Compaction,
+    retention: Retention,
     lite: Lite,
     reads: HashMap<ReadId, Pending, BuildHasherDefault<DefaultHasher>>,
     next_read: u64,
@@ -201,6 +204,7 @@ impl Broker {
             checks: Checks::default(),
             timers: Timers::new(),
             compaction: Compaction::default(),
+            retention: Retention::default(),
             lite: Lite::new(now_ms),
             reads: HashMap::default(),
             next_read: 0,
@@ -227,6 +231,7 @@ impl Broker {
         broker.schedule_checks();
         broker.find_compacted();
         broker.find_lite_topics();
+        broker.expire_topics(now_ms);
         broker.note_needed();
         broker
     }
@@ -372,27 +377,16 @@ impl Broker {
     fn trimmed(&mut self, now_ms: i64, min: Position, disk: DiskState, out: &mut Vec<Effect>) {
         let wanted = disk.wanted;
         self.store.trimmed(min, disk);
-        if let Some(below) = wanted {
+        self.expire_topics(now_ms);
+        if let Some(wanted) = wanted {
+            self.look_for_unread();
+            // What stays for a group's sake need not be moved.
+            let below = wanted.min(self.unread_from());
             self.roll_timers(below, out);
             self.give_up_halves(now_ms, below, out);
             self.roll_compacted(below, out);
         }
         self.note_needed();
-    }
-
-    /// What waits for its time or its end must not go with its segment. (What is added later lies behind all that.)
-    fn note_needed(&self) {
-        let loading = (!self.timers.is_loaded()).then_some(0);
-        let timers = self.timers.oldest();
-        let halves = self.state.halves.iter().next().map(|(position, _)| position);
-        // Queues of levels that never delivered anything have no offset yet.
-        let delayed = (0..self.state.delay_queues_ms.len()).filter_map(|index| {
-            let offset = self.state.delay_offsets.get(index).copied().unwrap_or(0);
-            self.store.lies_from(names::SCHEDULE_TOPIC, index as u32, offset)
-        });
-        let first =
-            [loading, timers, halves, self.compaction.oldest()].into_iter().flatten().chain(delayed).min();
-        self.store.need_from(first.unwrap_or(Position::MAX));
     }
 
     fn fence(&mut self, now_ms: i64, why: &str, out: &mut Vec<Effect>) {

@@ -406,7 +406,9 @@ impl Broker {
                 Refused(ResponseCode::SYSTEM_BUSY, format!("[BACKLOG]broker busy: {error}"))
             }
             AppendError::DiskFull(_) => {
-                Refused(ResponseCode::SERVICE_NOT_AVAILABLE, format!("service not available now: {error}"))
+                let held = self.held_by().map(|held| format!("; {held}")).unwrap_or_default();
+                let remark = format!("service not available now: {error}{held}");
+                Refused(ResponseCode::SERVICE_NOT_AVAILABLE, remark)
             }
             AppendError::Fenced(_) | AppendError::BadState(_) => {
                 Refused(ResponseCode::SERVICE_NOT_AVAILABLE, error.to_string())

@@ -190,6 +190,7 @@ fn broker_config(values: &Values, address: String, host: SocketAddr) -> Result<B
         young_bytes: memory_bytes().map_or(default.young_bytes, |bytes| {
             bytes / 100 * values.number("accessMessageInMemoryMaxRatio").map_or(40, |v| v as u64)
         }),
+        keep_unread: flag("keepUnreadMessages", default.keep_unread),
         retention_hours: values.number("fileReservedTime").unwrap_or(default.retention_hours),
         shown: values.shown(),
         seed: seed(),
@@ -228,6 +229,10 @@ fn store(values: &Values, store_host: SocketAddr) -> Result<StoreConfig> {
         flush,
         message_bytes_max: number("maxMessageSize", 4 << 20) as usize,
         retention_ms: number("fileReservedTime", 72) * 3_600_000,
+        retention_bytes: match number("fileReservedBytes", 0) {
+            0 => u64::MAX,
+            bytes => bytes.unsigned_abs(),
+        },
         disk_clean_ratio: clean as f64 / 100.0,
         disk_full_ratio: full as f64 / 100.0,
         store_host,

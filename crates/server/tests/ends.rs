@@ -3,7 +3,7 @@
 
 mod support;
 
-use kerolox_wire::header::{GetMaxOffset, OffsetResponse, PullMessage};
+use kerolox_wire::header::{GetMaxOffset, OffsetResponse, PullMessage, UpdateConsumerOffset};
 use kerolox_wire::{Command, RequestCode, ResponseCode, sys_flag};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -126,6 +126,62 @@ fn a_disk_that_fills_up_refuses_sends_serves_reads_and_takes_sends_again() {
     }
     assert_eq!(max_offset(&mut client, "T"), kept + 1);
     kerolox.end();
+}
+
+/// A disk that fills up with what a group has still to read takes no more, and says who it is; when the group has read, the oldest go.
+#[test]
+fn a_disk_full_of_unread_messages_names_the_group() {
+    let folder = Folder::new("unread");
+    let Some((kerolox, _)) = on_small_disk(&folder, 400) else { return };
+    let mut client = Raw::connect(kerolox.broker());
+    let group = Command::request(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP);
+    assert_eq!(client.ask(&group.with_body(r#"{"groupName":"slow"}"#)).code, 0);
+    let commit = |client: &mut Raw, commit_offset: i64| {
+        let header = UpdateConsumerOffset {
+            consumer_group: "slow",
+            topic: "T",
+            queue_id: 0,
+            commit_offset,
+            ..UpdateConsumerOffset::default()
+        };
+        let answer = client.ask(&Command::request(RequestCode::UPDATE_CONSUMER_OFFSET).with_header(&header));
+        assert_eq!(answer.code, 0, "{:?}", answer.remark);
+    };
+    let body = vec![b'x'; 1 << 20];
+    assert_eq!(client.ask(&send_request("T", &body)).code, 0);
+    commit(&mut client, 1);
+    let begun = Instant::now();
+    let held = "; group slow has still to read topic T, queue 0, from offset 1 on (let it read, ";
+    let mut said = false;
+    while !said {
+        let answer = client.ask(&send_request("T", &body));
+        said = answer.remark.is_some_and(|remark| remark.contains(held));
+        assert!(begun.elapsed() < PATIENCE, "a full disk takes messages for ever, or does not say why not");
+    }
+    let stored = max_offset(&mut client, "T");
+    let header = GetMaxOffset { topic: "T", queue_id: 0, ..GetMaxOffset::default() };
+    let min = Command::request(RequestCode::GET_MIN_OFFSET).with_header(&header);
+    assert_eq!(client.ask(&min).header::<OffsetResponse<'_>>().unwrap().offset, 0, "nothing went");
+    commit(&mut client, stored);
+    while client.ask(&send_request("T", &body)).code != 0 {
+        assert!(begun.elapsed() < PATIENCE * 2, "the group has read and sends are still refused");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(client.ask(&min).header::<OffsetResponse<'_>>().unwrap().offset > 1);
+    kerolox.signal("-TERM");
+    let (code, said) = kerolox.wait();
+    assert_eq!(code, Some(0), "{said:?}");
+    let count = |text: &str| said.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(
+        count("retention: commitlog/00000000000000000000 went, positions 0 to 67108864: "),
+        1,
+        "{said:?}"
+    );
+    assert_eq!(
+        count("retention: old messages stay though their time is over: group slow has still"),
+        1,
+        "{said:?}"
+    );
 }
 
 /// What is sealed at the end is derived: it can be left out, and the log is whole.

@@ -6,7 +6,7 @@ use crate::log::{Room, Shared, WriteError, is_direct, segment_path};
 use crate::retention::{self, Candidate, Limits};
 use crate::snapshot::Snapshot;
 use crate::store::{SealJob, Sealed};
-use crate::{DiskState, Position, StoreConfig};
+use crate::{DiskState, Gone, Position, StoreConfig};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -237,21 +237,27 @@ impl<D: Disk> Keeper<D> {
             .collect();
         let limits = Limits {
             retention_ms: self.room.retention_ms().unwrap_or(self.config.retention_ms),
+            retention_bytes: self.config.retention_bytes,
             disk_clean_ratio: self.config.disk_clean_ratio,
             disk_full_ratio: self.config.disk_full_ratio,
             keep_from: active.min(self.dump_begin),
         };
+        let log_bytes = self.shared.written().saturating_sub(self.shared.min());
         let decide = |limits: &Limits| {
-            retention::decide(&candidates, now_ms, space.used_ratio(), space.total(), limits)
+            retention::decide(&candidates, now_ms, log_bytes, space.used_ratio(), space.total(), limits)
         };
         let needed_from = self.room.needed_from();
         let (go, mut state) = decide(&Limits { keep_from: limits.keep_from.min(needed_from), ..limits });
         state.space = Some(space);
         // What would go as well if nobody needed it.
-        let wanted = decide(&limits).0.checked_sub(1).and_then(|last| candidates.get(last));
+        let wanted = decide(&limits).0.len().checked_sub(1).and_then(|last| candidates.get(last));
         state.wanted = wanted.map(|last| last.end).filter(|end| *end > needed_from);
-        if let Err(e) = self.retire(go.min(RETIRE_MAX)) {
-            state.full.get_or_insert(format!("old segments cannot be removed: {e}"));
+        for (why, segment) in go.into_iter().zip(&all).take(RETIRE_MAX) {
+            state.gone.push(Gone { from: segment.base, to: segment.end, why });
+            if let Err(e) = self.retire(segment.end) {
+                state.full.get_or_insert(format!("old segments cannot be removed: {e}"));
+                break;
+            }
         }
         if !self.unwritten.is_empty() {
             state.full.get_or_insert("no room to write the index".to_owned());
@@ -274,25 +280,23 @@ impl<D: Disk> Keeper<D> {
         (at == end).then(|| newest.unwrap_or(i64::MIN))
     }
 
-    fn retire(&mut self, count: usize) -> Result<(), String> {
-        for _ in 0..count {
-            let all = self.shared.segments.all();
-            let Some(first) = all.first() else { break };
-            let ready = all.iter().filter(|s| s.base > self.shared.written()).count();
-            // Readers are told before the file goes: what they miss then is gone, not damaged.
-            self.shared.set_min(first.end);
-            let recycle = ready < READY_MAX;
-            self.shared.segments.retire_first(recycle).map_err(|e| e.to_string())?;
-            let gone: Vec<(Position, Position)> =
-                self.runs.range(..first.end).map(|(start, age)| (*start, age.end)).collect();
-            for (start, end) in gone {
-                self.runs.remove(&start);
-                match self.shared.disk.remove(&run_path(start, end)) {
-                    Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                        return Err(format!("index run {start}: {e}"));
-                    }
-                    _ => {}
+    /// The first segment, which ends at `end`, goes.
+    fn retire(&mut self, end: Position) -> Result<(), String> {
+        let all = self.shared.segments.all();
+        let ready = all.iter().filter(|s| s.base > self.shared.written()).count();
+        // Readers are told before the file goes: what they miss then is gone, not damaged.
+        self.shared.set_min(end);
+        let recycle = ready < READY_MAX;
+        self.shared.segments.retire_first(recycle).map_err(|e| e.to_string())?;
+        let gone: Vec<(Position, Position)> =
+            self.runs.range(..end).map(|(start, age)| (*start, age.end)).collect();
+        for (start, end) in gone {
+            self.runs.remove(&start);
+            match self.shared.disk.remove(&run_path(start, end)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(format!("index run {start}: {e}"));
                 }
+                _ => {}
             }
         }
         Ok(())

@@ -36,7 +36,9 @@ pub use look::{
 pub use plan::ReadPlan;
 pub use reader::Reader;
 pub use recovery::{OpenError, Progress, Report, StateFold, open};
-pub use store::{AppendError, Appended, NewMessage, SNAPSHOT_BYTES_MAX, SealJob, Sealed, Store, Visible};
+pub use store::{
+    AppendError, Appended, NewMessage, SNAPSHOT_BYTES_MAX, SealJob, Sealed, Store, TopicRetention, Visible,
+};
 
 /// A byte position in the log since its beginning; never reused for other bytes once confirmed.
 pub type Position = u64;
@@ -74,6 +76,8 @@ pub struct StoreConfig {
     pub message_bytes_max: usize,
     /// Retention by time: Apache's `fileReservedTime`, default 72 h.
     pub retention_ms: i64,
+    /// Retention by size: the oldest segments go while at least so many bytes of the log are left. Default: never.
+    pub retention_bytes: u64,
     /// Disk use (0.0–1.0 of the file system) above which the oldest segments go before their time: default 0.85
     /// (Apache's `diskSpaceCleanForciblyRatio`).
     pub disk_clean_ratio: f64,
@@ -101,6 +105,7 @@ impl StoreConfig {
             backlog_bytes_max: 256 << 20,
             message_bytes_max: 4 << 20,
             retention_ms: 72 * 3600 * 1000,
+            retention_bytes: u64::MAX,
             disk_clean_ratio: 0.85,
             disk_full_ratio: 0.90,
             store_host,
@@ -240,6 +245,27 @@ pub struct DiskState {
     pub full: Option<String>,
     /// Retention would take the log up to here, were it not for [`Store::need_from`].
     pub wanted: Option<Position>,
+    /// What it took now.
+    pub gone: Vec<Gone>,
+}
+
+/// A segment that retention took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gone {
+    pub from: Position,
+    pub to: Position,
+    pub why: WhyGone,
+}
+
+/// Why a segment went.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WhyGone {
+    /// Its newest message was stored longer ago than [`StoreConfig::retention_ms`] (or what [`Store::retain_for`] says).
+    Expired { newest_ms: i64 },
+    /// The log had so many bytes, of which [`StoreConfig::retention_bytes`] are left.
+    Bytes { log_bytes: u64 },
+    /// So much of the disk was in use, more than [`StoreConfig::disk_clean_ratio`].
+    Room { used_ratio: f64 },
 }
 
 /// What [`open`] gives.

@@ -22,6 +22,8 @@ pub(crate) struct Entry {
 pub(crate) struct Piece {
     pub(crate) first: u64,
     pub(crate) count: u32,
+    /// Of its records.
+    pub(crate) bytes: u64,
     /// Where its run begins, which names the run.
     pub(crate) run: Position,
     /// Offset of its first block in the run's file; `None` while that is not written.
@@ -34,6 +36,11 @@ impl Piece {
     pub(crate) fn end(&self) -> u64 {
         self.first + u64::from(self.count)
     }
+}
+
+/// Bytes of the records behind entries.
+pub(crate) fn bytes_of(entries: &[Entry]) -> u64 {
+    entries.iter().map(|entry| u64::from(entry.size)).sum()
 }
 
 #[derive(Debug)]
@@ -108,7 +115,8 @@ impl Queue {
             // Most queues of a broker with very many have few messages.
             self.pieces.reserve_exact(1);
         }
-        self.pieces.push_back(Piece { first, count, run, at: None, memory: Some(entries) });
+        let bytes = bytes_of(&entries);
+        self.pieces.push_back(Piece { first, count, bytes, run, at: None, memory: Some(entries) });
     }
 }
 
@@ -160,6 +168,11 @@ impl Queues {
 
     pub(crate) fn get_mut(&mut self, index: QueueIndex) -> Option<&mut Queue> {
         self.all.get_mut(index as usize)?.as_deref_mut()
+    }
+
+    /// The queues of a topic.
+    pub(crate) fn ids_of(&self, topic: &str) -> impl Iterator<Item = u32> {
+        self.topics.get(topic).into_iter().flatten().map(|(id, _)| *id)
     }
 
     pub(crate) fn find(&self, topic: &str, queue_id: u32) -> Option<&Queue> {

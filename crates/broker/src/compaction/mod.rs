@@ -90,7 +90,7 @@ pub(crate) struct Compaction {
 }
 
 /// Whether a topic keeps the last message of each key.
-fn is_compacted(config: &TopicConfig) -> bool {
+pub(crate) fn is_compacted(config: &TopicConfig) -> bool {
     config.attributes.get(crate::attributes::CLEANUP_POLICY).is_some_and(|policy| policy == "COMPACTION")
 }
 

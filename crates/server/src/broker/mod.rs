@@ -3,6 +3,7 @@
 mod apache;
 mod damage;
 mod registration;
+mod retained;
 mod shell;
 mod start;
 mod threads;

@@ -5,13 +5,14 @@
 //! requests of all connections that became readable together make one write, and their answers one write each.
 
 use super::damage::DamageLines;
+use super::retained::RetentionLines;
 use super::threads::{Disk, KeeperThread, ReaderThreads, Report, WriterThread};
 use crate::clock::Clock;
 use crate::report;
 use kerolox_broker::{AskId, Broker, ConnId, Counters, Effect, GivenBack, Input, ReadId};
 use kerolox_net as net;
 use kerolox_net::{Closed, Connections};
-use kerolox_store::{Position, ReadResult, Reader, SealJob};
+use kerolox_store::{DiskState, Position, ReadResult, Reader, SealJob};
 use kerolox_wire::Command;
 use kerolox_wire::body::DataVersion;
 use std::cell::{Cell, RefCell};
@@ -45,6 +46,7 @@ pub(crate) struct Shell {
     /// When the keeper was last told that the log grows.
     grew_ms: Cell<i64>,
     damage: DamageLines,
+    retained: RetentionLines,
     /// Reads under way that clients wait for, and the bytes that their answers may have.
     promises: RefCell<HashMap<ReadId, (net::ConnId, usize)>>,
 }
@@ -104,6 +106,7 @@ impl Shell {
             progress: Cell::new(progress),
             grew_ms: Cell::new(0),
             damage,
+            retained: RetentionLines::default(),
             promises: RefCell::default(),
         })
     }
@@ -257,8 +260,14 @@ impl Shell {
                 self.note(|p| p.seals_running -= 1);
                 Input::Sealed(sealed)
             }
-            Report::Trimmed { min, disk } => Input::Trimmed { min, disk },
+            Report::Trimmed { min, disk } => return self.trimmed(min, disk),
         });
+    }
+
+    fn trimmed(&self, min: Position, mut disk: DiskState) {
+        let gone = std::mem::take(&mut disk.gone);
+        self.input(Input::Trimmed { min, disk });
+        self.retained.say(self.clock.now_ms(), &gone, &mut self.core.borrow_mut().broker);
     }
 
     /// Lets the broker know that time passed, when it asked to. Runs until dropped.

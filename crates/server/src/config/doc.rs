@@ -73,7 +73,7 @@ This page is generated from the table in `crates/server/src/config/table.rs`; a 
 
 fn file(key: &Key) -> &'static str {
     match key.of {
-        Of::Broker | Of::Store | Of::Auth => "broker",
+        Of::Broker | Of::Store | Of::Auth | Of::Own => "broker",
         Of::Namesrv => "namesrv",
         Of::Server | Of::Client => "both",
     }

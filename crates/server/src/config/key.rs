@@ -11,6 +11,8 @@ pub(crate) enum Of {
     Server,
     Client,
     Auth,
+    /// Kerolox's own: Apache's has none of that name.
+    Own,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

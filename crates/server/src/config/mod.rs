@@ -23,7 +23,7 @@ pub(crate) enum Role {
 impl Role {
     fn reads(self, of: Of) -> bool {
         match of {
-            Of::Broker | Of::Store | Of::Auth => self != Self::Namesrv,
+            Of::Broker | Of::Store | Of::Auth | Of::Own => self != Self::Namesrv,
             Of::Namesrv => self != Self::Broker,
             Of::Server | Of::Client => true,
         }

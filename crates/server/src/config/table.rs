@@ -1,10 +1,10 @@
-//! Every key of Apache RocketMQ 5.5.0's configuration files and what Kerolox does with it. Help, checks and
+//! Every key of Apache RocketMQ 5.5.0's configuration files and what Kerolox does with it, and the few of Kerolox's own. Help, checks and
 //! `docs/operate/configuration.md` come from this table. Source: the fields of `BrokerConfig`, `MessageStoreConfig`,
 //! `NamesrvConfig`, `NettyServerConfig`, `NettyClientConfig` and `AuthConfig` with the values that a new object has.
 //! A default that depends on the machine (processors, host name, home folder) is given as on the machine read or left empty.
 
 use super::key::Kind::{Bool, Choice, Float, Int, Text};
-use super::key::Of::{Auth, Broker, Client, Namesrv, Server, Store};
+use super::key::Of::{Auth, Broker, Client, Namesrv, Own, Server, Store};
 use super::key::State::{Honoured, Ignored, Refused};
 use super::key::{Key, Kind, Of, State};
 
@@ -383,7 +383,9 @@ pub(super) const KEYS: &[Key] = &[
     key(Store, "redeleteHangedFileInterval", INT, "120000", "", "ms", Ignored(RETENTION)),
     key(Store, "deleteWhen", Text, "04", "", "", Ignored(RETENTION)),
     key(Store, "diskMaxUsedSpaceRatio", INT, "75", "", "%", Ignored(RETENTION)),
-    key(Store, "fileReservedTime", Int(1, 87_600), "72", "", "h", Honoured("how long messages are kept")),
+    key(Store, "fileReservedTime", Int(1, 87_600), "72", "", "h", Honoured("how long messages are kept; a topic's attribute `reserve.time` (hours) goes before it")),
+    key(Own, "fileReservedBytes", Int(0, i64::MAX), "0", "", "bytes", Honoured("the oldest messages go while at least so many bytes of the log are left; 0: however many there are")),
+    key(Own, "keepUnreadMessages", Bool, "true", "", "", Honoured("messages that a consumer group has still to read stay, however old; a disk that fills up refuses new ones then, and says which group it is")),
     key(Store, "deleteFileBatchMax", INT, "10", "", "", Ignored(RETENTION)),
     key(Store, "putMsgIndexHightWater", INT, "600000", "", "", Ignored(DERIVED)),
     key(Store, "maxMessageSize", Int(1_024, 8 << 20), "4194304", "", "bytes", Honoured("largest message body")),

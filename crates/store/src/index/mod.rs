@@ -13,6 +13,7 @@ use crate::Position;
 use crate::queue::{Entry, Piece, Queue, QueueIndex, Queues};
 use kerolox_wire::names;
 use kerolox_wire::properties::{self, Properties, name};
+use run::DirectoryRow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -148,7 +149,8 @@ impl Index {
                 let index = self.queues.index_or_new(topic, row.queue_id);
                 self.queues.begin_anew_below(index, row.first);
                 let Some(queue) = self.queues.get_mut(index) else { continue };
-                let piece = Piece { first: row.first, count: row.count, run, at: Some(row.at), memory: None };
+                let DirectoryRow { first, count, bytes, at, .. } = *row;
+                let piece = Piece { first, count, bytes, run, at: Some(at), memory: None };
                 queue.next = queue.next.max(piece.end());
                 queue.pieces.push_back(piece);
                 // All that is needed of it: whether it lies behind some damage.

@@ -1,11 +1,13 @@
 //! The store as the state machine sees it.
 
 mod append;
+mod expire;
 mod read;
 mod seal;
 
 pub(crate) use append::is_queued;
 pub use append::{AppendError, Appended, NewMessage};
+pub use expire::TopicRetention;
 pub(crate) use read::{Gather, Next};
 pub use seal::{SNAPSHOT_BYTES_MAX, SealJob, Sealed};
 

@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use kerolox_store::disk::{CrashMode, HostileDisk};
-use kerolox_store::{QueueRead, QueueReadOutcome, ReadResult};
+use kerolox_store::{QueueRead, QueueReadOutcome, ReadResult, TopicRetention};
 
 const RETENTION_MS: i64 = 1_000_000;
 
@@ -136,4 +136,42 @@ fn the_time_that_messages_are_kept_can_be_changed_while_it_runs() {
     w.now += 1;
     (0..10).for_each(|_| w.retain());
     assert!(w.store.begin() > begin, "0 is a time, too");
+}
+
+/// Two topics take turns in runs of their own: one that keeps its messages for a shorter time than the log, or only so many bytes.
+#[test]
+fn a_topic_of_shorter_retention_lets_go_run_by_run() {
+    let mut w = World::open(HostileDisk::default());
+    let (mut runs, mut record) = (Vec::new(), 0);
+    for _ in 0..4 {
+        for _ in 0..3 {
+            let sent = w.send("T", 0, &"m".repeat(300));
+            record = sent.end - sent.position;
+            w.send("Other", 0, &"m".repeat(300));
+        }
+        runs.push(w.now);
+        w.seal();
+    }
+    let bounds = |w: &World, topic: &str| w.store.bounds(topic, 0).map(|b| (b.min, b.max)).unwrap();
+    let by_time = |before_ms| TopicRetention { before_ms: Some(before_ms), bytes_max: None };
+    let nobody = |_: u32| None;
+    assert_eq!(w.store.expire("T", by_time(runs[0]), nobody), 0, "the newest of the first run is not older");
+    assert_eq!(w.store.expire("T", by_time(runs[0] + 1), nobody), 3);
+    assert_eq!(
+        w.store.expire("T", by_time(i64::MAX), |_| Some(7)),
+        3,
+        "somebody has still to read the seventh"
+    );
+    assert_eq!((bounds(&w, "T"), bounds(&w, "Other")), ((6, 12), (0, 12)));
+    assert_eq!(w.all("T", 0).0.len(), 6);
+    let again = World::open(w.disk.crash(CrashMode::Lost, 0));
+    assert_eq!(bounds(&again, "T"), (0, 12), "not remembered: the broker says it again");
+    let mut w = again;
+    let by_bytes = |bytes_max| TopicRetention { before_ms: None, bytes_max: Some(bytes_max) };
+    assert_eq!(w.store.expire("T", by_bytes(9 * record + 1), nobody), 0);
+    assert_eq!(w.store.expire("T", by_bytes(9 * record), nobody), 3);
+    assert_eq!(w.store.expire("T", by_bytes(0), nobody), 9, "all that is in a run");
+    assert_eq!(bounds(&w, "T"), (12, 12));
+    assert_eq!(w.store.fresh_from("Other", runs[1] + 1), w.store.lies_from("Other", 0, 6));
+    assert_eq!(w.store.fresh_from("Other", i64::MAX), None);
 }

@@ -1,0 +1,169 @@
+//! What retention must not take yet, and what it takes of single topics.
+//!
+//! The log goes by whole segments, oldest first, and the keeper asks for no permission: it is told a position from which on
+//! everything is needed. That is the least of what waits for its time or its end (timers, delayed and half messages), what
+//! topics of longer retention keep, and what consumer groups have still to read. When that is in the way of a disk
+//! that fills up, messages are refused instead, and the answer names the group.
+
+use crate::Broker;
+use crate::attributes;
+use crate::compaction::is_compacted;
+use crate::groups::Groups;
+use crate::offsets::Commit;
+use crate::pop::Key;
+use crate::topics::Topic;
+use kerolox_store::{Position, TopicRetention};
+use kerolox_wire::body::TopicConfig;
+use kerolox_wire::names;
+use std::sync::Arc;
+
+/// How often topics that have a retention of their own are looked at.
+const TOPICS_EVERY_MS: i64 = 10_000;
+/// Offsets that are looked at for one report of the keeper.
+const OFFSETS_AT_ONCE: usize = 20_000;
+const HOUR_MS: i64 = 3_600_000;
+
+/// What the broker knows of retention.
+pub(crate) struct Retention {
+    topics_looked_at_ms: i64,
+    /// The first place that a topic with a longer retention than the log's keeps.
+    long_from: Option<Position>,
+    unread: Unread,
+    /// Topics whose own retention took messages that nobody was told of yet, and how many.
+    expired: Vec<(Arc<str>, u64)>,
+}
+
+/// Where the first message lies that a consumer group has still to read. Found by going over all offsets in parts, only when
+/// something is to go; until then nothing may.
+struct Unread {
+    known: Lowest,
+    /// Where the round that is under way goes on, and what it found so far.
+    round: Option<(Key, Lowest)>,
+}
+
+#[derive(Clone)]
+struct Lowest {
+    position: Position,
+    /// Whose offset that is.
+    holder: Option<Commit>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let known = Lowest { position: 0, holder: None };
+        Self {
+            topics_looked_at_ms: i64::MIN,
+            long_from: None,
+            unread: Unread { known, round: None },
+            expired: Vec::new(),
+        }
+    }
+}
+
+/// The number that an attribute says, if it is one above 0.
+fn positive(config: &TopicConfig, attribute: &str) -> Option<i64> {
+    config.attributes.get(attribute)?.parse().ok().filter(|number| *number > 0)
+}
+
+impl Broker {
+    /// Retention wants to take the log up to `below`: which of it do consumer groups have still to read?
+    pub(crate) fn look_for_unread(&mut self) {
+        let unread = &mut self.retention.unread;
+        let begin = || {
+            let first = Key { group: Arc::from(""), topic: Arc::from(""), queue_id: 0 };
+            (first, Lowest { position: Position::MAX, holder: None })
+        };
+        let (from, mut lowest) = unread.round.take().unwrap_or_else(begin);
+        let mut looked = 0;
+        let mut next = None;
+        for (group, topic, queue_id, offset) in self.state.offsets.from(&from) {
+            if looked == OFFSETS_AT_ONCE {
+                next = Some(Key { group: Arc::clone(group), topic: Arc::clone(topic), queue_id });
+                break;
+            }
+            looked += 1;
+            if Groups::is_system(group) || self.state.groups.get(group).is_none() {
+                continue;
+            }
+            if let Some(position) = self.store.lies_from(topic, queue_id, offset)
+                && position < lowest.position
+            {
+                let (group, topic) = (Arc::clone(group), Arc::clone(topic));
+                lowest = Lowest { position, holder: Some(Commit { group, topic, queue_id, offset }) };
+            }
+        }
+        match next {
+            Some(next) => unread.round = Some((next, lowest)),
+            None => unread.known = lowest,
+        }
+    }
+
+    /// What the broker tells the keeper, so that it does not go with its segment. (What is added later lies behind all that.)
+    pub(crate) fn note_needed(&self) {
+        let loading = (!self.timers.is_loaded()).then_some(0);
+        let timers = self.timers.oldest();
+        let halves = self.state.halves.iter().next().map(|(position, _)| position);
+        // Queues of levels that never delivered anything have no offset yet.
+        let delayed = (0..self.state.delay_queues_ms.len()).filter_map(|index| {
+            let offset = self.state.delay_offsets.get(index).copied().unwrap_or(0);
+            self.store.lies_from(names::SCHEDULE_TOPIC, index as u32, offset)
+        });
+        let unread = Some(self.unread_from());
+        let needs = [loading, timers, halves, self.compaction.oldest(), self.retention.long_from, unread];
+        let first = needs.into_iter().flatten().chain(delayed).min();
+        self.store.need_from(first.unwrap_or(Position::MAX));
+    }
+
+    /// From here on there may be something that a group has still to read.
+    pub(crate) fn unread_from(&self) -> Position {
+        if self.config.keep_unread { self.retention.unread.known.position } else { Position::MAX }
+    }
+
+    /// Why old messages stay though retention would take them, if a consumer group is the reason.
+    pub fn held_by(&self) -> Option<String> {
+        let wanted = self.store.disk().wanted.filter(|_| self.config.keep_unread)?;
+        let Lowest { position, holder } = &self.retention.unread.known;
+        let Commit { group, topic, queue_id, offset } = holder.as_ref().filter(|_| *position < wanted)?;
+        Some(format!(
+            "group {group} has still to read topic {topic}, queue {queue_id}, from offset {offset} on (let it read, reset its \
+             offsets, delete the group, or set keepUnreadMessages=false)"
+        ))
+    }
+
+    /// Topics whose own retention took messages since this was asked last, and how many.
+    pub fn take_expired(&mut self) -> Vec<(Arc<str>, u64)> {
+        std::mem::take(&mut self.retention.expired)
+    }
+
+    /// Topics that keep their messages for a time of their own, or only so many bytes.
+    pub(crate) fn expire_topics(&mut self, now_ms: i64) {
+        if now_ms < self.retention.topics_looked_at_ms.saturating_add(TOPICS_EVERY_MS) {
+            return;
+        }
+        self.retention.topics_looked_at_ms = now_ms;
+        let mut long_from = None;
+        let own = self.state.topics.sorted().filter_map(|(topic, Topic { config, .. })| {
+            let hours = positive(config, attributes::RESERVE_TIME);
+            let bytes = positive(config, attributes::RESERVE_BYTES);
+            ((hours.is_some() || bytes.is_some()) && !is_compacted(config))
+                .then(|| (Arc::clone(topic), hours, bytes))
+        });
+        for (topic, hours, bytes) in own.collect::<Vec<_>>() {
+            let before_ms = hours.map(|hours| now_ms.saturating_sub(hours.saturating_mul(HOUR_MS)));
+            let retention = TopicRetention { before_ms, bytes_max: bytes.map(i64::unsigned_abs) };
+            let (state, keep_unread) = (&self.state, self.config.keep_unread);
+            let gone = self.store.expire(&topic, retention, |queue_id| {
+                let groups =
+                    state.offsets.groups_of(&topic).filter(|group| state.groups.get(group).is_some());
+                let first = groups.filter_map(|group| state.offsets.get(group, &topic, queue_id)).min();
+                first.filter(|_| keep_unread)
+            });
+            if gone > 0 {
+                self.retention.expired.push((Arc::clone(&topic), gone));
+            }
+            let since = before_ms.and_then(|before_ms| self.store.fresh_from(&topic, before_ms));
+            long_from = long_from.into_iter().chain(since).min();
+        }
+        self.retention.long_from = long_from;
+    }
+}
