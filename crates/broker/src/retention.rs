@@ -74,14 +74,12 @@ impl Broker {
             (first, Lowest { position: Position::MAX, holder: None })
         };
         let (from, mut lowest) = unread.round.take().unwrap_or_else(begin);
-        let mut looked = 0;
         let mut next = None;
-        for (group, topic, queue_id, offset) in self.state.offsets.from(&from) {
+        for (looked, (group, topic, queue_id, offset)) in self.state.offsets.from(&from).enumerate() {
             if looked == OFFSETS_AT_ONCE {
                 next = Some(Key { group: Arc::clone(group), topic: Arc::clone(topic), queue_id });
                 break;
             }
-            looked += 1;
             if Groups::is_system(group) || self.state.groups.get(group).is_none() {
                 continue;
             }
