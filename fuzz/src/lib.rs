@@ -1,22 +1,28 @@
 //! What the fuzz targets check, one function each: nothing panics, and what was understood is written and read back
 //! as the same.
 
+mod broker;
+mod store;
+
+pub use broker::broker;
+pub use store::store;
+
 use bytes::BytesMut;
+use kerolox_broker::sql::{BYTES_MAX, Sql};
+use kerolox_broker::{BrokerConfig, State, config as broker_config, hot};
 use kerolox_namesrv::Namesrv;
+use kerolox_store::{StateFold, state as entries};
 use kerolox_wire::body::{
     BatchAckMessageRequestBody, CheckClientRequestBody, ClusterInfo, DataVersion,
     GetConsumerListByGroupResponseBody, HeartbeatData, KvTable, LockBatchRequestBody, LockBatchResponseBody,
     QueryAssignmentRequestBody, RegisterBrokerBody, SetMessageRequestMode, SubscriptionGroupConfig,
     TopicConfigSerializeWrapper, TopicList, TopicRouteData, from_json, to_fastjson, to_json,
 };
-use kerolox_wire::header::{
-    AckMessage, ChangeInvisibleTime, ConsumerSendMsgBack, CreateTopic, Header, PopMessage, PullMessage,
-    QueryMessage, RegisterBroker, SearchOffset, SendMessage,
-};
+use kerolox_wire::header::{self, AckMessage, Header, SendMessage};
 use kerolox_wire::properties::{Properties, PropertiesBuf, tag_code};
 use kerolox_wire::receipt::Receipt;
 use kerolox_wire::record::{NewRecord, RecordHead, RecordView, batch as batches, strip_crc};
-use kerolox_wire::{Command, Fields, MessageId, RequestCode, frame as frames, names};
+use kerolox_wire::{Command, Fields, MessageId, RequestCode, frame as frames, java_properties, names};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -70,16 +76,31 @@ fn headers(command: &Command) {
             assert_eq!(written, again);
         }
     }
-    let fields = &command.fields;
-    one::<SendMessage<'_>>(fields);
-    one::<PullMessage<'_>>(fields);
-    one::<PopMessage<'_>>(fields);
-    one::<ChangeInvisibleTime<'_>>(fields);
-    one::<ConsumerSendMsgBack<'_>>(fields);
-    one::<SearchOffset<'_>>(fields);
-    one::<QueryMessage<'_>>(fields);
-    one::<CreateTopic<'_>>(fields);
-    one::<RegisterBroker<'_>>(fields);
+    macro_rules! each {
+        ($($header:ident)*) => {$( one::<header::$header<'_>>(&command.fields); )*};
+    }
+    each!(
+        SendMessage SendMessageResponse PullMessage ReplyMessage
+        PullMessageResponse PopMessage PopMessageResponse AckMessage
+        PopLiteMessage NotifyUnsubscribeLite GetLiteTopicInfo GetLiteClientInfo
+        GetLiteGroupInfo TriggerLiteDispatch ChangeInvisibleTime ChangeInvisibleTimeResponse
+        PeekMessage Notification NotificationResponse PollingInfo
+        PollingInfoResponse ConsumerSendMsgBack QueryConsumerOffset UpdateConsumerOffset
+        TopicQueue GetMaxOffset SearchOffset OffsetResponse
+        TimestampResponse EndTransaction CheckTransactionState ResumeCheckHalfMessage
+        RecallMessage RecallMessageResponse UnregisterClient ConsumerGroup
+        ViewMessage QueryMessage QueryMessageResponse CreateTopic
+        DeleteTopic GetAllTopicConfig GetAllTopicConfigResponse GetAllSubscriptionGroup
+        GetAllSubscriptionGroupResponse DeleteSubscriptionGroup DeleteSubscriptionGroupList Group
+        ProducerGroup CloneGroupOffset ResetOffset GetConsumerStatus
+        GetConsumerRunningInfo ConsumeMessageDirectly ConfigVersion UpdateGroupForbidden
+        ViewBrokerStatsData GetConsumeStats GetBrokerConsumeStats TopicGroup
+        QueryCorrectionOffset QueryConsumeQueue GetRouteInfo RegisterBroker
+        RegisterBrokerResponse BrokerIdentity QueryDataVersionResponse BrokerHeartbeat
+        PutKvConfig KvConfigKey GetKvConfigResponse KvNamespace
+        BrokerName WipeWritePermResponse AddWritePermResponse Cluster
+        GetBrokerMemberGroup DeleteTopicInNamesrv Topic
+    );
     if let Ok(ack) = command.header::<AckMessage<'_>>()
         && let Some(receipt) = Receipt::parse(ack.extra_info)
     {
@@ -182,7 +203,9 @@ pub fn properties(data: &[u8]) {
     let plain = plainly(data);
     let read: BTreeMap<&[u8], &[u8]> = properties.pairs().collect();
     assert_eq!(read, plain);
-    for (name, value) in properties.iter() {
+    // Each look-up reads all of them.
+    let some = 1 + properties.iter().count() / 8;
+    for (name, value) in properties.iter().step_by(some) {
         let _ = tag_code(value);
         let last = plain[name.as_bytes()];
         assert_eq!(properties.get(name), std::str::from_utf8(last).ok());
@@ -198,10 +221,12 @@ pub fn properties(data: &[u8]) {
         changed.as_properties().get(name),
         (name == "another name").then_some(value).filter(|_| false)
     );
-    let others = plain.iter().filter(|(n, _)| **n != name.as_bytes() && **n != b"another name");
-    for (n, v) in others {
-        assert_eq!(changed.as_properties().pairs().filter(|(m, _)| m == n).last().map(|p| p.1), Some(*v));
+    let mut others: BTreeMap<&[u8], &[u8]> = changed.as_properties().pairs().collect();
+    for touched in [name.as_bytes(), b"another name"] {
+        others.remove(touched);
     }
+    let unlike = |n: &[u8]| n != name.as_bytes() && n != b"another name";
+    assert!(plain.into_iter().filter(|(n, _)| unlike(n)).eq(others));
 }
 
 /// Apache's loop over the string, byte by byte.
@@ -276,4 +301,62 @@ pub fn namesrv(data: &[u8]) {
         namesrv.disconnected(conn);
     }
     assert_eq!(namesrv.wake_ms(), None, "somebody is still there");
+}
+
+/// A condition, and after a line break the properties that it is asked about (or of those that it names itself).
+pub fn sql92(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (condition, values) = text.split_once('\n').unwrap_or((&text, "a=1 b=2.5 c=text d= e=true"));
+    match Sql::parse(condition) {
+        Ok(sql) => {
+            let pairs = || values.split(' ').filter_map(|pair| pair.split_once('='));
+            assert_eq!(sql.matches(pairs()), sql.matches(pairs()));
+            let _ = sql.matches(std::iter::empty());
+        }
+        Err(why) => assert!(why.at <= condition.len() || condition.len() > BYTES_MAX, "{why}"),
+    }
+}
+
+/// Entries of the broker's state, whatever they say: what is made of them is said again, and then reads as the same.
+pub fn state(data: &[u8]) {
+    let fold = |stream: &[u8]| {
+        let mut state = State::default();
+        let mut sound = true;
+        for (kind, payload) in entries::entries(stream).map_while(Result::ok) {
+            sound &= kind >= entries::KIND_APPLICATION_MIN && state.apply(kind, payload).is_ok();
+        }
+        (state, sound)
+    };
+    // Lengths are two bytes here, so that what is cut out of it is found again.
+    let mut stream = Vec::new();
+    let mut rest = data;
+    while let [kind, high, low, after @ ..] = rest {
+        let len = (usize::from(*high) << 8 | usize::from(*low)).min(after.len());
+        let (payload, after) = after.split_at(len);
+        entries::put(&mut stream, 16 + kind % 48, payload);
+        rest = after;
+    }
+    // Nonsense is taken as it comes, and may look otherwise when it is said in order.
+    let (state, _) = fold(&fold(&stream).0.dump());
+    let said = state.dump();
+    let (again, sound) = fold(&said);
+    assert!(sound, "what was said is not understood: {}", said.escape_ascii());
+    assert_eq!(said.escape_ascii().to_string(), again.dump().escape_ascii().to_string());
+}
+
+/// A configuration file, and what it sets in a running broker.
+pub fn config(data: &[u8]) {
+    let text = java_properties::text_of(data);
+    let Ok(entries) = java_properties::parse(&text) else { return };
+    assert!(entries.len() <= text.lines().count() + text.matches('\r').count());
+    let mut config = BrokerConfig::new("broker-a", ([127, 0, 0, 1], 10911).into());
+    for entry in entries {
+        let before = format!("{config:?}");
+        let known = hot::hot_keys().any(|key| key == entry.key);
+        match hot::set(&mut config, &entry.key, &entry.value) {
+            Ok(()) => assert!(known),
+            Err(_) => assert_eq!(before, format!("{config:?}"), "refused, and set all the same"),
+        }
+        let _ = broker_config::parse_delay_levels(&entry.value);
+    }
 }

@@ -40,7 +40,7 @@ mod retention;
 mod retry;
 mod sent;
 mod session;
-mod sql;
+pub mod sql;
 mod state;
 mod stats;
 mod subscription;
@@ -522,6 +522,11 @@ impl Broker {
             && self.acks.is_empty()
             && self.reads.is_empty()
             && watermarks.flushed >= watermarks.appended
+    }
+
+    /// What is durable but for messages, with what is not in the log yet.
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     pub fn watermarks(&self) -> Watermarks {

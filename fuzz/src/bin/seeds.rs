@@ -45,6 +45,70 @@ fn main() {
         conversation.extend(unhex(&line[4]));
     }
     seed("namesrv", "whole", &conversation);
+    stories();
+    // Entries of the broker's state: kind less 16, length, payload.
+    let entry = |kind: u8, payload: &[u8]| [&[kind, 0, payload.len() as u8], payload].concat();
+    let queue = b"\0\x01g\0\x01T\0\0\0\x01";
+    for (name, kind, payload) in [
+        (
+            "topic",
+            0,
+            &br#"{"topicName":"T","readQueueNums":4,"writeQueueNums":4,"perm":6,"attributes":{"+a":"b"}}"#[..],
+        ),
+        ("group", 2, br#"{"groupName":"g","retryMaxTimes":3,"attributes":{"a":"b"}}"#),
+        ("offset", 4, &[&queue[..], &[0; 7], &[9]].concat()),
+        ("delay", 5, &[3, 0, 0, 0, 0, 0, 0, 0, 7]),
+        ("half", 6, &[0; 32]),
+        ("timer", 8, &[1; 24]),
+        ("taken", 16, &[&queue[..], &[0; 8], &[1, 0, 1, b'a'], &[0; 16], &[0; 12]].concat()),
+        ("ended", 17, &[&queue[..], &[0; 8]].concat()),
+        ("mode", 19, br#"{"topic":"T","consumerGroup":"g","mode":"POP","popShareQueueNum":1}"#),
+        ("reset", 32, &[&queue[..], &[0; 8]].concat()),
+        ("config", 40, b"\0\x01kvalue"),
+        ("delays", 41, &[0; 16]),
+        ("forbidden", 42, b"\0\x01g\0\x01T\0\0\0\x04"),
+    ] {
+        seed("state", name, &entry(kind, payload));
+    }
+    for (i, line) in lines("broker/testdata/sql92.tsv").iter().enumerate().step_by(10) {
+        seed("sql92", &format!("{i:03}"), line.join(" ").split('\t').next().unwrap_or_default().as_bytes());
+    }
+    for (name, text) in [
+        ("plain", "# comment\nbrokerName=a\nfileReservedTime = 48\nmessageDelayLevel=1s 5s \\\n 10s 2h\n"),
+        ("escapes", "a\\:b\\u0041=c\\\\d\r\n!x\rmaxMessageSize:4194304\nautoCreateTopicEnable true"),
+    ] {
+        seed("config", name, text.as_bytes());
+    }
+    // Changes of a file: what, which file, where, with what. From 128 on, checksums are made to fit.
+    for what in [0, 3, 4, 5, 6, 7, 8, 130, 133, 138] {
+        for file in 0..8 {
+            seed("store", &format!("{what}-{file}"), &[what, file, 3, 40, 9, 5, 1, 2, 3, 4, 5]);
+        }
+    }
+}
+
+/// The broker's stories, without what it says in them; and what state they leave behind.
+fn stories() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/broker/testdata");
+    let mut paths: Vec<_> = fs::read_dir(folder).expect("stories").flatten().map(|e| e.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ext| ext == "txt"));
+    for path in paths {
+        let story = fs::read_to_string(&path).expect("a story");
+        let (mut told, mut said) = (String::new(), false);
+        for line in story.lines() {
+            said = line == "----" || said && !line.is_empty();
+            if !said && !line.is_empty() && !line.starts_with('#') {
+                told.push_str(line);
+                told.push('\n');
+            }
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        // In parts, so that each is short enough to be changed much.
+        let lines: Vec<&str> = told.lines().collect();
+        for (i, part) in lines.chunks(25).enumerate() {
+            seed("broker", &format!("{name}-{i}"), part.join("\n").as_bytes());
+        }
+    }
 }
 
 /// A body for each kind, as `kerolox_fuzz::body` numbers them.

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 /// Longest condition, in bytes.
-pub(crate) const BYTES_MAX: usize = 16 * 1024;
+pub const BYTES_MAX: usize = 16 * 1024;
 /// Parts of a condition: constants, properties and operators.
 const PARTS_MAX: usize = 2_048;
 /// How deep parts may be nested.
@@ -23,9 +23,9 @@ const DEPTH_MAX: usize = 64;
 
 /// Why a text is no condition, and where (in bytes).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SqlError {
-    pub(crate) at: usize,
-    pub(crate) why: String,
+pub struct SqlError {
+    pub at: usize,
+    pub why: String,
 }
 
 impl fmt::Display for SqlError {
@@ -36,7 +36,7 @@ impl fmt::Display for SqlError {
 
 /// A compiled condition.
 #[derive(Debug)]
-pub(crate) struct Sql {
+pub struct Sql {
     root: Expr,
     /// Properties that it mentions; parts name them by number.
     names: HashMap<Box<str>, usize>,
@@ -86,7 +86,7 @@ enum Expr {
 impl Sql {
     /// # Errors
     /// The text is not in the grammar, compares what cannot be compared, or exceeds a limit.
-    pub(crate) fn parse(text: &str) -> Result<Self, SqlError> {
+    pub fn parse(text: &str) -> Result<Self, SqlError> {
         if text.len() > BYTES_MAX {
             let why = format!("it is {} bytes long, the limit is {BYTES_MAX}", text.len());
             return Err(SqlError { at: BYTES_MAX, why });
@@ -95,7 +95,7 @@ impl Sql {
     }
 
     /// Whether the condition is true for these properties (the last of several of one name counts).
-    pub(crate) fn matches<'a>(&self, properties: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
+    pub fn matches<'a>(&self, properties: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
         let mut values = vec![None; self.names.len()];
         for (name, value) in properties {
             if let Some(slot) = self.names.get(name).and_then(|number| values.get_mut(*number)) {
