@@ -35,7 +35,7 @@ pub struct Stat {
     pub space: Option<Space>,
     /// Least and greatest store time, ms.
     pub times: Option<(i64, i64)>,
-    /// Messages that lie in a queue, and bytes of their records.
+    /// Messages of all topics, and bytes of their records; those in light message queues, too, count once.
     pub messages: u64,
     pub bytes: u64,
     pub topics: BTreeMap<String, TopicStat>,
@@ -70,8 +70,6 @@ pub struct QueueStat {
 
 impl Stat {
     fn message(&mut self, topic: &str, queue_id: u32, offset: u64, position: Position, size: u32) {
-        self.messages += 1;
-        self.bytes += u64::from(size);
         if !self.topics.contains_key(topic) {
             self.topics.insert(topic.to_owned(), TopicStat::default());
         }
@@ -160,6 +158,10 @@ impl<D: Disk> Look<D> {
         }
         stat.end = self.stat_walk(at, Position::MAX, fold_from, &mut stat, fold, progress)?;
         stat.segments = self.segments_before(stat.end);
+        for (_, topic) in stat.topics.iter().filter(|(name, _)| !name.starts_with(names::LMQ_PREFIX)) {
+            stat.messages += topic.messages;
+            stat.bytes += topic.bytes;
+        }
         self.newest(&mut stat);
         Ok(stat)
     }

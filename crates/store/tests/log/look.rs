@@ -98,6 +98,26 @@ fn counting_by_index_runs_and_by_the_log_gives_the_same() {
 }
 
 #[test]
+fn what_was_deleted_is_not_counted() {
+    let mut w = World::open(written().0);
+    w.store.delete_topic(w.now, "T").unwrap();
+    w.send("T", 0, "of its next life");
+    w.flush();
+    for sealed in [false, true] {
+        if sealed {
+            w.seal();
+        }
+        let (stat, _) = stat(&w.disk);
+        assert_eq!(
+            (stat.messages, stat.topics["T"].messages, stat.topics["U"].messages),
+            (13, 1, 12),
+            "{sealed}"
+        );
+        assert_eq!(stat.topics["T"].queues.len(), 1, "{sealed}");
+    }
+}
+
+#[test]
 fn each_kind_of_damage_is_named() {
     let (disk, _) = written();
     let run = runs(&disk)[1].clone();
