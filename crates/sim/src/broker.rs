@@ -1,15 +1,18 @@
 //! A broker's machine: its disk, its clock, and the process around the real broker and store, whose threads the world plays.
 
 use crate::bug::Bug;
+use crate::disks::CAPACITY;
 use crate::message::DELAY_MS;
 use crate::network::{Node, Side, broker_name};
 use crate::world::{Event, SEGMENT_BYTES, World};
 use kerolox_broker::{AskId, Broker, BrokerConfig, ConnId, Effect, Input, ReadId, State};
-use kerolox_store::disk::{CrashMode, HostileDisk};
+use kerolox_store::disk::{CrashMode, HostileDisk, Trouble};
 use kerolox_store::{
-    FlushPolicy, Keeper, Position, ReadPlan, Reader, SealJob, StoreConfig, WriteBatch, Writer,
+    FlushPolicy, Keeper, Position, ReadPlan, ReadResult, Reader, SealJob, StateFold, StoreConfig, WriteBatch,
+    Writer,
 };
 use kerolox_wire::Command;
+use kerolox_wire::record::RecordView;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -21,6 +24,9 @@ const RETAIN_EVERY_MS: i64 = 250;
 const BEAT_EVERY_MS: i64 = 1_000;
 /// How long a name server may take to answer a broker.
 const ASK_TIMEOUT_MS: i64 = 1_000;
+/// How long a process takes to end after its log was fenced, and until it is started again after it could not be.
+const EXIT_MS: i64 = 5;
+const RESTART_MS: i64 = 500;
 /// How often a broker may want to be woken at one millisecond.
 const TICKS_MAX: u32 = 10_000;
 
@@ -41,6 +47,8 @@ pub(crate) enum Step {
     Keep,
     Beat,
     AskTimeout(i32),
+    /// It ends itself, because its disk failed.
+    Exit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,11 +82,45 @@ pub(crate) struct Machine {
     pub(crate) process: Option<Process>,
     /// Counts processes, so that what an earlier one began does not reach a later one.
     life: u64,
+    /// What the disk suffers from for a while.
+    pub(crate) trouble: Option<Trouble>,
+    /// Since the process started its disk failed, or had no room: it may end itself.
+    pub(crate) troubled: bool,
 }
 
 impl Machine {
+    fn full(&self) -> bool {
+        self.disk.capacity() < CAPACITY
+    }
+
     pub(crate) fn new() -> Self {
-        Self { disk: HostileDisk::new(1 << 30), process: None, life: 0 }
+        let disk = HostileDisk::new(CAPACITY);
+        Self { disk, process: None, life: 0, trouble: None, troubled: false }
+    }
+}
+
+/// A state that forgets some of what the log says, if that is the bug.
+struct Forgetful<'a> {
+    state: &'a mut State,
+    kind: Option<u8>,
+    told: u64,
+}
+
+impl StateFold for Forgetful<'_> {
+    fn reset(&mut self) {
+        self.state.reset();
+    }
+
+    fn apply(&mut self, kind: u8, payload: &[u8]) -> Result<(), String> {
+        self.told += u64::from(self.kind == Some(kind));
+        match self.kind == Some(kind) && self.told.is_multiple_of(3) {
+            true => Ok(()),
+            false => self.state.apply(kind, payload),
+        }
+    }
+
+    fn message(&mut self, record: &RecordView<'_>) {
+        self.state.message(record);
     }
 }
 
@@ -89,6 +131,8 @@ fn store_config(flush: FlushPolicy, host: SocketAddr) -> StoreConfig {
         flush,
         tail_bytes: 16 * 1024,
         ahead_bytes: SEGMENT_BYTES,
+        // Nothing goes before its time, not even for room: all of it is looked for in the end.
+        disk_clean_ratio: f64::INFINITY,
         ..StoreConfig::new(host)
     }
 }
@@ -109,6 +153,7 @@ impl World {
             }
             Step::Read { read, plan } => {
                 let result = process.reader.execute(&plan, true_ms);
+                self.note_damage(broker, &result);
                 self.feed(broker, Input::ReadDone { read, result });
             }
             Step::Seal(job) => self.seal(broker, *job),
@@ -126,6 +171,7 @@ impl World {
                 self.beat(broker);
                 self.later(broker, BEAT_EVERY_MS, Step::Beat);
             }
+            Step::Exit => self.exit(broker),
             Step::AskTimeout(opaque) => {
                 if let Some(ask) = process.asks.remove(&opaque) {
                     self.feed(broker, Input::NameServerAnswered { ask, answer: None });
@@ -155,9 +201,15 @@ impl World {
         let host = SocketAddr::from((Ipv4Addr::new(10, 0, 0, broker as u8 + 1), 10911));
         let config = store_config(self.options.flush, host);
         let mut state = State::default();
-        let opened = kerolox_store::open(machine.disk.clone(), &config, &mut state, &mut |_| {});
-        match opened {
+        machine.troubled = machine.trouble.is_some() || machine.full();
+        machine.disk.set_trouble(machine.trouble);
+        let kind = self.options.bug.and_then(Bug::forgets);
+        let mut fold = Forgetful { state: &mut state, kind, told: 0 };
+        match kerolox_store::open(machine.disk.clone(), &config, &mut fold, &mut |_| {}) {
             Ok(opened) => {
+                for damage in &opened.report.damaged {
+                    self.ledger.damaged.named(broker, damage);
+                }
                 let config = BrokerConfig {
                     delay_levels_ms: vec![DELAY_MS],
                     transaction_timeout_ms: 500,
@@ -190,7 +242,32 @@ impl World {
                 self.later(broker, KEEP_EVERY_MS, Step::Keep);
                 self.later(broker, BEAT_EVERY_MS, Step::Beat);
             }
+            Err(e) if machine.troubled => {
+                self.note(format_args!("{} does not start: {e}", Node::Broker(broker)));
+                self.at(RESTART_MS, Event::StartBroker(broker));
+            }
             Err(e) => self.ledger.violated(format!("the data directory does not open: {e}")),
+        }
+    }
+
+    /// What a broker says is damaged.
+    pub(crate) fn note_damage(&mut self, broker: usize, result: &ReadResult) {
+        if let ReadResult::Queue(slice) = result {
+            slice.damaged.iter().for_each(|damage| self.ledger.damaged.named(broker, damage));
+        }
+    }
+
+    /// The process ends because its log is fenced; sometimes the machine with it.
+    fn exit(&mut self, broker: usize) {
+        let sync = self.options.flush == FlushPolicy::Sync;
+        let mode = match self.random.below(3) {
+            0 => CrashMode::Kill,
+            1 if sync => CrashMode::Lost,
+            _ if sync => CrashMode::KillEvicted,
+            _ => CrashMode::Kill,
+        };
+        if self.crash(broker, mode) {
+            self.outcome.fault("brokers that ended themselves");
         }
     }
 
@@ -255,7 +332,12 @@ impl World {
             Effect::Register => self.beat(broker),
             Effect::AskNameServer { ask, command } => self.ask_name_server(broker, ask, command),
             Effect::Stop { why } => {
-                self.ledger.violated(format!("{} stopped without a disk fault: {why}", Node::Broker(broker)));
+                if !self.brokers.get(broker).is_some_and(|machine| machine.troubled) {
+                    let what = format!("{} stopped without a disk fault: {why}", Node::Broker(broker));
+                    self.ledger.violated(what);
+                }
+                self.note(format_args!("{} stops: {why}", Node::Broker(broker)));
+                self.later(broker, EXIT_MS, Step::Exit);
             }
         }
     }
@@ -274,7 +356,7 @@ impl World {
                 let delay_ms = self.disk_delay();
                 self.later(broker, delay_ms, Step::Written { written, flushed });
             }
-            Err(e) => self.ledger.violated(format!("writing failed without a disk fault: {e}")),
+            Err(e) => self.feed(broker, Input::WriteFailed { why: e.to_string() }),
         }
     }
 
@@ -286,7 +368,7 @@ impl World {
         }
         match process.keeper.seal(job) {
             Ok(sealed) => self.feed(broker, Input::Sealed(sealed)),
-            Err(e) => self.ledger.violated(format!("sealing failed without a disk fault: {e}")),
+            Err(e) => self.feed(broker, Input::WriteFailed { why: e.to_string() }),
         }
     }
 
@@ -301,7 +383,7 @@ impl World {
             trimmed = Some(process.keeper.retain(now_ms));
         }
         if let Err(e) = prepared {
-            return self.ledger.violated(format!("preparing failed without a disk fault: {e}"));
+            return self.feed(broker, Input::WriteFailed { why: e.to_string() });
         }
         if let Some((min, disk)) = trimmed {
             self.feed(broker, Input::Trimmed { min, disk });

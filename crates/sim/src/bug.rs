@@ -29,11 +29,21 @@ pub enum Bug {
     ShortenedTime,
     /// Pops in order are taken for others.
     ForgottenOrder,
+    /// What was damaged on the disk is served.
+    SkippedCrc,
+    /// Some state records that carry offsets are passed over at a start.
+    LostOffset,
+    /// Some state records that carry acknowledgements of pops are.
+    LostPopEnd,
+    /// Some commits of offsets are taken for those of lower ones.
+    OffsetBack,
+    /// Some messages are told to lie where the one before does.
+    DuplicateOffset,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::AckBeforeFlush,
         Self::AckBeforeSync,
         Self::AlteredBody,
@@ -45,7 +55,21 @@ impl Bug {
         Self::MistakenAck,
         Self::ShortenedTime,
         Self::ForgottenOrder,
+        Self::SkippedCrc,
+        Self::LostOffset,
+        Self::LostPopEnd,
+        Self::OffsetBack,
+        Self::DuplicateOffset,
     ];
+
+    /// The kind of state entries (`docs/formats/broker-state.md`) of which a broker with this bug passes some over at a start.
+    pub(crate) fn forgets(self) -> Option<u8> {
+        match self {
+            Self::LostOffset => Some(20),
+            Self::LostPopEnd => Some(33),
+            _ => None,
+        }
+    }
 
     /// A request as a broker with this bug understands it.
     pub(crate) fn mistake(self, command: Command, random: &mut Random) -> Command {
@@ -57,6 +81,9 @@ impl Bug {
             Self::LostCommit => ("commitOrRollback", "8", "12"),
             Self::UndoneRollBack => ("commitOrRollback", "12", "8"),
             Self::ForgottenOrder => ("order", "true", "false"),
+            Self::OffsetBack if random.one_in(4) => {
+                return with_field(command, "commitOffset", |offset| altered(offset, |offset| offset - 1));
+            }
             Self::ForgottenAck if acks => ("consumerGroup", "sim", "another"),
             Self::MistakenAck if acks => {
                 return with_field(command, "offset", |offset| altered(offset, |offset| offset ^ 1));
@@ -74,6 +101,9 @@ impl Bug {
         match self {
             Self::ShortenedTime if command.fields.get("restNum").is_none() => {
                 with_field(command, "invisibleTime", |ms| altered(ms, |ms| ms * 2))
+            }
+            Self::DuplicateOffset if random.one_in(4) => {
+                with_field(command, "queueOffset", |offset| altered(offset, |offset| (offset - 1).max(0)))
             }
             Self::AlteredBody if command.body.len() > 200 && random.one_in(20) => {
                 let mut bytes = command.body.to_vec();

@@ -4,6 +4,7 @@ use crate::check::flights::Popping;
 use crate::check::{Ledger, Want};
 use crate::clients::admin::Admin;
 use crate::clients::consumer::{Consumer, Group};
+use crate::clients::owner::Owner;
 use crate::clients::popper::Popper;
 use crate::clients::producer::Producer;
 use crate::clients::{Actor, Client};
@@ -16,12 +17,34 @@ pub(crate) const QUEUES: u32 = 2;
 const PRODUCERS: usize = 2;
 
 /// Groups that pull, and how many consumers each of them has.
-const PULLING: [(Group, usize); 4] = [
-    (Group { name: "sim-pull", topic: "orders", want: Want::All, broadcasting: false }, 3),
-    (Group { name: "sim-tags", topic: "payments", want: Want::Tags("red || blue"), broadcasting: false }, 2),
-    (Group { name: "sim-sql", topic: "orders", want: SQL, broadcasting: false }, 1),
-    (Group { name: "sim-all", topic: "payments", want: Want::All, broadcasting: true }, 1),
+const PULLING: [(Group, usize); 5] = [
+    (Group { name: "sim-pull", topic: "orders", want: Want::All, broadcasting: false, retry_topic: None }, 3),
+    (
+        Group {
+            name: "sim-tags",
+            topic: "payments",
+            want: Want::Tags("red || blue"),
+            broadcasting: false,
+            retry_topic: None,
+        },
+        2,
+    ),
+    (Group { name: "sim-sql", topic: "orders", want: SQL, broadcasting: false, retry_topic: None }, 1),
+    (Group { name: "sim-all", topic: "payments", want: Want::All, broadcasting: true, retry_topic: None }, 1),
+    (RETRYING, 1),
 ];
+
+/// Sends back what it cannot consume.
+pub(crate) const RETRYING: Group = Group {
+    name: "sim-retry",
+    topic: "orders",
+    want: Want::All,
+    broadcasting: false,
+    retry_topic: Some("%RETRY%sim-retry"),
+};
+
+/// What nobody could consume in the end.
+pub(crate) const DEAD_LETTERS: &str = "%DLQ%sim-retry";
 
 const SQL: Want = Want::Sql { expression: "n >= 4 AND TAGS IS NOT NULL", least: 4 };
 
@@ -35,6 +58,7 @@ const POPPING: [(Popping, usize); 2] = [
 pub(crate) fn clients(ledger: &mut Ledger) -> Vec<Box<dyn Actor>> {
     let mut all: Vec<Box<dyn Actor>> = Vec::new();
     all.push(Box::new(Client::new("admin".to_owned(), Admin::new(&TOPICS, QUEUES))));
+    all.push(Box::new(Client::new("owner".to_owned(), Owner::new(0))));
     for number in 0..PRODUCERS {
         all.push(Box::new(Client::new(format!("producer-{number}"), Producer::new(&TOPICS))));
     }

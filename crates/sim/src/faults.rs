@@ -8,7 +8,7 @@ use kerolox_store::disk::CrashMode;
 impl World {
     /// Something goes wrong.
     pub(crate) fn fault(&mut self) {
-        match self.random.below(12) {
+        match self.random.below(18) {
             0 | 1 => self.kill(),
             // Asynchronous flush promises nothing for a power cut but a window, which is not checked here.
             2 | 3 if self.options.flush != FlushPolicy::Sync => self.kill(),
@@ -25,6 +25,10 @@ impl World {
             }
             6 => self.cut_link(),
             7 => self.jump_clock(),
+            8 | 9 => self.fail_calls(),
+            10 => self.fill_disk(),
+            11 => self.damage_log(),
+            12 => self.damage_derived(),
             _ => self.cut_connection(),
         }
         let pause_ms = self.random.between(100, 2_000);

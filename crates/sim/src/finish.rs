@@ -1,12 +1,13 @@
 //! The end of a world: nothing goes wrong any more, and everything that was promised is looked for.
 
-use crate::cast::{QUEUES, TOPICS};
+use crate::cast::{DEAD_LETTERS, QUEUES, RETRYING, TOPICS};
 use crate::check::Queue;
 use crate::clients::{number, request};
 use crate::world::World;
 use kerolox_broker::{ConnId, Effect, Input};
 use kerolox_store::FlushPolicy;
 use kerolox_store::disk::CrashMode;
+use kerolox_wire::record::RecordView;
 use kerolox_wire::{Command, RequestCode};
 
 /// Long enough for delayed messages to fall due, and for producers to be asked what they left open.
@@ -18,6 +19,7 @@ impl World {
     pub(crate) fn finish(&mut self) {
         self.end_faults();
         self.network.heal();
+        (0..self.brokers.len()).for_each(|broker| self.heal_disk(broker));
         self.closing = true;
         let now_ms = self.now_ms;
         for clock in &mut self.ledger.clocks {
@@ -29,6 +31,12 @@ impl World {
             self.crash(broker, mode);
         }
         self.play_until(self.now_ms + LAST_MS);
+        let retry = RETRYING.retry_topic.unwrap_or_default();
+        for broker in 0..self.brokers.len() {
+            for topic in [retry, DEAD_LETTERS] {
+                self.read_returned(topic, &Queue { broker, topic: topic.to_owned(), queue_id: 0 });
+            }
+        }
         self.ledger.begin_last_reading();
         for broker in 0..self.brokers.len() {
             for topic in TOPICS {
@@ -37,18 +45,34 @@ impl World {
                 }
             }
         }
-        self.ledger.finish();
+        self.ledger.finish((RETRYING.topic, retry, DEAD_LETTERS));
         let mut violations = std::mem::take(&mut self.ledger.violations);
         self.outcome.violations.append(&mut violations);
         let (sent, acked, read) = self.ledger.counts();
         (self.outcome.sent, self.outcome.acked, self.outcome.read) = (sent, acked, read);
         self.outcome.popped = self.ledger.flights.count();
+        self.outcome.faults.insert("records damaged", self.ledger.damaged.count() as u64);
         self.outcome.faults.insert("segments lost", self.network.losses);
         self.outcome.faults.insert("segments late", self.network.delays);
     }
 
-    /// Reads a queue from its beginning to its end, past all clients.
     fn read_all(&mut self, queue: &Queue) {
+        self.read(queue, |world, view| {
+            world.ledger.seen(world.now_ms, queue, view);
+        });
+    }
+
+    /// What came back to a group, or was given up.
+    fn read_returned(&mut self, topic: &'static str, queue: &Queue) {
+        self.read(queue, |world, view| {
+            if let Some((id, _)) = world.ledger.checked(world.now_ms, queue, view) {
+                world.ledger.groups.returned.insert((topic, id));
+            }
+        });
+    }
+
+    /// Reads a queue from its beginning to its end, past all clients.
+    fn read(&mut self, queue: &Queue, mut take: impl FnMut(&mut Self, &RecordView<'_>)) {
         let mut offset = 0;
         loop {
             let numbers = [
@@ -70,7 +94,7 @@ impl World {
             let Some(answer) = self.ask_directly(queue.broker, pull) else { return };
             for view in kerolox_wire::record::split(&answer.body) {
                 match view {
-                    Ok(view) => drop(self.ledger.seen(self.now_ms, queue, &view)),
+                    Ok(view) => take(self, &view),
                     Err(e) => self.ledger.violated(format!("{queue:?} gave no whole records: {e}")),
                 }
             }
@@ -85,19 +109,19 @@ impl World {
     fn ask_directly(&mut self, broker: usize, command: Command) -> Option<Command> {
         let conn = ConnId(u64::MAX);
         let now_ms = self.ledger.clocks.get_mut(broker)?.now(self.now_ms);
-        let process = self.brokers.get_mut(broker)?.process.as_mut()?;
         let mut inputs = vec![Input::Command { conn, command }];
         while let Some(input) = inputs.pop() {
+            let process = self.brokers.get_mut(broker)?.process.as_mut()?;
             let mut effects = Vec::new();
             process.broker.handle(now_ms, input, &mut effects);
             for effect in effects {
                 match effect {
                     Effect::Send { conn: to, command } if to == conn => return Some(command),
                     Effect::Read { read, plan, .. } => {
-                        inputs.push(Input::ReadDone {
-                            read,
-                            result: process.reader.execute(&plan, self.now_ms),
-                        });
+                        let process = self.brokers.get(broker)?.process.as_ref()?;
+                        let result = process.reader.execute(&plan, self.now_ms);
+                        self.note_damage(broker, &result);
+                        inputs.push(Input::ReadDone { read, result });
                     }
                     _ => {}
                 }

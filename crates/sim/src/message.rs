@@ -63,6 +63,15 @@ pub fn commits(id: Id) -> bool {
     !id.is_multiple_of(3)
 }
 
+/// How often a message cannot be consumed by a group that sends such back: twice makes it a dead letter.
+pub fn failures(id: Id) -> i32 {
+    match id % 12 {
+        0 => 2,
+        6 => 1,
+        _ => 0,
+    }
+}
+
 /// A message's body: its number, and bytes that no other has.
 pub fn body(id: Id) -> String {
     let mut text = id.to_string();

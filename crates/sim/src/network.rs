@@ -59,6 +59,8 @@ struct End {
     open: bool,
     /// Nothing of what it sends arrives any more.
     stalled: bool,
+    /// The other side broke it off: what is still on its way from there is dropped.
+    deaf: bool,
     /// When its last frame arrives.
     arrives_ms: i64,
 }
@@ -120,7 +122,7 @@ impl Network {
     /// Opens a connection.
     pub fn connect(&mut self, dialer: Node, listener: Node) -> ConnId {
         self.next += 1;
-        let end = |node| End { node, open: true, stalled: false, arrives_ms: 0 };
+        let end = |node| End { node, open: true, stalled: false, deaf: false, arrives_ms: 0 };
         self.connections
             .insert(ConnId(self.next), Connection { dialer: end(dialer), listener: end(listener) });
         ConnId(self.next)
@@ -211,6 +213,18 @@ impl Network {
         }
         end.arrives_ms = end.arrives_ms.max(now_ms + delay_ms);
         Fate { arrives: Some(end.arrives_ms - now_ms), breaks }
+    }
+
+    /// A side takes nothing any more of what is still on its way.
+    pub fn deafen(&mut self, conn: ConnId, side: Side) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.end(side).deaf = true;
+        }
+    }
+
+    /// Whether a side takes what arrives.
+    pub fn hears(&mut self, conn: ConnId, side: Side) -> bool {
+        self.connections.get_mut(&conn).is_some_and(|connection| !connection.end(side).deaf)
     }
 
     /// A side has the connection no more. Who is at the other side, if it still has it.

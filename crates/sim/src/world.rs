@@ -64,6 +64,7 @@ pub(crate) enum Event {
     },
     StartBroker(usize),
     StartNamesrv(usize),
+    DiskHeals(usize),
     Fault,
 }
 
@@ -172,6 +173,7 @@ impl World {
             Event::Step { broker, life, step } => self.step(broker, life, step),
             Event::StartBroker(broker) => self.start_broker(broker),
             Event::StartNamesrv(namesrv) => self.start_namesrv(namesrv),
+            Event::DiskHeals(broker) => self.heal_disk(broker),
             Event::Fault => self.fault(),
         }
     }
@@ -191,7 +193,10 @@ impl World {
         for out in context.out {
             match out {
                 Out::Dial(to) => self.dial(Node::Client(client), to),
-                Out::HangUp(conn) => self.hang_up(conn, Side::Dialer),
+                Out::HangUp(conn) => {
+                    self.network.deafen(conn, Side::Listener);
+                    self.hang_up(conn, Side::Dialer);
+                }
                 Out::Send(conn, command) => self.send(conn, Side::Dialer, command),
             }
         }
@@ -266,7 +271,7 @@ impl World {
     }
 
     fn frame(&mut self, conn: ConnId, to: Side, command: Command) {
-        let Some(node) = self.network.node(conn, to) else { return };
+        let Some(node) = self.network.node(conn, to).filter(|_| self.network.hears(conn, to)) else { return };
         let said = said(&command);
         self.note(format_args!("{conn:?} → {node}: {said}"));
         match node {

@@ -22,7 +22,7 @@ fn one_seed_is_one_history_byte_for_byte() {
 #[test]
 fn nothing_promised_is_lost_under_sync_flush() {
     let mut power_cuts = 0;
-    for seed in 0..30 {
+    for seed in 0..20 {
         let outcome = play(seed, FlushPolicy::Sync, None);
         assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}", outcome.violations);
         assert!(outcome.acked > 50 && outcome.popped > 100, "seed {seed}: {outcome}");
@@ -33,7 +33,7 @@ fn nothing_promised_is_lost_under_sync_flush() {
 
 #[test]
 fn nothing_promised_is_lost_by_kills_under_async_flush() {
-    for seed in 100..115 {
+    for seed in 100..110 {
         let outcome = play(seed, FlushPolicy::Async { interval_ms: 500 }, None);
         assert!(outcome.violations.is_empty(), "seed {seed}: {:#?}", outcome.violations);
         assert!(outcome.acked > 50, "seed {seed}: {outcome}");
@@ -52,6 +52,10 @@ fn checks_bite() {
             Bug::MistakenAck => "and never came again",
             Bug::ShortenedTime => "ms early",
             Bug::ForgottenOrder => "out of order",
+            Bug::SkippedCrc => "holds bytes that nobody sent",
+            Bug::LostOffset | Bug::OffsetBack => "rolled back",
+            Bug::LostPopEnd => "was acknowledged by sim-pop",
+            Bug::DuplicateOffset => "acknowledged at",
             Bug::AckBeforeFlush | Bug::AckBeforeSync | Bug::AlteredBody => "",
         };
         let caught = (0..20).any(|seed| {

@@ -3,7 +3,8 @@
 //!
 //! Everything is noted as it happens and looked at in the end, by the broker's times: answers may overtake each other.
 
-use super::Place;
+use super::damage::Damaged;
+use super::{Place, Queue};
 use crate::clock::Clock;
 use crate::message::Sent;
 use kerolox_wire::receipt::Kind;
@@ -106,6 +107,7 @@ impl Flights {
         &self,
         found: &BTreeMap<Place, Sent>,
         clocks: &[Clock],
+        damaged: &Damaged,
         violations: &mut Vec<String>,
     ) {
         for popping in &self.poppings {
@@ -114,22 +116,29 @@ impl Flights {
                 by_message.entry(noted.delivery.sent).or_default().push(noted);
             }
             for times in by_message.values_mut() {
-                times.sort_by_key(|noted| noted.delivery.pop_ms);
-                check_times(times, violations);
+                let broker = times.first().map_or(0, |noted| noted.delivery.broker);
+                check_times(times, clocks.get(broker), damaged, violations);
             }
             let there = found.iter().filter(|(place, _)| place.queue.topic == popping.topic);
             for (place, sent) in there.filter(|(_, sent)| !by_message.contains_key(*sent)) {
                 violations.push(format!("message {sent:?} at {place:?} never came to {}", popping.group));
             }
             if popping.order {
-                self.check_order(popping.group, clocks, violations);
+                self.check_order(*popping, clocks, damaged, violations);
             }
         }
     }
 
     /// Of a group that pops in order: whatever lies before a message that is given comes with it, or an acknowledgement was
     /// on its way.
-    fn check_order(&self, group: &str, clocks: &[Clock], violations: &mut Vec<String>) {
+    fn check_order(
+        &self,
+        popping: Popping,
+        clocks: &[Clock],
+        damaged: &Damaged,
+        violations: &mut Vec<String>,
+    ) {
+        let Popping { group, topic, .. } = popping;
         let mut acks: BTreeMap<(usize, u32, u64), i64> = BTreeMap::new();
         let mut pops: BTreeMap<(usize, u32, i64), BTreeSet<u64>> = BTreeMap::new();
         for Noted { delivery, ack_sent_ms, .. } in self.noted.iter().filter(|n| n.delivery.group == group) {
@@ -149,7 +158,9 @@ impl Flights {
             let last = offsets.last().copied().unwrap_or(0);
             let open = (0..last).find(|offset| {
                 let acked = acks.get(&(*broker, *queue_id, *offset)).is_some_and(|at| at <= pop_ms);
-                !offsets.contains(offset) && !acked
+                let queue = Queue { broker: *broker, topic: topic.to_owned(), queue_id: *queue_id };
+                let hit = || damaged.is_hit(&Place { queue, offset: *offset });
+                !offsets.contains(offset) && !acked && !hit()
             });
             if let Some(open) = open {
                 violations.push(format!(
@@ -160,9 +171,19 @@ impl Flights {
     }
 }
 
-/// Each time that one message was given to one group, in order.
-fn check_times(times: &[&Noted], violations: &mut Vec<String>) {
-    for (earlier, later) in times.iter().zip(times.iter().skip(1)) {
+/// Each time that one message was given to one group. While a clock is set back, what it told says nothing of what came first.
+fn check_times(times: &mut [&Noted], clock: Option<&Clock>, damaged: &Damaged, violations: &mut Vec<String>) {
+    let set_back = |from_ms, to_ms| clock.is_some_and(|clock| clock.went_back(from_ms, to_ms));
+    let unsteady = set_back(i64::MIN, i64::MAX);
+    match unsteady {
+        true => times.sort_by_key(|noted| noted.delivery.given_ms),
+        false => times.sort_by_key(|noted| noted.delivery.pop_ms),
+    }
+    let sure = |(a, b): &(&&Noted, &&Noted)| {
+        let (a, b) = (&a.delivery, &b.delivery);
+        a.pop_ms <= b.pop_ms && !set_back(a.given_ms, b.given_ms)
+    };
+    for (earlier, later) in times.iter().zip(times.iter().skip(1)).filter(sure) {
         let Delivery { group, sent, visible_ms, .. } = &earlier.delivery;
         let at = later.delivery.pop_ms;
         if earlier.acked {
@@ -176,7 +197,10 @@ fn check_times(times: &[&Noted], violations: &mut Vec<String>) {
             violations.push(format!("message {sent:?} came again to {group} {} ms early", visible_ms - at));
         }
     }
-    if let Some(last) = times.last().filter(|last| last.ack_sent_ms.is_none()) {
+    let acked = unsteady && times.iter().any(|noted| noted.ack_sent_ms.is_some());
+    let left =
+        |last: &&&Noted| last.ack_sent_ms.is_none() && !acked && !damaged.has_hit_send(&last.delivery.sent);
+    if let Some(last) = times.last().filter(left) {
         let Delivery { group, sent, visible_ms, .. } = &last.delivery;
         violations.push(format!(
             "message {sent:?} was not acknowledged by {group} and never came again after {visible_ms}"
@@ -187,7 +211,6 @@ fn check_times(times: &[&Noted], violations: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Queue;
 
     const IN_ORDER: Popping = Popping { group: "g", topic: "T", order: true };
 
@@ -227,7 +250,7 @@ mod tests {
         let queue = Queue { broker: 0, topic: "T".into(), queue_id: 0 };
         let there = there.iter().map(|n| (Place { queue: queue.clone(), offset: *n }, (*n, 1)));
         let mut found = Vec::new();
-        flights.finish(&there.collect(), &[], &mut found);
+        flights.finish(&there.collect(), &[], &Damaged::default(), &mut found);
         assert_eq!(found.len(), wanted.len(), "{found:#?}");
         assert!(found.iter().zip(wanted).all(|(found, wanted)| found.contains(wanted)), "{found:#?}");
     }

@@ -1,7 +1,8 @@
 //! What consumer groups that pull were given: each message of their topic that they want, and no other.
 
+use super::damage::Damaged;
 use super::{Place, Queue};
-use crate::message::{Id, Message, Sent};
+use crate::message::{self, Id, Message, Sent};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which messages a group wants.
@@ -47,6 +48,8 @@ pub struct Reading {
 #[derive(Debug, Default)]
 pub struct Groups {
     given: BTreeMap<Reading, BTreeSet<Place>>,
+    /// Messages found in the end in a retry topic, or among dead letters.
+    pub returned: BTreeSet<(&'static str, Id)>,
 }
 
 impl Groups {
@@ -60,6 +63,31 @@ impl Groups {
         let place = Place { queue: queue.clone(), offset };
         if let Some(given) = self.given.get_mut(reading) {
             given.insert(place);
+        }
+    }
+
+    /// At the end: what a group could not consume came again, and what it never could is a dead letter.
+    pub(super) fn check_returned(
+        &self,
+        topic: &str,
+        retries: (&'static str, &'static str),
+        found: &BTreeMap<Place, Sent>,
+        damaged: &Damaged,
+        violations: &mut Vec<String>,
+    ) {
+        let (retry, dead) = retries;
+        for (place, (id, tries)) in found.iter().filter(|(place, _)| place.queue.topic == topic) {
+            let failures = message::failures(*id);
+            let expected = [(1, retry), (2, dead)].into_iter().filter(|(least, _)| failures >= *least);
+            for (_, name) in expected.filter(|(_, name)| !self.returned.contains(&(*name, *id))) {
+                if !damaged.has_hit(*id) {
+                    violations
+                        .push(format!("message {id}, sent {tries} times, at {place:?} is not in {name}"));
+                }
+            }
+            if failures == 0 && [retry, dead].iter().any(|name| self.returned.contains(&(*name, *id))) {
+                violations.push(format!("message {id} at {place:?} was consumed and came back"));
+            }
         }
     }
 

@@ -1,12 +1,14 @@
 //! What clients were promised and given, and whether it was kept. Everything is noted as it happens; what cannot be told at
 //! once is looked at in the end.
 
+mod damage;
 pub mod flights;
 mod groups;
 mod offsets;
 
 use crate::clock::Clock;
 use crate::message::{self, DELAY_MS, Id, Kind, Message, Sent};
+use damage::Damaged;
 use flights::Flights;
 use groups::Groups;
 pub use groups::{Reading, Want};
@@ -46,6 +48,8 @@ struct Known {
     first_sent_ms: i64,
     /// A send of it was answered that does not say where it will be delivered.
     promised: Option<usize>,
+    /// It may have been recalled.
+    recalled: bool,
     arrived: bool,
 }
 
@@ -60,6 +64,9 @@ pub struct Ledger {
     found: Option<BTreeMap<Place, Sent>>,
     /// What brokers were told the time is.
     pub clocks: Vec<Clock>,
+    /// Sends that were recalled: they must not come.
+    recalled: BTreeSet<Sent>,
+    pub damaged: Damaged,
     pub offsets: Offsets,
     pub groups: Groups,
     /// What clients that pop were given.
@@ -77,7 +84,13 @@ impl Ledger {
     pub fn message(&mut self, now_ms: i64, topic: &'static str, tag: &'static str, kind: Kind) -> Message {
         let id = self.messages.len() as Id + 1;
         let message = Message { id, topic, tag, kind };
-        let known = Known { message: message.clone(), first_sent_ms: now_ms, promised: None, arrived: false };
+        let known = Known {
+            message: message.clone(),
+            first_sent_ms: now_ms,
+            promised: None,
+            recalled: false,
+            arrived: false,
+        };
         self.messages.push(known);
         message
     }
@@ -112,6 +125,19 @@ impl Ledger {
     pub fn promised(&mut self, id: Id, broker: usize) {
         if let Some(known) = self.known_mut(id) {
             known.promised = Some(broker);
+        }
+    }
+
+    /// A broker said that a message that waited for its time will not come.
+    pub fn recalled(&mut self, sent: Sent) {
+        self.perhaps_recalled(sent);
+        self.recalled.insert(sent);
+    }
+
+    /// It was to say so, and nobody knows whether it did.
+    pub fn perhaps_recalled(&mut self, sent: Sent) {
+        if let Some(known) = self.known_mut(sent.0) {
+            known.recalled = true;
         }
     }
 
@@ -179,11 +205,14 @@ impl Ledger {
 
     /// At the end, when everything was read once more from the beginning: nothing that was promised or was ever read is
     /// missing.
-    pub fn finish(&mut self) {
+    /// `retries`: a topic, the retry topic of a group that sends messages of it back, and its dead letters.
+    pub fn finish(&mut self, retries: (&str, &'static str, &'static str)) {
         let found = self.found.take().unwrap_or_default();
         let mut violations = Vec::new();
         for (place, sent) in self.read.iter().filter(|(place, _)| !found.contains_key(place)) {
-            violations.push(format!("message {sent:?}, read at {place:?} before, is not there any more"));
+            if let Err(why) = self.damaged.excuses(place) {
+                violations.push(format!("message {sent:?}, read at {place:?} before, {why}"));
+            }
         }
         for (place, Acked { sent, .. }) in &self.acked {
             match found.get(place) {
@@ -192,21 +221,28 @@ impl Ledger {
                     violations
                         .push(format!("message {sent:?} acknowledged at {place:?}, where {other:?} is"));
                 }
-                None => violations.push(format!("message {sent:?} acknowledged at {place:?} is lost")),
+                None => {
+                    if let Err(why) = self.damaged.excuses(place) {
+                        violations.push(format!("message {sent:?} acknowledged at {place:?} {why}"));
+                    }
+                }
             }
         }
         self.check_promised(&mut violations);
         self.check_order(&mut violations);
-        check_places(&found, &mut violations);
+        self.check_places(&found, &mut violations);
         self.groups.finish(&found, &|id| self.known(id).map(|known| &known.message), &mut violations);
-        self.flights.finish(&found, &self.clocks, &mut violations);
+        let (topic, retry, dead) = retries;
+        self.groups.check_returned(topic, (retry, dead), &found, &self.damaged, &mut violations);
+        self.flights.finish(&found, &self.clocks, &self.damaged, &mut violations);
         self.violations.append(&mut violations);
     }
 
     fn check_promised(&self, violations: &mut Vec<String>) {
-        for Known { message, promised, arrived, .. } in &self.messages {
-            let Some(broker) = promised.filter(|_| !arrived) else { continue };
+        for Known { message, promised, recalled, arrived, .. } in &self.messages {
             let Message { id, kind, .. } = message;
+            let missing = promised.filter(|_| !arrived && !recalled && !self.damaged.has_hit(*id));
+            let Some(broker) = missing else { continue };
             match kind {
                 Kind::Half { .. } if message::commits(*id) => {
                     violations.push(format!("message {id} was committed at {broker} and never came"));
@@ -242,20 +278,25 @@ impl Ledger {
         let promised = self.messages.iter().filter(|known| known.promised.is_some()).count();
         (self.messages.len() as u64, (self.acked.len() + promised) as u64, self.read.len() as u64)
     }
-}
 
-/// Offsets have no gaps, and nothing that was sent once is there twice.
-fn check_places(found: &BTreeMap<Place, Sent>, violations: &mut Vec<String>) {
-    let mut seen = BTreeSet::new();
-    let mut before: Option<&Place> = None;
-    for (place, sent) in found {
-        if !seen.insert(sent) {
-            violations.push(format!("message {sent:?} is at {place:?} and elsewhere"));
+    /// Offsets have no gaps, and nothing that was sent once is there twice.
+    fn check_places(&self, found: &BTreeMap<Place, Sent>, violations: &mut Vec<String>) {
+        let mut seen = BTreeSet::new();
+        let mut before: Option<&Place> = None;
+        for (place, sent) in found {
+            if !seen.insert(sent) {
+                violations.push(format!("message {sent:?} is at {place:?} and elsewhere"));
+            }
+            if self.recalled.contains(sent) {
+                violations.push(format!("message {sent:?} was recalled and is at {place:?}"));
+            }
+            let expected = before.filter(|b| b.queue == place.queue).map_or(0, |before| before.offset + 1);
+            let mut passed =
+                (expected..place.offset).map(|offset| Place { queue: place.queue.clone(), offset });
+            if let Some(gap) = passed.find(|place| !self.damaged.is_hit(place)) {
+                violations.push(format!("there is nothing at {gap:?}, but behind it"));
+            }
+            before = Some(place);
         }
-        let expected = before.filter(|b| b.queue == place.queue).map_or(0, |before| before.offset + 1);
-        if place.offset != expected {
-            violations.push(format!("{place:?} follows on offset {expected}"));
-        }
-        before = Some(place);
     }
 }

@@ -43,18 +43,7 @@ impl Role for Admin {
                 if asked || self.done.contains(&(broker, *topic)) {
                     continue;
                 }
-                let command = request(
-                    RequestCode::UPDATE_AND_CREATE_TOPIC,
-                    &[
-                        ("topic", (*topic).to_owned()),
-                        ("defaultTopic", EVERYWHERE.to_owned()),
-                        ("readQueueNums", self.queues.to_string()),
-                        ("writeQueueNums", self.queues.to_string()),
-                        ("perm", "6".to_owned()),
-                        ("topicFilterType", "SINGLE_TAG".to_owned()),
-                        ("order", "false".to_owned()),
-                    ],
-                );
+                let command = create(topic, self.queues);
                 sessions.ask(context, broker, command, topic);
             }
         }
@@ -76,4 +65,20 @@ impl Role for Admin {
     fn asked(&mut self, _: &mut Sessions<Asked>, _: &mut Context<'_>, _: usize, _: &Command) {}
 
     fn restart(&mut self) {}
+}
+
+/// The request that creates a topic with so many queues.
+pub(super) fn create(topic: &str, queues: u32) -> Command {
+    request(
+        RequestCode::UPDATE_AND_CREATE_TOPIC,
+        &[
+            ("topic", topic.to_owned()),
+            ("defaultTopic", EVERYWHERE.to_owned()),
+            ("readQueueNums", queues.to_string()),
+            ("writeQueueNums", queues.to_string()),
+            ("perm", "6".to_owned()),
+            ("topicFilterType", "SINGLE_TAG".to_owned()),
+            ("order", "false".to_owned()),
+        ],
+    )
 }

@@ -3,12 +3,13 @@
 use super::sessions::consumer_ids;
 use super::{Context, Role, Sessions, is_ok, number, request};
 use crate::check::{CommitId, Queue, Reading, Want};
+use crate::message;
 use kerolox_wire::body::{
     ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel, SubscriptionData,
 };
 use kerolox_wire::properties::tag_code;
 use kerolox_wire::{Command, RequestCode, ResponseCode, sys_flag};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A group of consumers that pull.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +19,8 @@ pub struct Group {
     pub want: Want,
     /// Each of them reads everything, and keeps to itself how far it is.
     pub broadcasting: bool,
+    /// It cannot consume some messages ([`message::failures`]), and sends them back: then this is its retry topic.
+    pub retry_topic: Option<&'static str>,
 }
 
 /// How often the members of a group are asked for, if nobody says that they changed: real clients do it every 20 s.
@@ -27,26 +30,44 @@ const REBALANCE_EVERY_MS: i64 = 1_000;
 #[derive(Debug)]
 pub enum Asked {
     Members,
-    Offset { key: Key, asked_ms: i64 },
-    Pull { key: Key, offset: u64 },
+    Offset {
+        key: Key,
+        asked_ms: i64,
+    },
+    Pull {
+        key: Key,
+        offset: u64,
+    },
     Commit(CommitId),
+    /// A message goes back, by its position in the broker's log.
+    Back {
+        key: Key,
+        position: u64,
+        times: i32,
+    },
 }
 
-/// A broker's queue of the group's topic.
-type Key = (usize, u32);
+/// A broker's queue of one of the group's topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    topic: &'static str,
+    broker: usize,
+    queue_id: u32,
+}
 
 /// How a queue that the consumer has stands.
 #[derive(Debug, Default)]
 struct Progress {
     /// Where it goes on; `None` until the broker told.
     next: Option<u64>,
-    /// What is under way of it was asked for by this holding of the queue, and no earlier one.
     busy: bool,
+    /// Messages that are to go back before anything is committed: positions, and how often each was consumed before.
+    failed: BTreeMap<u64, i32>,
 }
 
 pub struct Consumer {
     group: Group,
-    topics: [&'static str; 1],
+    topics: Vec<&'static str>,
     /// Of one that shares: what its group is known by; of one that broadcasts: its own.
     reading: Reading,
     queues: BTreeMap<Key, Progress>,
@@ -61,7 +82,7 @@ impl Consumer {
             if group.broadcasting { format!("{}/{client}", group.name) } else { group.name.to_owned() };
         Self {
             group,
-            topics: [group.topic],
+            topics: std::iter::once(group.topic).chain(group.retry_topic).collect(),
             reading: Reading { reader, topic: group.topic, want: group.want },
             queues: BTreeMap::new(),
             kept: BTreeMap::new(),
@@ -74,42 +95,36 @@ impl Consumer {
         self.reading.clone()
     }
 
-    fn queue(&self, (broker, queue_id): Key) -> Queue {
-        Queue { broker, topic: self.group.topic.to_owned(), queue_id }
-    }
-
-    fn fields(&self, (_, queue_id): Key) -> Vec<(&'static str, String)> {
+    fn fields(&self, key: Key) -> Vec<(&'static str, String)> {
         vec![
             ("consumerGroup", self.group.name.to_owned()),
-            ("topic", self.group.topic.to_owned()),
-            ("queueId", queue_id.to_string()),
+            ("topic", key.topic.to_owned()),
+            ("queueId", key.queue_id.to_string()),
         ]
     }
 
-    /// All queues of the route, in the order in which they are shared.
-    fn all(&self, sessions: &Sessions<Asked>) -> Vec<Key> {
-        let route = sessions.routes.get(self.group.topic).into_iter().flatten();
-        route.flat_map(|(broker, _, queues)| (0..*queues).map(|queue_id| (*broker, queue_id))).collect()
-    }
-
-    /// Takes the part that falls to this one among the members: Apache's `AllocateMessageQueueAveragely`.
-    fn take_part(&mut self, all: &[Key], members: &[String], me: &str) {
-        let Some(index) = members.iter().position(|member| member == me) else { return };
-        let (each, rest) = (all.len() / members.len(), all.len() % members.len());
-        let begin = index * each + index.min(rest);
-        let count = each + usize::from(index < rest);
-        let mine = all.get(begin..begin + count).unwrap_or_default();
+    /// Takes the part of each topic that falls to this one among the members: Apache's `AllocateMessageQueueAveragely`.
+    fn take_parts(&mut self, sessions: &Sessions<Asked>, members: &[String]) {
+        let Some(index) = members.iter().position(|member| *member == sessions.name) else { return };
+        let mut mine = BTreeSet::new();
+        for topic in &self.topics {
+            let all = all(sessions, topic);
+            let (each, rest) = (all.len() / members.len(), all.len() % members.len());
+            let begin = index * each + index.min(rest);
+            let count = each + usize::from(index < rest);
+            mine.extend(all.get(begin..begin + count).unwrap_or_default().iter().copied());
+        }
         self.queues.retain(|key, _| mine.contains(key));
         for key in mine {
-            self.queues.entry(*key).or_default();
+            self.queues.entry(key).or_default();
         }
     }
 
     fn rebalance(&mut self, sessions: &mut Sessions<Asked>, context: &mut Context<'_>) {
         if self.group.broadcasting {
-            for key in self.all(sessions) {
+            for key in all(sessions, self.group.topic) {
                 let next = Some(self.kept.get(&key).copied().unwrap_or(0));
-                self.queues.entry(key).or_insert(Progress { next, busy: false });
+                self.queues.entry(key).or_insert(Progress { next, ..Progress::default() });
             }
             return;
         }
@@ -123,6 +138,25 @@ impl Consumer {
         if let Some(broker) = open.get(context.random.below(open.len() as u64) as usize) {
             let command = request(RequestCode::GET_CONSUMER_LIST_BY_GROUP, &fields);
             sessions.ask(context, *broker, command, Asked::Members);
+        }
+    }
+
+    /// A message went back, or did not: then it is tried again.
+    fn went_back(
+        &mut self,
+        sessions: &mut Sessions<Asked>,
+        context: &mut Context<'_>,
+        key: Key,
+        (position, times): (u64, i32),
+        answer: Option<&Command>,
+    ) {
+        let Some(progress) = self.queues.get_mut(&key) else { return };
+        if !answer.is_some_and(is_ok) {
+            // From where the group stands, with all that was not committed.
+            progress.failed.clear();
+            progress.next = None;
+        } else if progress.failed.remove(&position) == Some(times) && progress.failed.is_empty() {
+            self.settle(sessions, context, key);
         }
     }
 
@@ -152,39 +186,66 @@ impl Consumer {
         asked: u64,
         answer: &Command,
     ) {
-        let found = is_ok(answer);
-        if found {
-            self.take_messages(context, key, asked, answer);
-        }
+        let failed =
+            if is_ok(answer) { self.take_messages(context, key, asked, answer) } else { BTreeMap::new() };
         let next = answer.fields.get("nextBeginOffset").and_then(|text| text.parse().ok());
         let Some(next) = next.filter(|_| answer.code != ResponseCode::TOPIC_NOT_EXIST.0) else { return };
-        let Some(progress) = self.queues.get_mut(&key) else { return };
-        if progress.next == Some(asked) {
-            progress.next = Some(next);
-        }
-        if self.group.broadcasting {
-            self.kept.insert(key, next);
-        } else if next != asked {
-            let queue = self.queue(key);
-            let id = context.ledger.offsets.commit(context.now_ms, self.group.name, queue, next);
-            let mut fields = self.fields(key);
-            fields.push(("commitOffset", next.to_string()));
-            let command = request(RequestCode::UPDATE_CONSUMER_OFFSET, &fields);
-            sessions.ask(context, key.0, command, Asked::Commit(id));
+        let Some(progress) = self.queues.get_mut(&key).filter(|progress| progress.next == Some(asked)) else {
+            return;
+        };
+        progress.next = Some(next);
+        progress.failed = failed;
+        if next != asked {
+            self.settle(sessions, context, key);
         }
     }
 
-    /// Every message of an answer: in order, none before the one asked for, and all of those that are wanted.
-    fn take_messages(&self, context: &mut Context<'_>, key: Key, asked: u64, answer: &Command) {
-        let queue = self.queue(key);
+    /// Sends back what is to go back; when nothing is any more, commits.
+    fn settle(&mut self, sessions: &mut Sessions<Asked>, context: &mut Context<'_>, key: Key) {
+        let Some(Progress { next: Some(next), failed, .. }) = self.queues.get(&key) else { return };
+        let next = *next;
+        if self.group.broadcasting {
+            self.kept.insert(key, next);
+            return;
+        }
+        for (position, times) in failed {
+            let (position, times) = (*position, *times);
+            let fields = [
+                ("group", self.group.name.to_owned()),
+                ("offset", position.to_string()),
+                ("delayLevel", "1".to_owned()),
+                ("originTopic", key.topic.to_owned()),
+                ("maxReconsumeTimes", "1".to_owned()),
+            ];
+            let command = request(RequestCode::CONSUMER_SEND_MSG_BACK, &fields);
+            sessions.ask(context, key.broker, command, Asked::Back { key, position, times });
+        }
+        if failed.is_empty() {
+            let id = context.ledger.offsets.commit(context.now_ms, self.group.name, key.queue(), next);
+            let mut fields = self.fields(key);
+            fields.push(("commitOffset", next.to_string()));
+            let command = request(RequestCode::UPDATE_CONSUMER_OFFSET, &fields);
+            sessions.ask(context, key.broker, command, Asked::Commit(id));
+        }
+    }
+
+    /// Every message of an answer: in order, none before the one asked for. Those that cannot be consumed.
+    fn take_messages(
+        &self,
+        context: &mut Context<'_>,
+        key: Key,
+        asked: u64,
+        answer: &Command,
+    ) -> BTreeMap<u64, i32> {
+        let queue = key.queue();
+        let mut failed = BTreeMap::new();
         let mut least = asked;
         for view in kerolox_wire::record::split(&answer.body) {
             let view = match view {
                 Ok(view) => view,
                 Err(e) => {
-                    return context
-                        .ledger
-                        .violated(format!("a pull of {queue:?} gave no whole records: {e}"));
+                    context.ledger.violated(format!("a pull of {queue:?} gave no whole records: {e}"));
+                    break;
                 }
             };
             if view.queue_offset < least {
@@ -192,11 +253,35 @@ impl Consumer {
                 context.ledger.violated(what);
             }
             least = view.queue_offset + 1;
-            if context.ledger.seen(context.now_ms, &queue, &view).is_some() {
-                context.ledger.groups.given(&self.reading, &queue, view.queue_offset);
+            let times = view.reconsume_times;
+            let sent = match times > 0 {
+                true => context.ledger.checked(context.now_ms, &queue, &view),
+                false => context.ledger.seen(context.now_ms, &queue, &view),
+            };
+            let Some((id, _)) = sent else { continue };
+            context.ledger.groups.given(&self.reading, &queue, view.queue_offset);
+            if self.group.retry_topic.is_some() && times < message::failures(id) {
+                failed.insert(view.position, times);
             }
         }
+        failed
     }
+}
+
+impl Key {
+    fn queue(self) -> Queue {
+        Queue { broker: self.broker, topic: self.topic.to_owned(), queue_id: self.queue_id }
+    }
+}
+
+/// All queues of a topic's route, in the order in which they are shared.
+fn all(sessions: &Sessions<Asked>, topic: &'static str) -> Vec<Key> {
+    let route = sessions.routes.get(topic).into_iter().flatten();
+    let queues = |(broker, _, count): &(usize, u32, u32)| {
+        let broker = *broker;
+        (0..*count).map(move |queue_id| Key { topic, broker, queue_id })
+    };
+    route.flat_map(queues).collect()
 }
 
 impl Role for Consumer {
@@ -212,12 +297,12 @@ impl Role for Consumer {
             Want::Tags(tags) => tags.split(" || ").collect(),
             Want::All | Want::Sql { .. } => Vec::new(),
         };
-        let subscription = SubscriptionData {
-            topic: self.group.topic.to_owned(),
+        let subscription = |topic: &&str| SubscriptionData {
+            topic: (*topic).to_owned(),
             sub_string: expression.to_owned(),
             expression_type: kind.to_owned(),
             code_set: tags.iter().map(|tag| tag_code(tag) as i32).collect(),
-            tags_set: tags.into_iter().map(str::to_owned).collect(),
+            tags_set: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             sub_version: 1,
             ..SubscriptionData::default()
         };
@@ -228,7 +313,7 @@ impl Role for Consumer {
             consume_type: Some(ConsumeType::Passively),
             message_model: Some(model),
             consume_from_where: Some(ConsumeFromWhere::FirstOffset),
-            subscription_data_set: vec![subscription],
+            subscription_data_set: self.topics.iter().map(subscription).collect(),
             unit_mode: false,
         };
         HeartbeatData {
@@ -241,7 +326,8 @@ impl Role for Consumer {
     fn act(&mut self, sessions: &mut Sessions<Asked>, context: &mut Context<'_>) {
         self.rebalance(sessions, context);
         let idle = |(key, progress): (&Key, &Progress)| {
-            (!progress.busy && sessions.is_open(key.0)).then_some((*key, progress.next))
+            let idle = !progress.busy && progress.failed.is_empty() && sessions.is_open(key.broker);
+            idle.then_some((*key, progress.next))
         };
         let idle: Vec<(Key, Option<u64>)> = self.queues.iter().filter_map(idle).collect();
         for (key, next) in idle {
@@ -250,12 +336,12 @@ impl Role for Consumer {
             }
             match next {
                 Some(offset) => {
-                    sessions.ask(context, key.0, self.pull(key, offset), Asked::Pull { key, offset });
+                    sessions.ask(context, key.broker, self.pull(key, offset), Asked::Pull { key, offset });
                 }
                 None => {
                     let command = request(RequestCode::QUERY_CONSUMER_OFFSET, &self.fields(key));
                     let asked_ms = context.now_ms;
-                    sessions.ask(context, key.0, command, Asked::Offset { key, asked_ms });
+                    sessions.ask(context, key.broker, command, Asked::Offset { key, asked_ms });
                 }
             }
         }
@@ -274,19 +360,19 @@ impl Role for Consumer {
         {
             progress.busy = false;
         }
+        if let Asked::Back { key, position, times } = asked {
+            return self.went_back(sessions, context, key, (position, times), answer);
+        }
         let Some(answer) = answer else { return };
         match asked {
-            Asked::Members if is_ok(answer) => {
-                let all = self.all(sessions);
-                self.take_part(&all, &consumer_ids(answer), &sessions.name);
-            }
+            Asked::Members if is_ok(answer) => self.take_parts(sessions, &consumer_ids(answer)),
             Asked::Offset { key, asked_ms } => {
                 let none = answer.code == ResponseCode::QUERY_NOT_FOUND.0;
                 if !none && !is_ok(answer) {
                     return;
                 }
                 let offset = (!none).then(|| number(answer, "offset"));
-                let told = context.ledger.offsets.told(asked_ms, self.group.name, &self.queue(key), offset);
+                let told = context.ledger.offsets.told(asked_ms, self.group.name, &key.queue(), offset);
                 told.into_iter().for_each(|what| context.ledger.violated(what));
                 if let Some(progress) = self.queues.get_mut(&key) {
                     progress.next = Some(offset.unwrap_or(0));
@@ -294,7 +380,7 @@ impl Role for Consumer {
             }
             Asked::Pull { key, offset } => self.pulled(sessions, context, key, offset, answer),
             Asked::Commit(id) if is_ok(answer) => context.ledger.offsets.acked(context.now_ms, &id),
-            Asked::Members | Asked::Commit(_) => {}
+            Asked::Members | Asked::Commit(_) | Asked::Back { .. } => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Context, PRODUCERS, Role, Sessions, is_ok, number, request};
 use crate::check::{Place, Queue};
-use crate::message::{self, Id, Kind, Message};
+use crate::message::{self, Id, Kind, Message, Sent};
 use bytes::BytesMut;
 use kerolox_wire::body::{HeartbeatData, ProducerData};
 use kerolox_wire::message_id::MessageId;
@@ -25,6 +25,14 @@ pub struct Parcel {
     /// How often it was sent.
     tries: u64,
     sent_ms: i64,
+}
+
+/// Why a producer asked something.
+#[derive(Debug)]
+pub enum Asked {
+    Send(Parcel),
+    /// A timer message is not to come after all.
+    Recall(Sent),
 }
 
 pub struct Producer {
@@ -62,7 +70,7 @@ impl Producer {
     /// A queue to send to: not of a broker that failed a moment ago, if there is another.
     fn queue(
         &self,
-        sessions: &Sessions<Parcel>,
+        sessions: &Sessions<Asked>,
         context: &mut Context<'_>,
         topic: &str,
     ) -> Option<(usize, u32)> {
@@ -80,7 +88,7 @@ impl Producer {
 }
 
 impl Role for Producer {
-    type Asked = Parcel;
+    type Asked = Asked;
 
     fn topics(&self) -> &[&'static str] {
         self.topics
@@ -95,7 +103,7 @@ impl Role for Producer {
         }
     }
 
-    fn act(&mut self, sessions: &mut Sessions<Parcel>, context: &mut Context<'_>) {
+    fn act(&mut self, sessions: &mut Sessions<Asked>, context: &mut Context<'_>) {
         if sessions.count() >= IN_FLIGHT_MAX || (context.closing && self.again.is_empty()) {
             return;
         }
@@ -108,20 +116,25 @@ impl Role for Producer {
         parcel.tries += 1;
         parcel.sent_ms = context.now_ms;
         let command = send_request(&parcel, topic, queue_id);
-        sessions.ask(context, broker, command, parcel);
+        sessions.ask(context, broker, command, Asked::Send(parcel));
     }
 
     fn answered(
         &mut self,
-        sessions: &mut Sessions<Parcel>,
+        sessions: &mut Sessions<Asked>,
         context: &mut Context<'_>,
         broker: usize,
-        parcel: Parcel,
+        asked: Asked,
         answer: Option<&Command>,
     ) {
-        match answer {
-            Some(answer) if is_ok(answer) => acknowledged(sessions, context, broker, &parcel, answer),
-            _ => {
+        match (asked, answer) {
+            (Asked::Send(parcel), Some(answer)) if is_ok(answer) => {
+                acknowledged(sessions, context, broker, &parcel, answer);
+            }
+            (Asked::Recall(sent), Some(answer)) if is_ok(answer) => context.ledger.recalled(sent),
+            (Asked::Recall(sent), None) => context.ledger.perhaps_recalled(sent),
+            (Asked::Recall(_), Some(_)) => {}
+            (Asked::Send(parcel), _) => {
                 self.avoided.insert(broker, context.now_ms + AVOID_MS);
                 self.again.push(parcel);
             }
@@ -131,7 +144,7 @@ impl Role for Producer {
     /// What became of a half message? Any producer of the group knows.
     fn asked(
         &mut self,
-        sessions: &mut Sessions<Parcel>,
+        sessions: &mut Sessions<Asked>,
         context: &mut Context<'_>,
         broker: usize,
         question: &Command,
@@ -186,7 +199,7 @@ fn send_request(parcel: &Parcel, topic: &str, queue_id: u32) -> Command {
 
 /// The broker said that messages are safe.
 fn acknowledged(
-    sessions: &Sessions<Parcel>,
+    sessions: &mut Sessions<Asked>,
     context: &mut Context<'_>,
     broker: usize,
     parcel: &Parcel,
@@ -197,10 +210,17 @@ fn acknowledged(
         let (id, topic) = (*id, (*topic).to_owned());
         match kind {
             Kind::Plain => {
-                let queue = Queue { broker, topic, queue_id: number(answer, "queueId") as u32 };
+                let queue =
+                    Queue { broker, topic: topic.clone(), queue_id: number(answer, "queueId") as u32 };
                 context.ledger.acked(now_ms, (id, parcel.tries), parcel.sent_ms, Place { queue, offset });
             }
             Kind::Delayed | Kind::Timed { .. } | Kind::Half { .. } => context.ledger.promised(id, broker),
+        }
+        let handle = answer.fields.get("recallHandle").filter(|_| parcel.tries == 1 && id.is_multiple_of(4));
+        if let Some(handle) = handle {
+            let fields = [("topic", topic.clone()), ("recallHandle", handle.to_owned())];
+            let command = request(RequestCode::RECALL_MESSAGE, &fields);
+            sessions.ask(context, broker, command, Asked::Recall((id, 1)));
         }
         let half = answer.fields.get("msgId").and_then(|text| text.parse::<MessageId>().ok());
         if let (Kind::Half { ends: true }, Some(half)) = (kind, half) {

@@ -5,6 +5,10 @@
 //! failed sync the pages count as clean, as on Linux: they read back as written, no later sync brings them to disk, and
 //! each open file of the same inode is told once.
 
+mod trouble;
+
+pub use trouble::Trouble;
+
 use super::BLOCK_BYTES;
 use super::{Counts, Disk, DiskFile, OpKind, Space};
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,6 +146,7 @@ struct Shared {
     calls: u64,
     faults: Vec<Fault>,
     faults_hit: Vec<(u64, OpKind, String)>,
+    trouble: Option<Trouble>,
     history: Option<History>,
     trace: Option<Vec<(OpKind, String)>>,
     mark: u64,
@@ -306,7 +311,8 @@ impl HostileDisk {
         if let Some(trace) = &mut shared.trace {
             trace.push((kind, path.to_owned()));
         }
-        let fault = shared.faults.iter().find(|f| f.call == call).map(|f| f.action);
+        let named = shared.faults.iter().find(|f| f.call == call).map(|f| f.action);
+        let fault = named.or_else(|| shared.trouble.as_mut()?.hits(kind));
         let fault = fault.filter(|action| applies(*action, kind));
         if fault.is_some() {
             shared.faults_hit.push((call, kind, path.to_owned()));

@@ -13,7 +13,9 @@ mod hostile;
 mod real;
 
 pub(crate) use aligned::{Aligned, BLOCK_BYTES};
-pub use hostile::{CrashMode, Fault, FaultAction, History, HostileDisk, HostileFile, Moment, Sabotage};
+pub use hostile::{
+    CrashMode, Fault, FaultAction, History, HostileDisk, HostileFile, Moment, Sabotage, Trouble,
+};
 #[cfg(unix)]
 pub use real::{RealDisk, RealFile, RealLock};
 
