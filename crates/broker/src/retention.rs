@@ -15,6 +15,7 @@ use crate::topics::Topic;
 use kerolox_store::{Position, TopicRetention};
 use kerolox_wire::body::TopicConfig;
 use kerolox_wire::names;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How often topics that have a retention of their own are looked at.
@@ -66,21 +67,31 @@ fn positive(config: &TopicConfig, attribute: &str) -> Option<i64> {
 }
 
 impl Broker {
+    /// Whether a group that has an offset of a topic may go on with it. It will not when it was deleted, or when its consumers are
+    /// there and want other topics only. (Retry topics and light queues are not what clients name.)
+    fn may_read(&self, group: &str, topic: &str) -> bool {
+        let left = || {
+            let wants = self.clients.consumer_group(group).map(|consumers| &consumers.subscriptions);
+            !topic.starts_with('%')
+                && wants.is_some_and(|wants| !wants.is_empty() && !wants.contains_key(topic))
+        };
+        !Groups::is_system(group) && self.state.groups.get(group).is_some() && !left()
+    }
+
     /// Retention wants to take the log up to `below`: which of it do consumer groups have still to read?
     pub(crate) fn look_for_unread(&mut self) {
-        let unread = &mut self.retention.unread;
         let begin = || {
             let first = Key { group: Arc::from(""), topic: Arc::from(""), queue_id: 0 };
             (first, Lowest { position: Position::MAX, holder: None })
         };
-        let (from, mut lowest) = unread.round.take().unwrap_or_else(begin);
+        let (from, mut lowest) = self.retention.unread.round.take().unwrap_or_else(begin);
         let mut next = None;
         for (looked, (group, topic, queue_id, offset)) in self.state.offsets.from(&from).enumerate() {
             if looked == OFFSETS_AT_ONCE {
                 next = Some(Key { group: Arc::clone(group), topic: Arc::clone(topic), queue_id });
                 break;
             }
-            if Groups::is_system(group) || self.state.groups.get(group).is_none() {
+            if !self.may_read(group, topic) {
                 continue;
             }
             if let Some(position) = self.store.lies_from(topic, queue_id, offset)
@@ -91,8 +102,8 @@ impl Broker {
             }
         }
         match next {
-            Some(next) => unread.round = Some((next, lowest)),
-            None => unread.known = lowest,
+            Some(next) => self.retention.unread.round = Some((next, lowest)),
+            None => self.retention.unread.known = lowest,
         }
     }
 
@@ -133,6 +144,19 @@ impl Broker {
         std::mem::take(&mut self.retention.expired)
     }
 
+    /// The first offset of each queue of a topic that a group has still to read, if that counts.
+    fn first_unread(&self, topic: &str) -> BTreeMap<u32, u64> {
+        let mut first = BTreeMap::new();
+        let offsets = &self.state.offsets;
+        let groups =
+            offsets.groups_of(topic).filter(|group| self.config.keep_unread && self.may_read(group, topic));
+        for (queue_id, offset) in groups.flat_map(|group| offsets.queues_of(group, topic)) {
+            let known = first.entry(queue_id).or_insert(offset);
+            *known = offset.min(*known);
+        }
+        first
+    }
+
     /// Topics that keep their messages for a time of their own, or only so many bytes.
     pub(crate) fn expire_topics(&mut self, now_ms: i64) {
         if now_ms < self.retention.topics_looked_at_ms.saturating_add(TOPICS_EVERY_MS) {
@@ -149,13 +173,8 @@ impl Broker {
         for (topic, hours, bytes) in own.collect::<Vec<_>>() {
             let before_ms = hours.map(|hours| now_ms.saturating_sub(hours.saturating_mul(HOUR_MS)));
             let retention = TopicRetention { before_ms, bytes_max: bytes.map(i64::unsigned_abs) };
-            let (state, keep_unread) = (&self.state, self.config.keep_unread);
-            let gone = self.store.expire(&topic, retention, |queue_id| {
-                let groups =
-                    state.offsets.groups_of(&topic).filter(|group| state.groups.get(group).is_some());
-                let first = groups.filter_map(|group| state.offsets.get(group, &topic, queue_id)).min();
-                first.filter(|_| keep_unread)
-            });
+            let unread = self.first_unread(&topic);
+            let gone = self.store.expire(&topic, retention, |queue_id| unread.get(&queue_id).copied());
             if gone > 0 {
                 self.retention.expired.push((Arc::clone(&topic), gone));
             }
