@@ -6,11 +6,12 @@ use crate::Broker;
 use crate::config::{BrokerConfig, DELAY_LEVELS_DEFAULT, parse_delay_levels};
 use crate::effect::Effect;
 use crate::hot;
+use crate::moved::Origin;
 use crate::pending::Pending;
 use crate::produce::Draft;
 use crate::state::{self, State};
 use crate::transaction::real_target;
-use kerolox_store::{QueueRead, QueueReadOutcome, QueueSlice};
+use kerolox_store::{NewMessage, QueueRead, QueueReadOutcome, QueueSlice};
 use kerolox_wire::names;
 use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::record::{self, RecordView};
@@ -234,7 +235,9 @@ impl Broker {
             queue_id,
             properties: PropertiesBuf::from(message.properties().0),
         };
-        self.append_again(now_ms, message, &draft, |_| {}).map(drop)
+        let origin = Origin::Delay(message.queue_id, message.queue_offset);
+        let change = |copy: &mut NewMessage<'_>| copy.prepared_transaction_offset = origin.encode();
+        self.append_again(now_ms, message, &draft, change).map(drop)
     }
 }
 

@@ -26,6 +26,7 @@ mod lite;
 mod lmq;
 mod locks;
 mod look;
+mod moved;
 mod offsets;
 mod parked;
 mod pending;

@@ -459,6 +459,7 @@ impl StateFold for State {
         if Stored::matters(record.topic, record.sys_flag) {
             self.halves.stored(&Stored::from(record));
         }
+        self.moved(record);
     }
 }
 

@@ -8,6 +8,7 @@
 use crate::Broker;
 use crate::effect::Effect;
 use crate::input::ConnId;
+use crate::moved::Origin;
 use crate::pending::Pending;
 use crate::produce::{Draft, Refused};
 use crate::query::header_or_refuse;
@@ -271,7 +272,7 @@ impl Broker {
                 Ahead::Ready(bytes) => Some(bytes.clone()),
                 Ahead::Missing => None,
             };
-            match found.map(|bytes| self.deliver_timer(now_ms, &bytes)) {
+            match found.map(|bytes| self.deliver_timer(now_ms, due.1, &bytes)) {
                 Some(Err(_)) => {
                     // The log refuses for the moment, and tells the next sender why.
                     self.counters.delay_refused += 1;
@@ -291,13 +292,21 @@ impl Broker {
         }
     }
 
-    fn deliver_timer(&mut self, now_ms: i64, bytes: &[u8]) -> Result<(), kerolox_store::AppendError> {
+    fn deliver_timer(
+        &mut self,
+        now_ms: i64,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), kerolox_store::AppendError> {
         let view = RecordView::parse(bytes).ok();
         let Some((view, draft)) = view.and_then(|view| Some((view, real_draft(&view)?))) else {
             self.counters.delay_astray += 1;
             return Ok(());
         };
-        self.append_again(now_ms, &view, &draft, |_| {}).map(drop)
+        self.append_again(now_ms, &view, &draft, |message| {
+            message.prepared_transaction_offset = Origin::Timer(offset).encode();
+        })
+        .map(drop)
     }
 
     fn read_ahead(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
@@ -389,7 +398,10 @@ impl Broker {
             if let Some(view) = view {
                 let properties = PropertiesBuf::from(view.properties().0);
                 let draft = Draft { topic: Arc::clone(&self.timers.topic), queue_id: 0, properties };
-                if self.append_again(now_ms, &view, &draft, |_| {}).is_err() {
+                let kept = self.append_again(now_ms, &view, &draft, |message| {
+                    message.prepared_transaction_offset = Origin::TimerKept(*offset).encode();
+                });
+                if kept.is_err() {
                     return;
                 }
             } else {

@@ -8,6 +8,7 @@ use crate::effect::Effect;
 use crate::halves::{Half, Stored};
 use crate::input::ConnId;
 use crate::lmq::is_lite;
+use crate::moved::Origin;
 use crate::pending::Pending;
 use crate::produce::{Draft, Refused};
 use crate::query::header_or_refuse;
@@ -346,7 +347,9 @@ impl Broker {
         let topic = self.ensure_topic(now_ms, names::TRANS_CHECK_MAX_TIME_TOPIC.to_owned(), 1);
         let appended = topic.and_then(|topic| {
             let draft = Draft { topic, queue_id: 0, properties };
-            self.append_again(now_ms, view, &draft, |_| {})
+            self.append_again(now_ms, view, &draft, |message| {
+                message.prepared_transaction_offset = Origin::Half(position).encode();
+            })
         });
         match appended {
             Ok(_) => self.forget_half(position),

@@ -6,6 +6,7 @@
 //! has reached `next`, and the exceptions are forgotten.
 
 use crate::dump::queues_from;
+use kerolox_wire::names::RETRY_PREFIX;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -209,6 +210,16 @@ impl InFlight {
                 self.groups.remove(&key.group);
             }
         }
+    }
+
+    /// Topics and groups that have messages in flight and whose retry topic that may be: its name begins with the group's.
+    pub(crate) fn topics_of_retry<'a>(
+        &'a self,
+        retry: &'a str,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)> {
+        let rest = retry.strip_prefix(RETRY_PREFIX).unwrap_or_default();
+        let groups = rest.match_indices('_').filter_map(|(at, _)| self.groups.get_key_value(rest.get(..at)?));
+        groups.flat_map(|(group, topics)| topics.keys().map(move |topic| (topic, group)))
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {

@@ -5,6 +5,7 @@ use super::Key;
 use crate::Broker;
 use crate::effect::Effect;
 use crate::lite::Lite;
+use crate::moved::Origin;
 use crate::pending::Pending;
 use crate::produce::Draft;
 use kerolox_store::{AppendError, QueueRead, QueueReadOutcome, QueueSlice};
@@ -128,9 +129,12 @@ impl Broker {
         offset: u64,
         view: &RecordView<'_>,
     ) -> Result<(), AppendError> {
-        let topic = match key.topic.starts_with(RETRY_PREFIX) {
-            true => Arc::clone(&key.topic),
-            false => self.ensure_topic(now_ms, receipt::retry_topic(&key.topic, &key.group), 1)?,
+        let (topic, origin) = match key.topic.starts_with(RETRY_PREFIX) {
+            true => (Arc::clone(&key.topic), Origin::PoppedAgain(key.queue_id, offset)),
+            false => {
+                let topic = self.ensure_topic(now_ms, receipt::retry_topic(&key.topic, &key.group), 1)?;
+                (topic, Origin::Popped(key.queue_id, offset))
+            }
         };
         let mut properties = PropertiesBuf::from(view.properties().0);
         let first = view.reconsume_times == 0 || view.properties().get(property::FIRST_POP_TIME).is_none();
@@ -143,6 +147,7 @@ impl Broker {
         let draft = Draft { topic, queue_id: 0, properties };
         self.append_again(now_ms, view, &draft, |message| {
             message.reconsume_times = message.reconsume_times.saturating_add(1);
+            message.prepared_transaction_offset = origin.encode();
         })?;
         Ok(())
     }

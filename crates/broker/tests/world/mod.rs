@@ -129,7 +129,7 @@ impl World {
                 self.feed(vec![Input::Tick])
             }
             // What retention takes, it takes; some of it only after the broker has moved what it needs.
-            "retain" => self.retain(),
+            "retain" => self.retain(rest.parse().unwrap_or(8)),
             "shutdown" => self.feed(vec![Input::Shutdown]),
             "drained" => format!("{}\n", self.parts.as_ref().unwrap().broker.is_drained()),
             // The same before the last batch ended: the shell may ask then.
@@ -200,6 +200,23 @@ impl World {
                 self.disk = self.disk.crash(CrashMode::Lost, 1);
                 self.open()
             }
+            // A restart that finds the last record of the state rotten, as if the log had been cut before it.
+            "rot-last-state" => {
+                // Of its body, which ends before the topic and its length: then it is known whose record it was.
+                self.parts = None;
+                self.disk = self.disk.crash(CrashMode::Kill, 1);
+                let mut logs: Vec<String> = self.disk.paths();
+                logs.retain(|path| path.starts_with("commitlog/"));
+                logs.sort();
+                let topic = kerolox_store::STATE_TOPIC.as_bytes();
+                let last = |bytes: &[u8]| bytes.windows(topic.len()).rposition(|window| window == topic);
+                let rotten = logs.iter().rev().any(|path| {
+                    let at = last(&self.disk.content(path).unwrap());
+                    at.is_some_and(|at| self.disk.tamper(path, |bytes| bytes[at - 3] ^= 1))
+                });
+                assert!(rotten);
+                self.open()
+            }
             // What name servers are told of a topic, and under which number.
             "told" => {
                 let (command, version) = self.parts.as_ref().unwrap().broker.registration(None, false);
@@ -263,9 +280,9 @@ impl World {
     }
 
     /// As often as it may take: two segments go at a time, and what is moved before must be safe first.
-    fn retain(&mut self) -> String {
+    fn retain(&mut self, times: u32) -> String {
         let mut told = String::new();
-        for _ in 0..8 {
+        for _ in 0..times {
             let (min, disk) = self.parts.as_mut().unwrap().keeper.retain(self.now_ms);
             told.push_str(&self.feed(vec![Input::Trimmed { min, disk }]));
             told.push_str(&self.flush(true));
