@@ -144,7 +144,15 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     );
     let untried = judge.untried(&EVERY_KIND);
     ensure!(options.lying || untried.is_empty(), "nothing of {untried:?} was acknowledged");
-    println!("test faults ... {}", if judge.is_clean() { "ok" } else { "FAILED" });
+    println!(
+        "test faults ... {}",
+        match (options.lying, judge.is_clean()) {
+            (false, true) => "ok",
+            (false, false) => "FAILED",
+            (true, false) => "ok: the lying disk was noticed",
+            (true, true) => "FAILED: the lying disk was not noticed",
+        }
+    );
     Ok(judge.is_clean())
 }
 
