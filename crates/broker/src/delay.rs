@@ -11,7 +11,7 @@ use crate::pending::Pending;
 use crate::produce::Draft;
 use crate::state::{self, State};
 use crate::transaction::real_target;
-use kerolox_store::{NewMessage, QueueRead, QueueReadOutcome, QueueSlice};
+use kerolox_store::{QueueRead, QueueReadOutcome, QueueSlice};
 use kerolox_wire::names;
 use kerolox_wire::properties::PropertiesBuf;
 use kerolox_wire::record::{self, RecordView};
@@ -236,8 +236,7 @@ impl Broker {
             properties: PropertiesBuf::from(message.properties().0),
         };
         let origin = Origin::Delay(message.queue_id, message.queue_offset);
-        let change = |copy: &mut NewMessage<'_>| copy.prepared_transaction_offset = origin.encode();
-        self.append_again(now_ms, message, &draft, change).map(drop)
+        self.append_again(now_ms, message, &draft, |copy| origin.name_in(copy)).map(drop)
     }
 }
 

@@ -7,6 +7,7 @@
 
 use crate::pop::Key;
 use crate::state::State;
+use kerolox_store::NewMessage;
 use kerolox_wire::properties::name as property;
 use kerolox_wire::receipt;
 use kerolox_wire::record::RecordView;
@@ -39,7 +40,7 @@ const POSITION_MAX: u64 = (1 << KIND_AT) - 1;
 
 impl Origin {
     /// As the field of a record says it; 0, nothing, for numbers that do not fit.
-    pub(crate) fn encode(self) -> i64 {
+    fn encode(self) -> i64 {
         let (kind, low) = match self {
             Self::Timer(offset) => (1, placed(0, offset)),
             Self::TimerKept(offset) => (2, placed(0, offset)),
@@ -52,7 +53,12 @@ impl Origin {
         low.map_or(0, |low| ((kind << KIND_AT) | low) as i64)
     }
 
-    pub(crate) fn decode(field: i64) -> Option<Self> {
+    /// Says in the copy where the original is.
+    pub(crate) fn name_in(self, copy: &mut NewMessage<'_>) {
+        copy.prepared_transaction_offset = self.encode();
+    }
+
+    fn decode(field: i64) -> Option<Self> {
         let field = u64::try_from(field).ok()?;
         let (queue_id, offset) = ((field >> QUEUE_AT & QUEUE_MAX) as u32, field & OFFSET_MAX);
         match field >> KIND_AT {

@@ -303,10 +303,7 @@ impl Broker {
             self.counters.delay_astray += 1;
             return Ok(());
         };
-        self.append_again(now_ms, &view, &draft, |message| {
-            message.prepared_transaction_offset = Origin::Timer(offset).encode();
-        })
-        .map(drop)
+        self.append_again(now_ms, &view, &draft, |copy| Origin::Timer(offset).name_in(copy)).map(drop)
     }
 
     fn read_ahead(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
@@ -398,9 +395,8 @@ impl Broker {
             if let Some(view) = view {
                 let properties = PropertiesBuf::from(view.properties().0);
                 let draft = Draft { topic: Arc::clone(&self.timers.topic), queue_id: 0, properties };
-                let kept = self.append_again(now_ms, &view, &draft, |message| {
-                    message.prepared_transaction_offset = Origin::TimerKept(*offset).encode();
-                });
+                let kept =
+                    self.append_again(now_ms, &view, &draft, |copy| Origin::TimerKept(*offset).name_in(copy));
                 if kept.is_err() {
                     return;
                 }

@@ -1,5 +1,6 @@
 //! A fixed, small part of the crash exploration (`cargo run --release -p kerolox-sim --bin crash` does a million states).
 
+use kerolox_sim::crash::Findings;
 use kerolox_sim::crash::bugs::{BUGS, Bug};
 use kerolox_sim::crash::explore::{Summary, crashes, faults};
 use kerolox_store::disk::OpKind;

@@ -1,5 +1,6 @@
 //! A fixed, small part of what rots (`cargo run --release -p kerolox-sim --bin flips` hurts a million times).
 
+use kerolox_sim::crash::Findings;
 use kerolox_sim::crash::bugs::SKIPPED;
 use kerolox_sim::crash::flips::{Tally, flips};
 

@@ -147,7 +147,7 @@ impl Broker {
         let draft = Draft { topic, queue_id: 0, properties };
         self.append_again(now_ms, view, &draft, |message| {
             message.reconsume_times = message.reconsume_times.saturating_add(1);
-            message.prepared_transaction_offset = origin.encode();
+            origin.name_in(message);
         })?;
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! `crash --states N`: explores crash states of scripted workloads until that many were recovered and checked, then fails
 //! every call of some scripts, then shows that broken variants are found. Progress on stderr, summary on stdout.
 
+mod campaign;
+
+use campaign::campaign;
+use kerolox_sim::crash::Findings;
 use kerolox_sim::crash::bugs::{BUGS, Bug};
-use kerolox_sim::crash::explore::{Summary, crashes, faults};
+use kerolox_sim::crash::explore::{crashes, faults};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 const USAGE: &str = "usage: crash [--states N] [--from SEED] [--steps N] [--seeds N] [--faults SCRIPTS] [--jobs N] | crash --script SEED";
@@ -47,7 +49,9 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let mut all = match args.script {
         Some(seed) => crashes(seed, args.steps, args.seeds, None),
-        None => explore(&args, begun),
+        None => {
+            campaign(args.from, args.jobs, args.states, |seed| crashes(seed, args.steps, args.seeds, None))
+        }
     };
     let scripts = args.script.map_or(args.from..args.from + args.faults, |seed| seed..seed + 1);
     for seed in scripts {
@@ -69,35 +73,6 @@ fn main() -> ExitCode {
     all.violations.iter().for_each(|violation| println!("VIOLATION: {violation}"));
     println!("{} violations", all.violations.len());
     if all.violations.is_empty() && found { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Scripts, one after the other on as many threads as asked for, until there were enough states.
-fn explore(args: &Args, begun: Instant) -> Summary {
-    let next = AtomicU64::new(args.from);
-    let enough = AtomicBool::new(args.states == 0);
-    let all = Mutex::new(Summary::default());
-    std::thread::scope(|scope| {
-        for _ in 0..args.jobs.max(1) {
-            scope.spawn(|| {
-                while !enough.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let one = crashes(seed, args.steps, args.seeds, None);
-                    let Ok(mut all) = all.lock() else { return };
-                    all.merge(one);
-                    let (done, wrong) = (all.total(), all.violations.len());
-                    eprintln!(
-                        "script {seed}: {done} of {} states, {wrong} violations, {:.0?}",
-                        args.states,
-                        begun.elapsed()
-                    );
-                    if done >= args.states || wrong > 20 {
-                        enough.store(true, Ordering::Relaxed);
-                    }
-                }
-            });
-        }
-    });
-    all.into_inner().unwrap_or_default()
 }
 
 /// Each broken variant must be noticed within a few scripts.

@@ -1,11 +1,13 @@
 //! `flips --count N`: hurts stores at rest, one bit, sector or block at a time, and looks at everything that they show then;
 //! afterwards shows that skipped checksums are noticed. Progress on stderr, summary on stdout.
 
+mod campaign;
+
+use campaign::campaign;
+use kerolox_sim::crash::Findings;
 use kerolox_sim::crash::bugs::SKIPPED;
-use kerolox_sim::crash::flips::{Tally, flips};
+use kerolox_sim::crash::flips::flips;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 const USAGE: &str = "usage: flips [--count N] [--from SEED] [--steps N] [--each N] [--jobs N]";
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let begun = Instant::now();
-    let all = campaign(&args, begun);
+    let all = campaign(args.from, args.jobs, args.count, |seed| flips(seed, args.steps, args.each, None));
     println!("{} injuries in {:.0?}:", all.total(), begun.elapsed());
     println!("{:>36} {:>10}  {:>9} {:>9} {:>8} {:>8}", "", "", "harmless", "named", "records", "at most");
     for ((kind, place), count) in &all.counts {
@@ -56,35 +58,6 @@ fn main() -> ExitCode {
     println!("{} violations", all.violations.len());
     let found = skipped_are_found(&args);
     if all.violations.is_empty() && found { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Scripts, one after the other on as many threads as asked for, until there were enough injuries.
-fn campaign(args: &Args, begun: Instant) -> Tally {
-    let next = AtomicU64::new(args.from);
-    let enough = AtomicBool::new(args.count == 0);
-    let all = Mutex::new(Tally::default());
-    std::thread::scope(|scope| {
-        for _ in 0..args.jobs.max(1) {
-            scope.spawn(|| {
-                while !enough.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let one = flips(seed, args.steps, args.each, None);
-                    let Ok(mut all) = all.lock() else { return };
-                    all.merge(one);
-                    let (done, wrong) = (all.total(), all.violations.len());
-                    eprintln!(
-                        "script {seed}: {done} of {}, {wrong} violations, {:.0?}",
-                        args.count,
-                        begun.elapsed()
-                    );
-                    if done >= args.count || wrong > 20 {
-                        enough.store(true, Ordering::Relaxed);
-                    }
-                }
-            });
-        }
-    });
-    all.into_inner().unwrap_or_default()
 }
 
 fn skipped_are_found(args: &Args) -> bool {

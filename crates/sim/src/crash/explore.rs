@@ -1,5 +1,6 @@
 //! All states of a script: every crash point, every way to crash there; and every call, failed in every way.
 
+use super::Findings;
 use super::bugs::Bug;
 use super::driver::{Driver, SIZES, Setup, Sizes};
 use super::model::{Event, Model};
@@ -33,22 +34,28 @@ pub struct Summary {
     pub violations: Vec<String>,
 }
 
-impl Summary {
-    pub fn total(&self) -> u64 {
+impl Findings for Summary {
+    fn total(&self) -> u64 {
         self.states.values().sum()
     }
 
-    fn count(&mut self, kind: &'static str) {
-        *self.states.entry(kind).or_default() += 1;
-    }
-
-    pub fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         other.states.into_iter().for_each(|(kind, n)| *self.states.entry(kind).or_default() += n);
         self.crash_points += other.crash_points;
         self.kept += other.kept;
         self.cut += other.cut;
         other.calls.into_iter().for_each(|(call, n)| *self.calls.entry(call).or_default() += n);
         self.violations.extend(other.violations);
+    }
+
+    fn violations(&self) -> &[String] {
+        &self.violations
+    }
+}
+
+impl Summary {
+    fn count(&mut self, kind: &'static str) {
+        *self.states.entry(kind).or_default() += 1;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Injuries of a store at rest, one at a time: whatever rots, all that is served is right, and what is lost is no more than
 //! what was hit, and is named.
 
+use super::Findings;
 use super::bugs::Skipped;
 use super::driver::{Driver, Kinds, Setup, key};
 use super::explore::{play, sizes};
@@ -31,12 +32,12 @@ pub struct Tally {
     pub violations: Vec<String>,
 }
 
-impl Tally {
-    pub fn total(&self) -> u64 {
+impl Findings for Tally {
+    fn total(&self) -> u64 {
         self.counts.values().map(|c| c.harmless + c.named).sum::<u64>() + self.violations.len() as u64
     }
 
-    pub fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         for (what, count) in other.counts {
             let mine = self.counts.entry(what).or_default();
             mine.harmless += count.harmless;
@@ -45,6 +46,10 @@ impl Tally {
             mine.records_max = mine.records_max.max(count.records_max);
         }
         self.violations.extend(other.violations);
+    }
+
+    fn violations(&self) -> &[String] {
+        &self.violations
     }
 }
 

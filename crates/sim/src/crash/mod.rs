@@ -14,3 +14,11 @@ pub mod flips;
 pub mod injury;
 pub mod model;
 pub mod script;
+
+/// What scripts tried and found, added up.
+pub trait Findings: Default + Send {
+    /// How often something was tried.
+    fn total(&self) -> u64;
+    fn merge(&mut self, other: Self);
+    fn violations(&self) -> &[String];
+}

@@ -1,9 +1,11 @@
 //! Retention of a topic of its own: shorter than the log's, its messages leave their queues before their segments go; longer,
 //! its segments stay.
 
-use crate::index::Index;
+use crate::index::{Index, RunFacts};
 use crate::queue::{Piece, Queue, bytes_of};
 use crate::{Position, Store};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a topic may keep. Counted in whole index runs: what lies in the same run as something that stays, stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,7 @@ impl Store {
                 piece.at.is_some() && needed_from(*id).is_none_or(|needed| piece.end() <= needed)
             });
             let Some((id, piece)) = free.min_by_key(|(_, piece)| piece.run) else { break };
-            let newest_ms = runs.get(&piece.run).and_then(|run| run.times).map(|(_, newest)| newest);
+            let newest_ms = newest_ms(runs, piece);
             let old = retention.before_ms.zip(newest_ms).is_some_and(|(before, newest)| newest < before);
             let much = retention.bytes_max.is_some_and(|most| bytes.saturating_sub(piece.bytes) >= most);
             if !old && !much {
@@ -55,11 +57,13 @@ impl Store {
     /// Where the first index run lies that has a message of a topic and one that is not older than `since_ms`.
     pub fn fresh_from(&self, topic: &str, since_ms: i64) -> Option<Position> {
         let Index { queues, runs, .. } = &self.index;
-        let fresh = |piece: &&Piece| {
-            let newest = runs.get(&piece.run).and_then(|run| run.times).map(|(_, newest)| newest);
-            newest.is_none_or(|newest| newest >= since_ms)
-        };
+        let fresh = |piece: &&Piece| newest_ms(runs, piece).is_none_or(|newest| newest >= since_ms);
         let first = |queue: &Queue| queue.pieces.iter().find(fresh).map(|piece| piece.run);
         queues.ids_of(topic).filter_map(|id| queues.find(topic, id)).filter_map(first).min()
     }
+}
+
+/// Store time of the newest record of a piece's run.
+fn newest_ms(runs: &BTreeMap<Position, Arc<RunFacts>>, piece: &Piece) -> Option<i64> {
+    runs.get(&piece.run)?.times.map(|(_, newest)| newest)
 }
