@@ -121,18 +121,22 @@ impl<D: Disk> Keeper<D> {
         }
     }
 
-    /// The next segment is created when half of the last one is used.
+    /// The next segment is created when half of the last one is used. A writer that is faster creates its segments itself,
+    /// and may count on half of the room there is now: if the disk fills up meanwhile, the log stops taking records before
+    /// one of them finds no segment.
     fn create_segment(&mut self) {
         let segment = self.shared.segments.segment_bytes();
-        let ready = self.shared.segments.end().unwrap_or(0);
-        if ready >= self.shared.written() + segment / 2 {
-            self.room.lift();
-            return;
+        let mut ready = self.shared.segments.end().unwrap_or(0);
+        if ready < self.shared.written() + segment / 2 {
+            if let Err(e) = self.shared.segments.create_next() {
+                self.room.limit(ready, format!("cannot create the log's next segment: {e}"));
+                return;
+            }
+            ready += segment;
         }
-        match self.shared.segments.create_next() {
-            Ok(()) => self.room.lift(),
-            Err(e) => self.room.limit(ready, format!("cannot create the log's next segment: {e}")),
-        }
+        let available = self.shared.disk.space().map_or(0, |space| space.available);
+        let sure = ready.saturating_add(available / 2 / segment * segment);
+        self.room.limit(sure, format!("the disk has no room for the log beyond position {sure}"));
     }
 
     /// One chunk of zeros above the limit; when a whole stretch is done the limit moves behind it.

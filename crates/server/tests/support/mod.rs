@@ -198,6 +198,9 @@ impl Drop for Kerolox {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the process said: {:#?}", self.stderr.iter().collect::<Vec<_>>());
+        }
     }
 }
 

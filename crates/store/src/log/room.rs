@@ -4,8 +4,8 @@ use crate::Position;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Where the log must stop because its next segment cannot be created. Shared, because between two reports of the keeper
-/// the log may grow by more than what is left.
+/// Where the log must stop because the disk may have no room for more segments. Shared, because between two reports of the
+/// keeper the log may grow by more than what is left.
 #[derive(Debug)]
 pub(crate) struct Room {
     end: AtomicU64,
@@ -53,9 +53,5 @@ impl Room {
 
     pub(crate) fn retain_for(&self, ms: Option<i64>) {
         self.retention_ms.store(ms.unwrap_or(-1), Ordering::Release);
-    }
-
-    pub(crate) fn lift(&self) {
-        self.end.store(Position::MAX, Ordering::Release);
     }
 }

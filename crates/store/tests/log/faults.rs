@@ -125,6 +125,30 @@ fn enospc_at_the_next_segment_refuses_appends_before_the_log_is_stuck() {
     assert_eq!(w.all("T", 0).0.len(), sent + 1);
 }
 
+/// The writer created the next segment itself, found no room, and the log was fenced.
+#[test]
+fn a_writer_faster_than_the_keeper_meets_no_full_disk() {
+    for (spare, segments) in [(SEGMENT, 0), (2 * SEGMENT, 1), (5 * SEGMENT, 2)] {
+        let mut w = World::open(HostileDisk::default());
+        w.prepare();
+        let used: u64 = w.disk.paths().iter().map(|p| w.disk.content(p).unwrap().len() as u64).sum();
+        w.disk.set_capacity(used + spare);
+        w.prepare();
+        let mut sent = 0;
+        let refused = loop {
+            match w.try_append(&Message::new("T", 0, &[b'x'; 300])) {
+                Ok(_) => sent += 1,
+                Err(e) => break e,
+            }
+            w.flush();
+        };
+        let AppendError::DiskFull(why) = refused else { panic!("{refused}") };
+        assert!(why.starts_with("the disk has no room for the log beyond position"), "{why}");
+        assert!(sent * 420 > SEGMENT * (1 + segments) * 9 / 10, "{sent} sent with {spare} to spare");
+        assert_eq!(w.all("T", 0).0.len() as u64, sent);
+    }
+}
+
 #[test]
 fn a_full_disk_delays_the_index_but_fences_nothing() {
     let mut w = World::open(HostileDisk::default());
