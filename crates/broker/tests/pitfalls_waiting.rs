@@ -60,9 +60,10 @@ fn number(told: &str, name: &str) -> u64 {
 /// Bodies of what consumers get of queue 0 of a topic, by its offsets.
 fn bodies(world: &mut World, topic: &str) -> Vec<String> {
     let mut got = Vec::new();
+    let min = number(&world.run(&format!("GET_MIN_OFFSET 1 topic={topic} queueId=0")), "offset=");
     loop {
-        let from = got.len();
-        let told = world.run(&format!("PULL_MESSAGE 1 consumerGroup=TOOLS_CONSUMER topic={topic} queueId=0 queueOffset={from} maxMsgNums=32 sysFlag=4 commitOffset=0 suspendTimeoutMillis=0 subVersion=0 subscription=*"));
+        let (from, offset) = (got.len(), min + got.len() as u64);
+        let told = world.run(&format!("PULL_MESSAGE 1 consumerGroup=TOOLS_CONSUMER topic={topic} queueId=0 queueOffset={offset} maxMsgNums=32 sysFlag=4 commitOffset=0 suspendTimeoutMillis=0 subVersion=0 subscription=*"));
         let lines = told.lines().filter(|line| line.starts_with("     "));
         got.extend(
             lines.map(|line| line.split_once(' ').unwrap().1.trim().split(' ').nth(1).unwrap().to_owned()),

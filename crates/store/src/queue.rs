@@ -135,6 +135,9 @@ pub(crate) struct Queues {
     active: Vec<QueueIndex>,
     /// How many are light message queues.
     lmq: usize,
+    /// First offset of a new queue, and of a new light message queue: others of their name may have been in a damaged
+    /// region of the log.
+    begin: (u64, u64),
 }
 
 impl Queues {
@@ -158,8 +161,27 @@ impl Queues {
         let at = queues.partition_point(|(id, _)| *id < queue_id);
         queues.insert(at, (queue_id, index));
         self.lmq += usize::from(topic.starts_with(LMQ_PREFIX));
-        self.all.push(Some(Box::new(Queue::new(name, queue_id))));
+        let next = self.begin_of(topic);
+        self.all.push(Some(Box::new(Queue { next, ..Queue::new(name, queue_id) })));
         index
+    }
+
+    /// Offset of the next message of a queue, which need not exist.
+    pub(crate) fn next_offset(&self, topic: &str, queue_id: u32) -> u64 {
+        self.find(topic, queue_id).map_or_else(|| self.begin_of(topic), |queue| queue.next)
+    }
+
+    fn begin_of(&self, topic: &str) -> u64 {
+        if topic.starts_with(LMQ_PREFIX) { self.begin.1 } else { self.begin.0 }
+    }
+
+    /// Where new queues begin, and new light message queues.
+    pub(crate) fn begin(&self) -> (u64, u64) {
+        self.begin
+    }
+
+    pub(crate) fn begin_at(&mut self, begin: (u64, u64)) {
+        self.begin = begin;
     }
 
     pub(crate) fn get(&self, index: QueueIndex) -> Option<&Queue> {

@@ -18,6 +18,7 @@ const DUMP_PART: u8 = 1;
 const DUMP_END: u8 = 2;
 const QUEUE_NEXT: u8 = 3;
 const TOPIC_DELETED: u8 = 4;
+const NEW_QUEUES: u8 = 5;
 
 /// Appends one entry.
 pub fn put(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
@@ -88,6 +89,8 @@ pub(crate) enum Own<'a> {
     QueueNext { topic: &'a str, queue_id: u32, next: u64 },
     /// All queues of the topic are gone.
     TopicDeleted { topic: &'a str },
+    /// First offset of a queue that does not exist yet, and of a light message queue.
+    NewQueues { next: u64, lmq_next: u64 },
 }
 
 impl<'a> Own<'a> {
@@ -109,12 +112,16 @@ impl<'a> Own<'a> {
                 });
             }
             Self::TopicDeleted { topic } => put(out, TOPIC_DELETED, topic.as_bytes()),
+            Self::NewQueues { next, lmq_next } => put_with(out, NEW_QUEUES, |payload| {
+                payload.extend_from_slice(&next.to_be_bytes());
+                payload.extend_from_slice(&lmq_next.to_be_bytes());
+            }),
         }
     }
 
     /// Whether this release has entries of that kind (below 16).
     pub(crate) fn knows(kind: u8) -> bool {
-        matches!(kind, DUMP_PART | DUMP_END | QUEUE_NEXT | TOPIC_DELETED)
+        matches!(kind, DUMP_PART | DUMP_END | QUEUE_NEXT | TOPIC_DELETED | NEW_QUEUES)
     }
 
     /// `Ok(None)` for a kind that this version does not know.
@@ -138,6 +145,12 @@ impl<'a> Own<'a> {
                 Self::QueueNext { topic: text(topic)?, queue_id, next }
             }
             TOPIC_DELETED => Self::TopicDeleted { topic: text(payload)? },
+            NEW_QUEUES => {
+                let (next, rest) = payload.split_first_chunk().ok_or_else(malformed)?;
+                let lmq_next = rest.first_chunk().ok_or_else(malformed)?;
+                let (next, lmq_next) = (u64::from_be_bytes(*next), u64::from_be_bytes(*lmq_next));
+                Self::NewQueues { next, lmq_next }
+            }
             _ => return Ok(None),
         }))
     }
@@ -179,6 +192,11 @@ pub fn describe(kind: u8, payload: &[u8]) -> Result<Words, String> {
         Own::TopicDeleted { topic } => {
             Words::new("topic deleted", format!("topic {topic}"), "its queues are gone")
         }
+        Own::NewQueues { next, lmq_next } => Words::new(
+            "new queues",
+            "queues that do not exist yet",
+            format!("first offset {next}, of a light message queue {lmq_next}"),
+        ),
     })
 }
 
@@ -226,6 +244,7 @@ mod tests {
             Own::DumpPart { number: 3 },
             Own::DumpEnd { begin: 1 << 40, parts: 7 },
             Own::QueueNext { topic: "TopicTest", queue_id: 3, next: 1 << 33 },
+            Own::NewQueues { next: 45, lmq_next: 1 << 33 },
             Own::TopicDeleted { topic: "t" },
         ];
         let mut stream = Vec::new();

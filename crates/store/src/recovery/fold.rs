@@ -18,6 +18,10 @@ pub(super) enum StoreChange {
     TopicDeleted {
         topic: String,
     },
+    NewQueues {
+        next: u64,
+        lmq_next: u64,
+    },
     /// Everything that was before that position was said again.
     Dumped {
         begin: Position,
@@ -158,6 +162,9 @@ impl<'a> Fold<'a> {
                 }
                 Ok(Some(Own::TopicDeleted { topic })) => {
                     changes.push(StoreChange::TopicDeleted { topic: topic.to_owned() });
+                }
+                Ok(Some(Own::NewQueues { next, lmq_next })) => {
+                    changes.push(StoreChange::NewQueues { next, lmq_next });
                 }
                 Ok(Some(Own::DumpPart { .. } | Own::DumpEnd { .. })) => {
                     self.errors.push((position, "a dump's frame inside of a state record".to_owned()));

@@ -59,6 +59,8 @@ pub(super) struct Walk<'a, D: Disk> {
     crc_from: Position,
     walked: Walked,
     doubts: Vec<Doubt>,
+    /// First offset of queues that nothing is known of, and of light message queues.
+    begin: (u64, u64),
     /// The newest whole dump behind damage that may have hit the state.
     fold_again_from: Option<Position>,
     suspects: Suspects,
@@ -132,6 +134,7 @@ impl<'a, D: Disk> Walk<'a, D> {
                 stale_snapshot: false,
             },
             doubts: Vec::new(),
+            begin: (0, 0),
             fold_again_from: None,
             suspects: Suspects::default(),
             newest_ms: i64::MIN,
@@ -302,6 +305,9 @@ impl<'a, D: Disk> Walk<'a, D> {
             match change {
                 StoreChange::QueueNext { topic, queue_id, next } => {
                     self.walked.index.expect_next(&topic, queue_id, next);
+                }
+                StoreChange::NewQueues { next, lmq_next } => {
+                    self.begin = (self.begin.0.max(next), self.begin.1.max(lmq_next))
                 }
                 StoreChange::TopicDeleted { topic } if deletions => self.walked.index.delete_topic(&topic),
                 StoreChange::TopicDeleted { topic } => self.walked.index.queues.delete(&topic),
@@ -598,18 +604,22 @@ impl<'a, D: Disk> Walk<'a, D> {
     }
 
     /// Queues that have no message behind a damaged region may have had their last ones in it: their next offsets skip
-    /// as many as there may have been. Readers pass over offsets without a message.
+    /// as many as there may have been. Readers pass over offsets without a message. So do queues that are not known, for
+    /// all of their messages may have been there.
     fn settle_doubts(&mut self) {
         for Doubt { position, records, further_only } in std::mem::take(&mut self.doubts) {
             if !further_only {
                 self.fold.state_next += records;
+                self.begin.0 += records;
             }
+            self.begin.1 += records;
             for queue in self.walked.index.queues.iter_mut().filter(|q| q.last_end <= position) {
                 if !further_only || queue.topic.starts_with(names::LMQ_PREFIX) {
                     queue.next += records;
                 }
             }
         }
+        self.walked.index.queues.begin_at(self.begin);
     }
 
     /// Ends the open run at `end` and writes it.

@@ -195,8 +195,12 @@ impl Store {
     }
 
     /// Appends the store's own part of the state, from the queue numbered `from` on, in about `bytes_max` bytes: the next
-    /// offset of each queue. Gives the number to go on at.
+    /// offset of each queue, and where new ones begin. Gives the number to go on at.
     pub fn put_queues(&self, from: usize, bytes_max: usize, out: &mut Vec<u8>) -> Option<usize> {
+        let (next, lmq_next) = self.index.queues.begin();
+        if from == 0 && lmq_next > 0 {
+            Own::NewQueues { next, lmq_next }.put(out);
+        }
         for (number, queue) in self.index.queues.numbered(from) {
             if out.len() >= bytes_max {
                 return Some(number);

@@ -182,7 +182,7 @@ impl Store {
     /// The offset that the next message of a queue gets. Of the queues that a message names as further ones
     /// ([`kerolox_wire::properties::further_queues`]), it must say these.
     pub fn next_offset(&self, topic: &str, queue_id: u32) -> u64 {
-        self.index.queues.find(topic, queue_id).map_or(0, |queue| queue.next)
+        self.index.queues.next_offset(topic, queue_id)
     }
 
     /// How many light message queues there are.

@@ -1,6 +1,7 @@
 //! Damage below the frontier: exactly what is hit is lost, everything else is served.
 
 use crate::world::*;
+use kerolox_store::Bounds;
 use kerolox_store::disk::{CrashMode, HostileDisk};
 
 struct Sent {
@@ -200,6 +201,34 @@ fn larger_damage_loses_what_it_covers() {
             assert!(w.send("Topic", queue, "new").queue_offset > last, "{from} {bytes} queue {queue}");
         }
     }
+}
+
+/// It began at offset 0 again: a group that had read the lost messages took the new ones for read.
+#[test]
+fn a_queue_all_of_whose_messages_are_lost_does_not_begin_anew() {
+    let mut w = World::open(HostileDisk::default());
+    w.send("Topic", 0, "first");
+    let lost = [w.send("Lone", 0, "lost"), w.send("Lone", 0, "lost too")];
+    w.send("Topic", 0, "last");
+    w.flush();
+    let disk = w.disk.crash(CrashMode::Kill, 0);
+    let (from, to) = (lost[0].position as usize, lost[1].end as usize);
+    disk.tamper(&segment_path(0), |log| log[from..to].fill(0xda));
+    let mut w = World::open(disk);
+    let begin = w.store.next_offset("Lone", 0);
+    assert!(begin >= 2, "{begin}");
+    assert_eq!(w.store.next_offset("New", 0), begin);
+    assert_eq!(w.send("Lone", 0, "new").queue_offset, begin);
+    w.flush();
+    assert_eq!(w.all("Lone", 0).0[0].1.body, b"new");
+    assert_eq!(w.store.bounds("Lone", 0), Some(Bounds { min: begin, max: begin + 1 }));
+    // It holds after a clean end, when nobody looks at the damage again; and when the snapshot is gone, by the dump.
+    let mut w = World::open(w.close());
+    assert_eq!(w.store.next_offset("New", 0), begin);
+    w.dump();
+    let disk = w.close();
+    disk.tamper_remove("kerolox/snapshot");
+    assert_eq!(World::open(disk).store.next_offset("New", 0), begin);
 }
 
 #[test]

@@ -190,3 +190,27 @@ fn queues_of_a_log_that_apache_wrote() {
     assert_eq!(names.iter().filter(|name| name.starts_with("%LMQ%")).count(), 2, "{names:?}");
     assert_eq!(w.bodies("T", 0).len(), 8);
 }
+
+/// A message whose own queue is known may have belonged to a light message queue that nobody knows any more.
+#[test]
+fn a_light_message_queue_whose_only_message_is_lost_does_not_begin_anew() {
+    let mut w = World::open(HostileDisk::default());
+    send(&mut w, &[], "first");
+    let from = w.store.watermarks().appended as usize;
+    send(&mut w, &[NAMES[0]], "lost");
+    let to = w.store.watermarks().appended as usize;
+    send(&mut w, &[], "last");
+    w.flush();
+    let disk = w.disk.crash(CrashMode::Kill, 0);
+    // In its body: what it says of its queue can be read.
+    disk.tamper("commitlog/00000000000000000000", |log| {
+        let at = log[from..to].windows(4).position(|four| four == b"lost").unwrap();
+        log[from + at] ^= 1;
+    });
+    let mut w = World::open(disk);
+    assert_eq!(w.report.damaged.len(), 1);
+    assert_eq!((w.store.next_offset(NAMES[0], 0), w.store.next_offset("T", 0)), (1, 0));
+    send(&mut w, &[NAMES[0]], "new");
+    w.flush();
+    assert_eq!(w.bodies(NAMES[0], 0), ["new"]);
+}
