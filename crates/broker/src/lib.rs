@@ -416,6 +416,7 @@ impl Broker {
     }
 
     fn tick(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
+        self.store.forget_gone();
         self.tick_pops(now_ms, out);
         self.serve_woken(now_ms, out);
         self.answers_overdue(now_ms, out);

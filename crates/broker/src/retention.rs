@@ -164,13 +164,15 @@ impl Broker {
         }
         self.retention.topics_looked_at_ms = now_ms;
         let mut long_from = None;
-        let own = self.state.topics.sorted().filter_map(|(topic, Topic { config, .. })| {
+        let own = self.state.topics.unsorted().filter_map(|(topic, Topic { config, .. })| {
             let hours = positive(config, attributes::RESERVE_TIME);
             let bytes = positive(config, attributes::RESERVE_BYTES);
             ((hours.is_some() || bytes.is_some()) && !is_compacted(config))
                 .then(|| (Arc::clone(topic), hours, bytes))
         });
-        for (topic, hours, bytes) in own.collect::<Vec<_>>() {
+        let mut own: Vec<_> = own.collect();
+        own.sort();
+        for (topic, hours, bytes) in own {
             let before_ms = hours.map(|hours| now_ms.saturating_sub(hours.saturating_mul(HOUR_MS)));
             let retention = TopicRetention { before_ms, bytes_max: bytes.map(i64::unsigned_abs) };
             let unread = self.first_unread(&topic);

@@ -274,12 +274,11 @@ impl Queues {
         active
     }
 
-    /// Forgets all pieces whose run begins below `min`.
-    pub(crate) fn trim(&mut self, min: Position) {
-        for queue in self.iter_mut() {
-            while queue.pieces.front().is_some_and(|p| p.run < min) {
-                queue.pieces.pop_front();
-            }
+    /// Forgets the pieces of a queue up to those of `run`.
+    pub(crate) fn trim(&mut self, index: QueueIndex, run: Position) {
+        let Some(queue) = self.get_mut(index) else { return };
+        while queue.pieces.front().is_some_and(|p| p.run <= run) {
+            queue.pieces.pop_front();
         }
     }
 }
@@ -314,7 +313,7 @@ mod tests {
         assert_eq!(queue.piece_at(9), None);
         assert_eq!(queue.open_from(10), (10, &[entry(1000)][..]));
         assert_eq!(queue.open_from(4).0, 9);
-        queues.trim(900);
+        queues.trim(q, 0);
         let queue = queues.get_mut(q).unwrap();
         queue.visible = 11;
         assert_eq!(queue.bounds(), Bounds { min: 9, max: 11 });

@@ -29,8 +29,10 @@ pub(crate) struct Index {
     deleted: Vec<Arc<str>>,
     /// Runs on disk by the position where they begin.
     pub(crate) runs: Arc<BTreeMap<Position, Arc<RunFacts>>>,
-    /// Runs whose entries are (still) in memory, oldest first, with the queues that have pieces of them.
-    warm: VecDeque<(Position, Vec<QueueIndex>)>,
+    /// The queues that have pieces of a run, by where it begins.
+    queues_of: BTreeMap<Position, Vec<QueueIndex>>,
+    /// Runs whose entries are (still) in memory, oldest first.
+    warm: VecDeque<Position>,
     /// Keys of runs that are cut and not yet on disk.
     pub(crate) keys_cut: Vec<(Position, Arc<Vec<keys::Key>>)>,
 }
@@ -66,6 +68,7 @@ impl Index {
             times: None,
             deleted: Vec::new(),
             runs: Arc::default(),
+            queues_of: BTreeMap::new(),
             warm: VecDeque::new(),
             keys_cut: Vec::new(),
         }
@@ -144,9 +147,11 @@ impl Index {
     pub(crate) fn load(&mut self, facts: Arc<RunFacts>, directory: &run::Directory) {
         directory.deleted.iter().for_each(|topic| self.queues.delete(topic));
         let run = facts.start;
+        let mut queues = Vec::new();
         for (topic, rows) in &directory.topics {
             for row in rows {
                 let index = self.queues.index_or_new(topic, row.queue_id);
+                queues.push(index);
                 self.queues.begin_anew_below(index, row.first);
                 let Some(queue) = self.queues.get_mut(index) else { continue };
                 let DirectoryRow { first, count, bytes, at, .. } = *row;
@@ -157,6 +162,7 @@ impl Index {
                 queue.last_end = run + 1;
             }
         }
+        self.queues_of.insert(run, queues);
         self.open_at = facts.end;
         Arc::make_mut(&mut self.runs).insert(run, facts);
     }
@@ -180,7 +186,8 @@ impl Index {
                 })
             }));
         }
-        self.warm.push_back((start, active));
+        self.queues_of.insert(start, active);
+        self.warm.push_back(start);
         let keys = Arc::new(self.keys.take());
         self.keys_cut.push((start, Arc::clone(&keys)));
         let deleted = std::mem::take(&mut self.deleted);
@@ -205,11 +212,11 @@ impl Index {
 
     /// Drops from memory the entries of all runs on disk that are older than `newest`.
     fn cool(&mut self, newest: Position) {
-        while let Some((start, queues)) = self.warm.front() {
+        while let Some(start) = self.warm.front() {
             if *start >= newest || !self.runs.contains_key(start) {
                 break;
             }
-            for index in queues {
+            for index in self.queues_of.get(start).into_iter().flatten() {
                 let Some(queue) = self.queues.get_mut(*index) else { continue };
                 let mine = queue.pieces.partition_point(|p| p.run < *start);
                 for piece in queue.pieces.iter_mut().skip(mine).take_while(|p| p.run == *start) {
@@ -220,10 +227,52 @@ impl Index {
         }
     }
 
-    /// The log begins at `min` now.
-    pub(crate) fn trim(&mut self, min: Position) {
-        self.queues.trim(min);
-        Arc::make_mut(&mut self.runs).retain(|start, _| *start >= min);
-        self.keys_cut.retain(|(start, _)| *start >= min);
+    /// Forgets runs that begin below `min`, oldest first, and about `pieces_max` pieces of queues at once.
+    pub(crate) fn trim(&mut self, min: Position, mut pieces_max: usize) {
+        while let Some(mut oldest) = self.queues_of.first_entry().filter(|oldest| *oldest.key() < min) {
+            let (start, queues) = (*oldest.key(), oldest.get_mut());
+            let rest = queues.len().saturating_sub(pieces_max);
+            pieces_max -= queues.len() - rest;
+            for queue in queues.drain(rest..) {
+                self.queues.trim(queue, start);
+            }
+            if rest > 0 {
+                return;
+            }
+            oldest.remove();
+            Arc::make_mut(&mut self.runs).remove(&start);
+            self.keys_cut.retain(|(cut, _)| *cut != start);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All queues were gone over at once, 46 ms with 800,000 of them, and messages waited meanwhile.
+    #[test]
+    fn what_retention_took_is_forgotten_in_bounded_steps() {
+        let mut index = Index::new(0);
+        let names = ["A", "B", "C"];
+        for run in 0..3 {
+            for (at, name) in names.iter().enumerate() {
+                let queue = index.queues.index_or_new(name, 0);
+                let entry = Entry { position: run * 100 + at as u64 * 10, size: 10, tag_code: 0 };
+                index.queues.add(queue, run, entry, run * 100);
+            }
+            index.cut((run + 1) * 100);
+        }
+        let left = |index: &Index| names.map(|name| index.queues.find(name, 0).unwrap().pieces.len());
+        index.trim(200, 2);
+        assert_eq!(left(&index), [3, 2, 2]);
+        index.trim(200, 2);
+        assert_eq!(left(&index), [2, 2, 1]);
+        assert_eq!(index.keys_cut.iter().map(|(start, _)| *start).collect::<Vec<_>>(), [100, 200]);
+        index.trim(200, 100);
+        assert_eq!(left(&index), [1, 1, 1]);
+        index.trim(200, 100);
+        assert_eq!(left(&index), [1, 1, 1]);
+        assert_eq!(index.keys_cut.len(), 1);
     }
 }

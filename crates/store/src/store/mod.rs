@@ -18,6 +18,9 @@ use crate::{Bounds, DiskState, FlushPolicy, Position, StoreConfig, Watermarks};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Pieces of queues that are forgotten at once when retention took their runs: about a millisecond.
+const FORGET_AT_ONCE: usize = 10_000;
+
 /// The store as the state machine sees it: memory only, no IO, no clock.
 pub struct Store {
     config: StoreConfig,
@@ -235,8 +238,13 @@ impl Store {
         debug_assert!(min <= self.marks.flushed);
         if min > self.min {
             self.min = min;
-            self.index.trim(min);
+            self.forget_gone();
         }
         self.disk = disk;
+    }
+
+    /// Forgets what retention took, so much at once that nobody waits for it: to be called now and then.
+    pub fn forget_gone(&mut self) {
+        self.index.trim(self.min, FORGET_AT_ONCE);
     }
 }
