@@ -157,6 +157,13 @@ impl Broker {
         first
     }
 
+    /// The retention of topics, or the log's, was changed: until it was looked at anew, nothing goes.
+    pub(crate) fn retention_changed(&mut self) {
+        self.retention.topics_looked_at_ms = i64::MIN;
+        self.retention.long_from = Some(0);
+        self.note_needed();
+    }
+
     /// Topics that keep their messages for a time of their own, or only so many bytes.
     pub(crate) fn expire_topics(&mut self, now_ms: i64) {
         if now_ms < self.retention.topics_looked_at_ms.saturating_add(TOPICS_EVERY_MS) {
@@ -180,7 +187,9 @@ impl Broker {
             if gone > 0 {
                 self.retention.expired.push((Arc::clone(&topic), gone));
             }
-            let since = before_ms.and_then(|before_ms| self.store.fresh_from(&topic, before_ms));
+            let longer = hours.is_some_and(|hours| hours > self.config.retention_hours);
+            let longer_ms = before_ms.filter(|_| longer);
+            let since = longer_ms.and_then(|before_ms| self.store.fresh_from(&topic, before_ms));
             long_from = long_from.into_iter().chain(since).min();
         }
         self.retention.long_from = long_from;

@@ -103,7 +103,7 @@ impl Broker {
         }
         let changed = self.state.config.contains_key("fileReservedTime");
         self.store.retain_for(changed.then_some(self.config.retention_hours * 3_600_000));
-        self.note_needed();
+        self.retention_changed();
     }
 
     /// Code 26: Apache's properties text, with all keys that have an effect.

@@ -140,6 +140,9 @@ impl Broker {
         self.write_changes(now_ms)?;
         self.store.append_state(now_ms, &entry)?;
         self.compaction.topic_put(&config);
+        if config.attributes.contains_key(attributes::RESERVE_TIME) {
+            self.retention_changed();
+        }
         self.state.topics.put(now_ms, config);
         self.register_due = true;
         Ok(())

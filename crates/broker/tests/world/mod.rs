@@ -38,6 +38,7 @@ pub(crate) struct World {
     flush: FlushPolicy,
     message_bytes_max: usize,
     backlog_bytes_max: u64,
+    retention_bytes: u64,
     settings: Vec<(String, String)>,
     opaque: i32,
     /// Reads are done at once, and told of later.
@@ -64,6 +65,7 @@ impl World {
             parts: None,
             flush: FlushPolicy::Sync,
             message_bytes_max: 4 << 20,
+            retention_bytes: u64::MAX,
             backlog_bytes_max: 256 << 20,
             settings: Vec::new(),
             opaque: 0,
@@ -82,6 +84,7 @@ impl World {
             message_bytes_max: self.message_bytes_max,
             store_host: host,
             backlog_bytes_max: self.backlog_bytes_max,
+            retention_bytes: self.retention_bytes,
             ..StoreConfig::default()
         };
         let mut state = State::default();
@@ -164,6 +167,12 @@ impl World {
             // A restart with a log that takes no more than so many bytes that are not written yet.
             "backlog-limit" => {
                 self.backlog_bytes_max = rest.parse().unwrap();
+                self.parts = None;
+                self.open()
+            }
+            // A restart with a log that retention keeps to so many bytes.
+            "retention-bytes" => {
+                self.retention_bytes = rest.parse().unwrap();
                 self.parts = None;
                 self.open()
             }
