@@ -1,9 +1,11 @@
 //! A broker's machine: its disk, its clock, and the process around the real broker and store, whose threads the world plays.
 
 use crate::bug::Bug;
+use crate::cast::all_began;
 use crate::disks::CAPACITY;
 use crate::message::DELAY_MS;
 use crate::network::{Node, Side, broker_name};
+use crate::random::Random;
 use crate::world::{Event, SEGMENT_BYTES, World};
 use kerolox_broker::{AskId, Broker, BrokerConfig, ConnId, Effect, Input, ReadId, State};
 use kerolox_store::disk::{CrashMode, HostileDisk, Trouble};
@@ -124,14 +126,34 @@ impl StateFold for Forgetful<'_> {
     }
 }
 
-fn store_config(flush: FlushPolicy, host: SocketAddr) -> StoreConfig {
+/// For how long messages are kept, and how many bytes of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retention {
+    ms: i64,
+    bytes: u64,
+}
+
+impl Retention {
+    /// In most worlds nothing goes: all of it is looked for in the end.
+    pub(crate) fn choose(random: &mut Random) -> Self {
+        match random.below(6) {
+            0 => Self { ms: 4_000, bytes: u64::MAX },
+            1 => Self { ms: i64::MAX, bytes: 2 * SEGMENT_BYTES },
+            _ => Self { ms: i64::MAX, bytes: u64::MAX },
+        }
+    }
+}
+
+fn store_config(flush: FlushPolicy, retention: Retention, host: SocketAddr) -> StoreConfig {
     StoreConfig {
+        retention_ms: retention.ms,
+        retention_bytes: retention.bytes,
         segment_bytes: SEGMENT_BYTES,
         run_bytes: SEGMENT_BYTES / 2,
         flush,
         tail_bytes: 16 * 1024,
         ahead_bytes: SEGMENT_BYTES,
-        // Nothing goes before its time, not even for room: all of it is looked for in the end.
+        // Nothing goes for room: how much is used changes from one fault to the next.
         disk_clean_ratio: f64::INFINITY,
         ..StoreConfig::new(host)
     }
@@ -199,7 +221,7 @@ impl World {
         };
         machine.life += 1;
         let host = SocketAddr::from((Ipv4Addr::new(10, 0, 0, broker as u8 + 1), 10911));
-        let config = store_config(self.options.flush, host);
+        let config = store_config(self.options.flush, self.retention, host);
         let mut state = State::default();
         machine.troubled = machine.trouble.is_some() || machine.full();
         machine.disk.set_trouble(machine.trouble);
@@ -208,7 +230,7 @@ impl World {
         match kerolox_store::open(machine.disk.clone(), &config, &mut fold, &mut |_| {}) {
             Ok(opened) => {
                 for damage in &opened.report.damaged {
-                    self.ledger.damaged.named(broker, damage);
+                    self.ledger.damaged.named_at_start(broker, damage);
                 }
                 let config = BrokerConfig {
                     delay_levels_ms: vec![DELAY_MS],
@@ -216,6 +238,7 @@ impl World {
                     transaction_check_interval_ms: 500,
                     transaction_check_max: u32::MAX,
                     client_expiry_ms: 5_000,
+                    keep_unread: self.options.bug != Some(Bug::TakenUnread),
                     seed: self.options.seed,
                     ..BrokerConfig::new(&broker_name(broker), host)
                 };
@@ -386,6 +409,8 @@ impl World {
             return self.feed(broker, Input::WriteFailed { why: e.to_string() });
         }
         if let Some((min, disk)) = trimmed {
+            let held = all_began(&self.ledger, broker);
+            self.ledger.gone.began_at(broker, min, held);
             self.feed(broker, Input::Trimmed { min, disk });
         }
         self.later(broker, KEEP_EVERY_MS, Step::Keep);

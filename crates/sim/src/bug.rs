@@ -39,11 +39,13 @@ pub enum Bug {
     OffsetBack,
     /// Some messages are told to lie where the one before does.
     DuplicateOffset,
+    /// What is old goes, whoever has still to read it.
+    TakenUnread,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::AckBeforeFlush,
         Self::AckBeforeSync,
         Self::AlteredBody,
@@ -60,6 +62,7 @@ impl Bug {
         Self::LostPopEnd,
         Self::OffsetBack,
         Self::DuplicateOffset,
+        Self::TakenUnread,
     ];
 
     /// The kind of state entries (`docs/formats/broker-state.md`) of which a broker with this bug passes some over at a start.

@@ -48,7 +48,8 @@ impl Clock {
 
     /// The lowest and the highest that the processes may have been told between two true times.
     pub fn range(&self, from_ms: i64, to_ms: i64) -> (i64, i64) {
-        let begin = self.readings.partition_point(|(at, _)| *at <= from_ms).saturating_sub(1);
+        // In one millisecond it may be told two times: before a jump, and after.
+        let begin = self.readings.partition_point(|(at, _)| *at < from_ms).saturating_sub(1);
         let (mut lowest, mut highest) = (i64::MAX, i64::MIN);
         let mut readings = self.readings.iter().skip(begin).peekable();
         while let Some((at, told)) = readings.next() {
@@ -109,5 +110,8 @@ mod tests {
         assert_eq!(clock.range(1_150, 1_400), (800, 1_800));
         assert!(clock.went_back(1_150, 1_400) && !clock.went_back(1_000, 1_150));
         assert_eq!(Clock::default().range(3, 4), (3, 4));
+        // Seed 300457: a message was stored in the very millisecond in which the clock was set right.
+        clock.catch_up(1_300);
+        assert_eq!(clock.range(1_300, 1_301), (800, 1_801));
     }
 }

@@ -3,7 +3,7 @@
 use crate::cast::{DEAD_LETTERS, QUEUES, RETRYING, TOPICS};
 use crate::check::Queue;
 use crate::clients::{number, request};
-use crate::world::World;
+use crate::world::{SEGMENT_BYTES, World};
 use kerolox_broker::{ConnId, Effect, Input};
 use kerolox_store::FlushPolicy;
 use kerolox_store::disk::CrashMode;
@@ -52,6 +52,7 @@ impl World {
         (self.outcome.sent, self.outcome.acked, self.outcome.read) = (sent, acked, read);
         self.outcome.popped = self.ledger.flights.count();
         self.outcome.faults.insert("records damaged", self.ledger.damaged.count() as u64);
+        self.outcome.faults.insert("log segments gone", self.ledger.gone.bytes() / SEGMENT_BYTES);
         self.outcome.faults.insert("segments lost", self.network.losses);
         self.outcome.faults.insert("segments late", self.network.delays);
     }

@@ -1,6 +1,6 @@
 //! One seed, one history: real brokers and name servers between simulated clients, on a hostile network and hostile disks.
 
-use crate::broker::{Machine, Step};
+use crate::broker::{Machine, Retention, Step};
 use crate::bug::Bug;
 use crate::check::Ledger;
 use crate::clients::{Actor, Context, Out};
@@ -71,6 +71,7 @@ pub(crate) enum Event {
 pub(crate) struct World {
     pub(crate) options: Options,
     pub(crate) random: Random,
+    pub(crate) retention: Retention,
     pub(crate) now_ms: i64,
     queue: BTreeMap<(i64, u64), Event>,
     next_event: u64,
@@ -108,8 +109,10 @@ pub fn run(options: Options) -> Outcome {
 impl World {
     fn new(options: Options) -> Self {
         let mut ledger = Ledger::new(BROKERS);
+        let mut random = Random::new(options.seed);
         Self {
-            random: Random::new(options.seed),
+            retention: Retention::choose(&mut random),
+            random,
             now_ms: START_MS,
             queue: BTreeMap::new(),
             next_event: 0,

@@ -54,6 +54,7 @@ fn checks_bite() {
             Bug::ForgottenOrder => "out of order",
             Bug::SkippedCrc => "holds bytes that nobody sent",
             Bug::LostOffset | Bug::OffsetBack => "rolled back",
+            Bug::TakenUnread => "never came",
             Bug::LostPopEnd => "was acknowledged by sim-pop",
             Bug::DuplicateOffset => "acknowledged at",
             Bug::AckBeforeFlush | Bug::AckBeforeSync | Bug::AlteredBody => "",

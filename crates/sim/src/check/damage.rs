@@ -3,6 +3,7 @@
 use super::{Place, Queue};
 use crate::message::{Id, Sent};
 use kerolox_store::{Damage, Position};
+use kerolox_wire::record::RECORD_BYTES_MIN;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
@@ -13,6 +14,8 @@ pub struct Damaged {
     ids: BTreeSet<Id>,
     /// Parts of a broker's log that it named as damaged: their ends by broker and beginning.
     named: BTreeMap<(usize, Position), Position>,
+    /// How many offsets of a queue a broker may have passed over at its starts.
+    passed_over: BTreeMap<usize, u64>,
 }
 
 impl Damaged {
@@ -27,6 +30,18 @@ impl Damaged {
     pub fn named(&mut self, broker: usize, damage: &Damage) {
         let end = self.named.entry((broker, damage.position)).or_default();
         *end = (damage.position + damage.bytes.max(1)).max(*end);
+    }
+
+    /// A broker said so at a start. A queue that has nothing behind may have had its last messages there: its offsets go on behind
+    /// as many as there is room for, lest one be given away again.
+    pub fn named_at_start(&mut self, broker: usize, damage: &Damage) {
+        self.named(broker, damage);
+        *self.passed_over.entry(broker).or_default() += damage.bytes.div_ceil(RECORD_BYTES_MIN as u64);
+    }
+
+    /// How many offsets of a broker's queue may never have been given to a message.
+    pub(super) fn passed_over(&self, broker: usize) -> u64 {
+        self.passed_over.get(&broker).copied().unwrap_or(0)
     }
 
     pub fn is_hit(&self, place: &Place) -> bool {

@@ -4,9 +4,9 @@
 //! Everything is noted as it happens and looked at in the end, by the broker's times: answers may overtake each other.
 
 use super::damage::Damaged;
-use super::{Place, Queue};
+use super::{Place, Queue, Want};
 use crate::clock::Clock;
-use crate::message::Sent;
+use crate::message::{Id, Message, Sent};
 use kerolox_wire::receipt::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,6 +46,7 @@ pub struct Popping {
     pub group: &'static str,
     pub topic: &'static str,
     pub order: bool,
+    pub want: Want,
 }
 
 #[derive(Debug, Default)]
@@ -103,9 +104,10 @@ impl Flights {
     }
 
     /// At the end, when everything that is to come came, and was acknowledged.
-    pub(super) fn finish(
+    pub(super) fn finish<'a>(
         &self,
         found: &BTreeMap<Place, Sent>,
+        messages: &impl Fn(Id) -> Option<&'a Message>,
         clocks: &[Clock],
         damaged: &Damaged,
         violations: &mut Vec<String>,
@@ -119,12 +121,18 @@ impl Flights {
                 let broker = times.first().map_or(0, |noted| noted.delivery.broker);
                 check_times(times, clocks.get(broker), damaged, violations);
             }
-            let there = found.iter().filter(|(place, _)| place.queue.topic == popping.topic);
+            let wants = |sent: &Sent| messages(sent.0).is_some_and(|message| popping.want.wants(message));
+            let there =
+                found.iter().filter(|(place, sent)| place.queue.topic == popping.topic && wants(sent));
             for (place, sent) in there.filter(|(_, sent)| !by_message.contains_key(*sent)) {
                 violations.push(format!("message {sent:?} at {place:?} never came to {}", popping.group));
             }
+            for sent in by_message.keys().filter(|sent| !wants(sent)) {
+                let Popping { group, want, .. } = popping;
+                violations.push(format!("{group}, which wants {want:?}, was given {sent:?}"));
+            }
             if popping.order {
-                self.check_order(*popping, clocks, damaged, violations);
+                self.check_order(*popping, found, clocks, violations);
             }
         }
     }
@@ -134,8 +142,8 @@ impl Flights {
     fn check_order(
         &self,
         popping: Popping,
+        found: &BTreeMap<Place, Sent>,
         clocks: &[Clock],
-        damaged: &Damaged,
         violations: &mut Vec<String>,
     ) {
         let Popping { group, topic, .. } = popping;
@@ -156,11 +164,11 @@ impl Flights {
         }
         for ((broker, queue_id, pop_ms), offsets) in &pops {
             let last = offsets.last().copied().unwrap_or(0);
-            let open = (0..last).find(|offset| {
+            let queue = Queue { broker: *broker, topic: topic.to_owned(), queue_id: *queue_id };
+            let before = Place { queue: queue.clone(), offset: 0 }..Place { queue, offset: last };
+            let open = found.range(before).map(|(place, _)| place.offset).find(|offset| {
                 let acked = acks.get(&(*broker, *queue_id, *offset)).is_some_and(|at| at <= pop_ms);
-                let queue = Queue { broker: *broker, topic: topic.to_owned(), queue_id: *queue_id };
-                let hit = || damaged.is_hit(&Place { queue, offset: *offset });
-                !offsets.contains(offset) && !acked && !hit()
+                !offsets.contains(offset) && !acked
             });
             if let Some(open) = open {
                 violations.push(format!(
@@ -211,15 +219,17 @@ fn check_times(times: &mut [&Noted], clock: Option<&Clock>, damaged: &Damaged, v
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Kind;
+    use kerolox_wire::receipt::Kind as From;
 
-    const IN_ORDER: Popping = Popping { group: "g", topic: "T", order: true };
+    const IN_ORDER: Popping = Popping { group: "g", topic: "T", order: true, want: Want::All };
 
     fn delivery(n: u64, pop_ms: i64) -> Delivery {
         Delivery {
             group: "g",
             sent: (n, 1),
             broker: 0,
-            kind: Kind::Normal,
+            kind: From::Normal,
             queue_id: 0,
             offset: n,
             pop_ms,
@@ -249,8 +259,12 @@ mod tests {
     fn finds_of(flights: &Flights, there: &[u64], wanted: &[&str]) {
         let queue = Queue { broker: 0, topic: "T".into(), queue_id: 0 };
         let there = there.iter().map(|n| (Place { queue: queue.clone(), offset: *n }, (*n, 1)));
+        let message =
+            |id| Message { id, topic: "T", tag: if id < 5 { "red" } else { "blue" }, kind: Kind::Plain };
+        let messages: Vec<Message> = (0..10).map(message).collect();
         let mut found = Vec::new();
-        flights.finish(&there.collect(), &[], &Damaged::default(), &mut found);
+        let known = |id: Id| messages.get(id as usize);
+        flights.finish(&there.collect(), &known, &[], &Damaged::default(), &mut found);
         assert_eq!(found.len(), wanted.len(), "{found:#?}");
         assert!(found.iter().zip(wanted).all(|(found, wanted)| found.contains(wanted)), "{found:#?}");
     }
@@ -286,14 +300,27 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_asked_for_is() {
+        let mut flights = given(&[]);
+        let popping = Popping { order: false, want: Want::Tags("red"), ..IN_ORDER };
+        flights.poppings = BTreeSet::from([popping]);
+        for n in [3, 6] {
+            let id = flights.given(delivery(n, 10));
+            flights.ack_sent(10, id);
+        }
+        finds_of(&flights, &[3, 4, 6, 7], &["(4, 1) at", "was given (6, 1)"]);
+    }
+
+    #[test]
     fn what_passes_an_open_one_is() {
-        finds(&given(&[(0, 10), (2, 11)]), &["1 was open"]);
+        finds_of(&given(&[(0, 10), (2, 11)]), &[0, 1, 2], &["never came to g", "1 was open"]);
+        finds_of(&given(&[(0, 10), (2, 11)]), &[0, 2], &[]);
         let mut flights = given(&[(0, 10)]);
         flights.given(delivery(1, 10));
         for (n, at) in [(2, 60), (1, 111)] {
             let id = flights.given(delivery(n, at));
             flights.ack_sent(at, id);
         }
-        finds(&flights, &["1 was open"]);
+        finds_of(&flights, &[0, 1, 2], &["1 was open"]);
     }
 }

@@ -28,7 +28,7 @@ impl Want {
         }
     }
 
-    fn wants(self, message: &Message) -> bool {
+    pub(super) fn wants(self, message: &Message) -> bool {
         match self {
             Self::All => true,
             Self::Tags(tags) => tags.split(" || ").any(|tag| tag == message.tag),
@@ -91,14 +91,16 @@ impl Groups {
         }
     }
 
-    /// At the end, when everybody had the time to read everything.
+    /// At the end, when everybody had the time to read everything. `everybody`: those too who keep their offsets to themselves.
     pub(super) fn finish<'a>(
         &self,
         found: &BTreeMap<Place, Sent>,
+        everybody: bool,
         messages: &impl Fn(Id) -> Option<&'a Message>,
         violations: &mut Vec<String>,
     ) {
-        for (Reading { reader, topic, want }, given) in &self.given {
+        let asked = |reading: &Reading| everybody || !reading.reader.contains('/');
+        for (Reading { reader, topic, want }, given) in self.given.iter().filter(|(r, _)| asked(r)) {
             for (place, sent) in found.iter().filter(|(place, _)| place.queue.topic == *topic) {
                 let wanted = messages(sent.0).is_some_and(|message| want.wants(message));
                 match (wanted, given.contains(place)) {

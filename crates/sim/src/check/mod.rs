@@ -3,6 +3,7 @@
 
 mod damage;
 pub mod flights;
+mod gone;
 mod groups;
 mod offsets;
 
@@ -10,8 +11,10 @@ use crate::clock::Clock;
 use crate::message::{self, DELAY_MS, Id, Kind, Message, Sent};
 use damage::Damaged;
 use flights::Flights;
+use gone::Gone;
 use groups::Groups;
 pub use groups::{Reading, Want};
+use kerolox_store::Position;
 use kerolox_wire::properties::name as property;
 use kerolox_wire::record::RecordView;
 pub use offsets::CommitId;
@@ -33,10 +36,18 @@ pub struct Place {
     pub offset: u64,
 }
 
+/// A message that lies somewhere: in a queue, and in the broker's log.
+#[derive(Debug, Clone, Copy)]
+struct Lying {
+    sent: Sent,
+    position: Position,
+}
+
 /// When the send that put a message somewhere began, and when it was answered.
 #[derive(Debug, Clone, Copy)]
 struct Acked {
     sent: Sent,
+    position: Position,
     sent_ms: i64,
     acked_ms: i64,
 }
@@ -46,8 +57,8 @@ struct Acked {
 struct Known {
     message: Message,
     first_sent_ms: i64,
-    /// A send of it was answered that does not say where it will be delivered.
-    promised: Option<usize>,
+    /// A send of it was answered that does not say where it will be delivered: who said so, and where it waits.
+    promised: Option<(usize, Position)>,
     /// It may have been recalled.
     recalled: bool,
     arrived: bool,
@@ -59,7 +70,7 @@ pub struct Ledger {
     messages: Vec<Known>,
     acked: BTreeMap<Place, Acked>,
     /// What was ever read at a place: it must never change.
-    read: BTreeMap<Place, Sent>,
+    read: BTreeMap<Place, Lying>,
     /// What was found when everything was read once more at the end.
     found: Option<BTreeMap<Place, Sent>>,
     /// What brokers were told the time is.
@@ -67,6 +78,7 @@ pub struct Ledger {
     /// Sends that were recalled: they must not come.
     recalled: BTreeSet<Sent>,
     pub damaged: Damaged,
+    pub gone: Gone,
     pub offsets: Offsets,
     pub groups: Groups,
     /// What clients that pop were given.
@@ -108,12 +120,12 @@ impl Ledger {
     }
 
     /// A broker said that a message is safe at a place.
-    pub fn acked(&mut self, now_ms: i64, sent: Sent, sent_ms: i64, place: Place) {
-        if let Some(other) = self.read.get(&place).filter(|other| **other != sent) {
+    pub fn acked(&mut self, now_ms: i64, sent: Sent, sent_ms: i64, place: Place, position: Position) {
+        if let Some(other) = self.read.get(&place).filter(|other| other.sent != sent) {
             self.violations
                 .push(format!("message {sent:?} acknowledged at {place:?}, where {other:?} was read before"));
         }
-        let acked = Acked { sent, sent_ms, acked_ms: now_ms };
+        let acked = Acked { sent, position, sent_ms, acked_ms: now_ms };
         if let Some(other) = self.acked.insert(place.clone(), acked).filter(|other| other.sent != sent) {
             let other = other.sent;
             self.violations
@@ -122,22 +134,29 @@ impl Ledger {
     }
 
     /// A broker said that a message is safe; where it will be delivered nobody knows yet.
-    pub fn promised(&mut self, id: Id, broker: usize) {
+    pub fn promised(&mut self, id: Id, broker: usize, position: Position) {
         if let Some(known) = self.known_mut(id) {
-            known.promised = Some(broker);
+            known.promised = Some((broker, position));
         }
     }
 
-    /// A broker said that a message that waited for its time will not come.
+    /// A broker is asked that a message that waits for its time does not come: whether it does is open until there is an answer.
+    /// There may never be one, because the client died; or one that the log failed, and the recall counts all the same later.
+    pub fn recall_asked(&mut self, sent: Sent) {
+        if let Some(known) = self.known_mut(sent.0) {
+            known.recalled = true;
+        }
+    }
+
+    /// It said that it will not.
     pub fn recalled(&mut self, sent: Sent) {
-        self.perhaps_recalled(sent);
         self.recalled.insert(sent);
     }
 
-    /// It was to say so, and nobody knows whether it did.
-    pub fn perhaps_recalled(&mut self, sent: Sent) {
+    /// It said that it will, or did.
+    pub fn recall_refused(&mut self, sent: Sent) {
         if let Some(known) = self.known_mut(sent.0) {
-            known.recalled = true;
+            known.recalled = false;
         }
     }
 
@@ -145,16 +164,16 @@ impl Ledger {
     pub fn seen(&mut self, now_ms: i64, queue: &Queue, view: &RecordView<'_>) -> Option<Sent> {
         let sent = self.checked(now_ms, queue, view)?;
         let place = Place { queue: queue.clone(), offset: view.queue_offset };
-        if let Some(other) = self.read.get(&place).filter(|other| **other != sent) {
+        if let Some(other) = self.read.get(&place).filter(|other| other.sent != sent) {
             self.violations.push(format!("{place:?} held message {other:?} and now holds {sent:?}"));
         }
         if let Some(found) = &mut self.found {
             found.insert(place.clone(), sent);
-            if let Some(known) = self.known_mut(sent.0) {
-                known.arrived = true;
-            }
         }
-        self.read.insert(place, sent);
+        if let Some(known) = self.known_mut(sent.0) {
+            known.arrived = true;
+        }
+        self.read.insert(place, Lying { sent, position: view.position });
         Some(sent)
     }
 
@@ -209,12 +228,14 @@ impl Ledger {
     pub fn finish(&mut self, retries: (&str, &'static str, &'static str)) {
         let found = self.found.take().unwrap_or_default();
         let mut violations = Vec::new();
-        for (place, sent) in self.read.iter().filter(|(place, _)| !found.contains_key(place)) {
-            if let Err(why) = self.damaged.excuses(place) {
+        for (place, Lying { sent, position }) in
+            self.read.iter().filter(|(place, _)| !found.contains_key(place))
+        {
+            if let Err(why) = self.excuses(place, *position) {
                 violations.push(format!("message {sent:?}, read at {place:?} before, {why}"));
             }
         }
-        for (place, Acked { sent, .. }) in &self.acked {
+        for (place, Acked { sent, position, .. }) in &self.acked {
             match found.get(place) {
                 Some(found) if found == sent => {}
                 Some(other) => {
@@ -222,7 +243,7 @@ impl Ledger {
                         .push(format!("message {sent:?} acknowledged at {place:?}, where {other:?} is"));
                 }
                 None => {
-                    if let Err(why) = self.damaged.excuses(place) {
+                    if let Err(why) = self.excuses(place, *position) {
                         violations.push(format!("message {sent:?} acknowledged at {place:?} {why}"));
                     }
                 }
@@ -231,26 +252,46 @@ impl Ledger {
         self.check_promised(&mut violations);
         self.check_order(&mut violations);
         self.check_places(&found, &mut violations);
-        self.groups.finish(&found, &|id| self.known(id).map(|known| &known.message), &mut violations);
+        let message = |id| self.known(id).map(|known| &known.message);
+        self.groups.finish(&found, true, &message, &mut violations);
+        self.groups.finish(&self.went(&found), false, &message, &mut violations);
         let (topic, retry, dead) = retries;
         self.groups.check_returned(topic, (retry, dead), &found, &self.damaged, &mut violations);
-        self.flights.finish(&found, &self.clocks, &self.damaged, &mut violations);
+        self.flights.finish(&found, &message, &self.clocks, &self.damaged, &mut violations);
         self.violations.append(&mut violations);
+    }
+
+    /// What is wrong with a message not being at its place any more, if anything.
+    fn excuses(&self, place: &Place, position: Position) -> Result<(), &'static str> {
+        if self.gone.took(place.queue.broker, position) { Ok(()) } else { self.damaged.excuses(place) }
+    }
+
+    /// Messages that went with their segments, and that each group had to be given before.
+    fn went(&self, found: &BTreeMap<Place, Sent>) -> BTreeMap<Place, Sent> {
+        let read = self.read.iter().map(|(place, Lying { sent, position })| (place, sent, *position));
+        let acked = self.acked.iter().map(|(place, Acked { sent, position, .. })| (place, sent, *position));
+        let went = read.chain(acked).filter(|(place, _, position)| {
+            let broker = place.queue.broker;
+            let took = self.gone.took(broker, *position) && !self.gone.took_unread(broker, *position);
+            took && !found.contains_key(place) && !self.damaged.is_hit(place)
+        });
+        went.map(|(place, sent, _)| (place.clone(), *sent)).collect()
     }
 
     fn check_promised(&self, violations: &mut Vec<String>) {
         for Known { message, promised, recalled, arrived, .. } in &self.messages {
             let Message { id, kind, .. } = message;
             let missing = promised.filter(|_| !arrived && !recalled && !self.damaged.has_hit(*id));
-            let Some(broker) = missing else { continue };
+            let Some((broker, position)) = missing else { continue };
             match kind {
-                Kind::Half { .. } if message::commits(*id) => {
+                // One that nobody ended is given up when its segment is to go.
+                Kind::Half { .. } if message::commits(*id) && !self.gone.took(broker, position) => {
                     violations.push(format!("message {id} was committed at {broker} and never came"));
                 }
-                Kind::Timed { .. } | Kind::Delayed => {
+                Kind::Timed { .. } | Kind::Delayed if !self.gone.took_unread(broker, position) => {
                     violations.push(format!("message {id}, {kind:?} at {broker}, never came"));
                 }
-                Kind::Plain | Kind::Half { .. } => {}
+                _ => {}
             }
         }
     }
@@ -279,10 +320,11 @@ impl Ledger {
         (self.messages.len() as u64, (self.acked.len() + promised) as u64, self.read.len() as u64)
     }
 
-    /// Offsets have no gaps, and nothing that was sent once is there twice.
+    /// Offsets have no gaps but those that damage leaves, and nothing that was sent once is there twice.
     fn check_places(&self, found: &BTreeMap<Place, Sent>, violations: &mut Vec<String>) {
         let mut seen = BTreeSet::new();
         let mut before: Option<&Place> = None;
+        let mut passed_over = 0;
         for (place, sent) in found {
             if !seen.insert(sent) {
                 violations.push(format!("message {sent:?} is at {place:?} and elsewhere"));
@@ -290,11 +332,22 @@ impl Ledger {
             if self.recalled.contains(sent) {
                 violations.push(format!("message {sent:?} was recalled and is at {place:?}"));
             }
-            let expected = before.filter(|b| b.queue == place.queue).map_or(0, |before| before.offset + 1);
-            let mut passed =
-                (expected..place.offset).map(|offset| Place { queue: place.queue.clone(), offset });
-            if let Some(gap) = passed.find(|place| !self.damaged.is_hit(place)) {
-                violations.push(format!("there is nothing at {gap:?}, but behind it"));
+            let before_it = before.filter(|b| b.queue == place.queue);
+            let expected = before_it.map_or(0, |before| before.offset + 1);
+            if before_it.is_none() {
+                passed_over = 0;
+            }
+            let expected = match before_it {
+                // The queue's first messages may have gone.
+                None if self.gone.took(place.queue.broker, 0) => place.offset,
+                _ => expected,
+            };
+            let gap = (expected..place.offset).map(|offset| Place { queue: place.queue.clone(), offset });
+            let gap = gap.filter(|place| !self.damaged.is_hit(place)).count() as u64;
+            passed_over += gap;
+            if gap > 0 && passed_over > self.damaged.passed_over(place.queue.broker) {
+                violations
+                    .push(format!("there is nothing at {gap} places from {expected} on before {place:?}"));
             }
             before = Some(place);
         }

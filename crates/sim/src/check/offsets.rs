@@ -38,6 +38,12 @@ impl Offsets {
         }
     }
 
+    /// Whether it is safe that a group has an offset somewhere.
+    pub fn has_any(&self, group: &'static str, queue: &Queue) -> bool {
+        let commits = self.commits.get(&(group, queue.clone()));
+        commits.is_some_and(|commits| commits.iter().any(|commit| commit.acked_ms.is_some()))
+    }
+
     /// A group that asked at `asked_ms` was told its offset (`None`: it has none). What is wrong with that?
     pub fn told(
         &self,

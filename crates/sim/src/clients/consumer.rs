@@ -377,6 +377,10 @@ impl Role for Consumer {
                 if let Some(progress) = self.queues.get_mut(&key) {
                     progress.next = Some(offset.unwrap_or(0));
                 }
+                if offset.is_none_or(|offset| offset == 0) {
+                    // It may be that the group has none yet. From now on nothing goes that it has still to read.
+                    self.settle(sessions, context, key);
+                }
             }
             Asked::Pull { key, offset } => self.pulled(sessions, context, key, offset, answer),
             Asked::Commit(id) if is_ok(answer) => context.ledger.offsets.acked(context.now_ms, &id),

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod consumer;
+pub mod group_owner;
 pub mod owner;
 pub mod popper;
 pub mod producer;

@@ -2,7 +2,9 @@
 //! was sent since, from offset 0 on, and nobody else touches it.
 
 use super::{Context, Role, Sessions, is_ok, number, request};
+use kerolox_store::Position;
 use kerolox_wire::body::HeartbeatData;
+use kerolox_wire::message_id::MessageId;
 use kerolox_wire::record::RecordView;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 
@@ -28,8 +30,8 @@ pub struct Owner {
     /// Lives of the topic so far.
     life: u64,
     step: Step,
-    /// Offsets of messages that were acknowledged in this life, and how many sends of it were begun.
-    acked: Vec<u64>,
+    /// Offsets of messages that were acknowledged in this life, where in the log they lie, and how many sends of it were begun.
+    acked: Vec<(u64, Position)>,
     begun: u64,
 }
 
@@ -94,7 +96,7 @@ impl Owner {
                 context.ledger.violated(what);
             }
             let Some((at, _)) = told else { return };
-            self.acked.retain(|acked| *acked != at);
+            self.acked.retain(|(acked, _)| *acked != at);
             offset = at + 1;
         }
         let next = number(answer, "nextBeginOffset");
@@ -102,8 +104,9 @@ impl Owner {
             self.step = Step::Read { offset: next.max(offset) };
             return;
         }
+        let (broker, life) = (self.broker, self.life);
+        self.acked.retain(|(_, position)| !context.ledger.gone.took(broker, *position));
         if !self.acked.is_empty() {
-            let (broker, life) = (self.broker, self.life);
             let what = format!("{TOPIC} of broker {broker} lost {:?} in its life {life}", self.acked);
             context.ledger.violated(what);
         }
@@ -164,7 +167,8 @@ impl Role for Owner {
             }
             Step::Create => self.step = Step::Send,
             Step::Send => {
-                self.acked.push(number(answer, "queueOffset"));
+                let id = answer.fields.get("msgId").and_then(|id| id.parse::<MessageId>().ok());
+                self.acked.push((number(answer, "queueOffset"), id.map_or(0, |id| id.position)));
                 if self.begun >= MESSAGES || context.random.one_in(10) {
                     self.step = Step::Commit;
                 }

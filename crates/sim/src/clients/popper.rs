@@ -1,8 +1,8 @@
 //! Clients that pop: they acknowledge what they get, one by one or together, ask for more time, and leave some.
 
 use super::{Context, Role, Sessions, is_ok, number, request};
-use crate::check::Queue;
 use crate::check::flights::{Delivery, DeliveryId, Popping};
+use crate::check::{Queue, Want};
 use crate::network::broker_name;
 use crate::random::Random;
 use kerolox_wire::body::{
@@ -64,7 +64,7 @@ impl Popper {
     }
 
     fn pop(&self, context: &mut Context<'_>, client: &str, broker: usize) -> Command {
-        let Popping { group, topic, order } = self.popping;
+        let Popping { group, topic, order, want } = self.popping;
         let invisible_ms = match context.closing {
             true => INVISIBLE_CALM_MS,
             false => context.random.between(INVISIBLE_MS.0, INVISIBLE_MS.1),
@@ -83,6 +83,11 @@ impl Popper {
                 ("order", order.to_string()),
             ],
         );
+        if want != Want::All {
+            let (expression, kind) = want.expression();
+            command.fields.push("exp", expression);
+            command.fields.push("expType", kind);
+        }
         if order {
             let attempt = self.attempts.get(&broker).unwrap_or(&0);
             command.fields.push("attemptId", &format!("{client}-{attempt}"));
@@ -164,7 +169,7 @@ impl Popper {
     }
 
     fn receipt(&self, popped: &Popped) -> [(&'static str, String); 5] {
-        let Popping { group, topic, order } = self.popping;
+        let Popping { group, topic, order, .. } = self.popping;
         let receipt = Receipt {
             start_offset: popped.offset as i64,
             pop_ms: popped.pop_ms,
@@ -185,7 +190,7 @@ impl Popper {
     }
 
     fn batch(&self, broker: usize, together: &[Popped]) -> Command {
-        let Popping { group, topic, order } = self.popping;
+        let Popping { group, topic, order, .. } = self.popping;
         let mut pops: BTreeMap<(&str, u32, i64), Vec<&Popped>> = BTreeMap::new();
         for popped in together {
             pops.entry((popped.kind.as_str(), popped.queue_id, popped.pop_ms)).or_default().push(popped);

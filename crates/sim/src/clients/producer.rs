@@ -1,6 +1,7 @@
 //! Producers: messages of all kinds, sent again elsewhere until they are acknowledged, and transactions ended.
 
 use super::{Context, PRODUCERS, Role, Sessions, is_ok, number, request};
+use crate::cast::QUEUES;
 use crate::check::{Place, Queue};
 use crate::message::{self, Id, Kind, Message, Sent};
 use bytes::BytesMut;
@@ -8,7 +9,7 @@ use kerolox_wire::body::{HeartbeatData, ProducerData};
 use kerolox_wire::message_id::MessageId;
 use kerolox_wire::record::RecordView;
 use kerolox_wire::record::batch::{self, BatchMessage};
-use kerolox_wire::{Command, RequestCode, sys_flag};
+use kerolox_wire::{Command, RequestCode, ResponseCode, sys_flag};
 use std::collections::BTreeMap;
 
 /// Requests under way per producer.
@@ -132,8 +133,10 @@ impl Role for Producer {
                 acknowledged(sessions, context, broker, &parcel, answer);
             }
             (Asked::Recall(sent), Some(answer)) if is_ok(answer) => context.ledger.recalled(sent),
-            (Asked::Recall(sent), None) => context.ledger.perhaps_recalled(sent),
-            (Asked::Recall(_), Some(_)) => {}
+            (Asked::Recall(sent), Some(answer)) if answer.code == ResponseCode::ILLEGAL_OPERATION.0 => {
+                context.ledger.recall_refused(sent);
+            }
+            (Asked::Recall(_), _) => {}
             (Asked::Send(parcel), _) => {
                 self.avoided.insert(broker, context.now_ms + AVOID_MS);
                 self.again.push(parcel);
@@ -176,7 +179,7 @@ fn send_request(parcel: &Parcel, topic: &str, queue_id: u32) -> Command {
         ("producerGroup", PRODUCERS.to_owned()),
         ("topic", topic.to_owned()),
         ("defaultTopic", "TBW102".to_owned()),
-        ("defaultTopicQueueNums", "4".to_owned()),
+        ("defaultTopicQueueNums", QUEUES.to_string()),
         ("queueId", queue_id.to_string()),
         ("sysFlag", flag.to_string()),
         ("bornTimestamp", parcel.sent_ms.to_string()),
@@ -206,25 +209,31 @@ fn acknowledged(
     answer: &Command,
 ) {
     let (now_ms, first) = (context.now_ms, number(answer, "queueOffset"));
-    for (offset, Message { id, topic, kind, .. }) in (first..).zip(&parcel.messages) {
+    let ids = answer.fields.get("msgId").unwrap_or_default().split(',');
+    let positions = ids.map(|id| id.parse::<MessageId>().map_or(0, |id| id.position));
+    let messages = (first..).zip(positions).zip(&parcel.messages);
+    for ((offset, position), Message { id, topic, kind, .. }) in messages {
         let (id, topic) = (*id, (*topic).to_owned());
         match kind {
             Kind::Plain => {
                 let queue =
                     Queue { broker, topic: topic.clone(), queue_id: number(answer, "queueId") as u32 };
-                context.ledger.acked(now_ms, (id, parcel.tries), parcel.sent_ms, Place { queue, offset });
+                let (sent, place) = ((id, parcel.tries), Place { queue, offset });
+                context.ledger.acked(now_ms, sent, parcel.sent_ms, place, position);
             }
-            Kind::Delayed | Kind::Timed { .. } | Kind::Half { .. } => context.ledger.promised(id, broker),
+            Kind::Delayed | Kind::Timed { .. } | Kind::Half { .. } => {
+                context.ledger.promised(id, broker, position);
+            }
         }
         let handle = answer.fields.get("recallHandle").filter(|_| parcel.tries == 1 && id.is_multiple_of(4));
         if let Some(handle) = handle {
             let fields = [("topic", topic.clone()), ("recallHandle", handle.to_owned())];
             let command = request(RequestCode::RECALL_MESSAGE, &fields);
+            context.ledger.recall_asked((id, 1));
             sessions.ask(context, broker, command, Asked::Recall((id, 1)));
         }
-        let half = answer.fields.get("msgId").and_then(|text| text.parse::<MessageId>().ok());
-        if let (Kind::Half { ends: true }, Some(half)) = (kind, half) {
-            sessions.tell(context, broker, end_request(id, offset, half.position));
+        if let Kind::Half { ends: true } = kind {
+            sessions.tell(context, broker, end_request(id, offset, position));
         }
     }
 }
