@@ -1,16 +1,25 @@
 //! What the fuzz targets check, one function each: nothing panics, and what was understood is written and read back
 //! as the same.
 
+mod adopt;
 mod broker;
+// Parts of the program, which is no library.
+#[path = "../../crates/server/src/config/mod.rs"]
+#[allow(dead_code)]
+mod config_file;
+#[path = "../../crates/server/src/file.rs"]
+mod file;
 mod store;
 
+pub use adopt::adopt;
 pub use broker::broker;
 pub use store::store;
 
 use bytes::BytesMut;
+use config_file::{Role, Values};
 use kerolox_broker::sql::{BYTES_MAX, Sql};
 use kerolox_broker::{BrokerConfig, State, config as broker_config, hot};
-use kerolox_namesrv::Namesrv;
+use kerolox_namesrv::{Namesrv, kv_file, kv_of_file};
 use kerolox_store::{StateFold, state as entries};
 use kerolox_wire::body::{
     BatchAckMessageRequestBody, CheckClientRequestBody, ClusterInfo, DataVersion,
@@ -336,17 +345,24 @@ pub fn state(data: &[u8]) {
         entries::put(&mut stream, 16 + kind % 48, payload);
         rest = after;
     }
-    // Nonsense is taken as it comes, and may look otherwise when it is said in order.
-    let (state, _) = fold(&fold(&stream).0.dump());
-    let said = state.dump();
+    let said = fold(&stream).0.dump();
     let (again, sound) = fold(&said);
     assert!(sound, "what was said is not understood: {}", said.escape_ascii());
     assert_eq!(said.escape_ascii().to_string(), again.dump().escape_ascii().to_string());
 }
 
-/// A configuration file, and what it sets in a running broker.
+/// A configuration file, what it sets in a running broker, and the file of the name server's key-value table.
 pub fn config(data: &[u8]) {
+    if let Ok(table) = kv_of_file(data) {
+        assert_eq!(kv_of_file(&kv_file(&table)), Ok(table));
+    }
     let text = java_properties::text_of(data);
+    for role in [Role::Broker, Role::Namesrv, Role::Standalone] {
+        match Values::parse(&text, "a.conf", role) {
+            Ok(values) => drop(values.shown()),
+            Err(why) => assert!(why.to_string().starts_with("a.conf:"), "{why}"),
+        }
+    }
     let Ok(entries) = java_properties::parse(&text) else { return };
     assert!(entries.len() <= text.lines().count() + text.matches('\r').count());
     let mut config = BrokerConfig::new("broker-a", ([127, 0, 0, 1], 10911).into());

@@ -2,6 +2,56 @@
 
 use crate::{KvTable, Refusal, limits};
 use kerolox_wire::body;
+use serde::{Deserialize, Serialize};
+
+/// Apache's `KVConfigSerializeWrapper`.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Kept {
+    config_table: KvTable,
+}
+
+/// A key-value table as Apache keeps it in `kvConfig.json`.
+pub fn kv_file(table: &KvTable) -> Vec<u8> {
+    body::to_json(&Kept { config_table: table.clone() })
+}
+
+/// The key-value table in the bytes of such a file.
+///
+/// # Errors
+/// It is none, or beyond the limits.
+pub fn kv_of_file(bytes: &[u8]) -> Result<KvTable, String> {
+    let Kept { config_table } = body::from_json(bytes).map_err(|e| e.to_string())?;
+    for (namespace, table) in &config_table {
+        check_length(namespace)?;
+        table.iter().try_for_each(|(key, value)| check_length(key).and(check_length(value)))?;
+    }
+    let (pairs, bytes) = size(&config_table);
+    check_size(pairs, bytes)?;
+    Ok(config_table)
+}
+
+fn check_length(text: &str) -> Result<(), String> {
+    let max = limits::KV_BYTES_MAX;
+    let too_long = || format!("namespace, key or value is longer than {max} bytes");
+    (text.len() <= max).then_some(()).ok_or_else(too_long)
+}
+
+fn check_size(pairs: usize, bytes: usize) -> Result<(), String> {
+    match (limits::KV_PAIRS_MAX, limits::KV_ALL_BYTES_MAX) {
+        (max, _) if pairs > max => Err(format!("there are {max} pairs already")),
+        (_, max) if bytes > max => Err(format!("all pairs together are longer than {max} bytes")),
+        _ => Ok(()),
+    }
+}
+
+/// Pairs, a namespace without any counting as one, and bytes of names and values.
+fn size(table: &KvTable) -> (usize, usize) {
+    let of = |(key, value): (&String, &String)| key.len() + value.len();
+    table.iter().fold((0, 0), |(pairs, bytes), (namespace, table)| {
+        (pairs + table.len().max(1), bytes + namespace.len() + table.iter().map(of).sum::<usize>())
+    })
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct KvConfig {
@@ -27,14 +77,14 @@ impl KvConfig {
     }
 
     pub(crate) fn put(&mut self, namespace: &str, key: &str, value: &str) -> Result<(), Refusal> {
-        if [namespace, key, value].iter().any(|text| text.len() > limits::KV_BYTES_MAX) {
-            let remark = format!("namespace, key or value is longer than {} bytes", limits::KV_BYTES_MAX);
-            return Err(Refusal::error(remark));
-        }
-        let pairs: usize = self.table.values().map(|table| table.len().max(1)).sum();
-        if pairs >= limits::KV_PAIRS_MAX && self.get(namespace, key).is_none() {
-            return Err(Refusal::error(format!("there are {} pairs already", limits::KV_PAIRS_MAX)));
-        }
+        [namespace, key, value].into_iter().try_for_each(check_length).map_err(Refusal::error)?;
+        let (pairs, bytes) = size(&self.table);
+        let (new, before) = match self.get(namespace, key) {
+            Some(before) => (0, before.len()),
+            None => (1, 0),
+        };
+        let bytes = bytes + new * (namespace.len() + key.len()) + value.len() - before;
+        check_size(pairs + new, bytes).map_err(Refusal::error)?;
         self.table.entry(namespace.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
         Ok(())
     }

@@ -18,6 +18,7 @@ pub use config::NamesrvConfig;
 use kerolox_wire::header::HeaderError;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use kv::KvConfig;
+pub use kv::{kv_file, kv_of_file};
 use routes::Routes;
 
 /// A connection as the shell numbers them; never reused in a process's life.
@@ -45,6 +46,8 @@ pub mod limits {
     pub const KV_PAIRS_MAX: usize = 100_000;
     /// Length of a namespace, key or value.
     pub const KV_BYTES_MAX: usize = 64 * 1024;
+    /// Bytes of all namespaces, keys and values.
+    pub const KV_ALL_BYTES_MAX: usize = 64 << 20;
 }
 
 /// The name server.

@@ -1,6 +1,6 @@
 //! The name server as brokers and clients see it.
 
-use crate::{BROKER_EXPIRY_MS, Namesrv, NamesrvConfig, limits};
+use crate::{BROKER_EXPIRY_MS, Namesrv, NamesrvConfig, kv_file, kv_of_file, limits};
 use kerolox_wire::body::{
     self, ClusterInfo, DataVersion, RegisterBrokerBody, TopicConfig, TopicList, TopicRouteData,
 };
@@ -370,6 +370,32 @@ fn names_and_numbers_have_limits() {
     let pair = |key| [("namespace", "n"), ("key", key), ("value", "v")];
     assert_eq!(ask(&mut namesrv, RequestCode::PUT_KV_CONFIG, &pair("new")).code, 1);
     assert_eq!(ask(&mut namesrv, RequestCode::PUT_KV_CONFIG, &pair("7")).code, OK);
+}
+
+/// Each pair within its limit, they were as long as gigabytes together.
+#[test]
+fn key_value_pairs_have_a_limit_together_and_so_has_their_file() {
+    let mut namesrv = Namesrv::new();
+    let value = "v".repeat(limits::KV_BYTES_MAX);
+    let fits = limits::KV_ALL_BYTES_MAX / limits::KV_BYTES_MAX - 1;
+    let table = |pairs: usize| (0..pairs).map(|i| (i.to_string(), value.clone())).collect();
+    namesrv.set_kv([("n".to_owned(), table(fits))].into());
+    let pair = |key| [("namespace", "n"), ("key", key), ("value", &*value)];
+    assert_eq!(ask(&mut namesrv, RequestCode::PUT_KV_CONFIG, &pair("0")).code, OK, "it is there already");
+    let refused = ask(&mut namesrv, RequestCode::PUT_KV_CONFIG, &pair("new"));
+    let why = "all pairs together are longer than 67108864 bytes";
+    assert_eq!((refused.code, refused.remark.as_deref()), (1, Some(why)));
+    let file = kv_file(namesrv.kv());
+    assert_eq!(kv_of_file(&file).as_ref(), Ok(namesrv.kv()));
+    assert_eq!(kv_of_file(&kv_file(&[("n".to_owned(), table(fits + 1))].into())), Err(why.to_owned()));
+    for (file, error) in [
+        (&b"{\"configTable\":{\"n\":{\"k\":7}}}"[..], "invalid type"),
+        (b"{\"configTable\":", "EOF"),
+        (&[b'['; 1000], "invalid type"),
+    ] {
+        let why = kv_of_file(file).unwrap_err();
+        assert!(why.contains(error), "{why}");
+    }
 }
 
 #[test]

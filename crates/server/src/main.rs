@@ -6,6 +6,7 @@ mod broker;
 mod cli;
 mod clock;
 mod config;
+mod file;
 mod namesrv;
 mod report;
 mod run;

@@ -1,13 +1,12 @@
 //! The main loop of a name server.
 
 use crate::clock::Clock;
-use crate::report;
-use anyhow::{Context, Result};
+use crate::{file, report};
+use anyhow::{Context, Result, anyhow};
 use kerolox_namesrv::{ConnId, KvTable, Namesrv, NamesrvConfig};
 use kerolox_net as net;
 use kerolox_net::{Closed, Connections};
-use kerolox_wire::{Command, RequestCode, ResponseCode, body};
-use serde::{Deserialize, Serialize};
+use kerolox_wire::{Command, RequestCode, ResponseCode};
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
@@ -21,15 +20,11 @@ const IN_PROCESS: ConnId = 0;
 /// How often the name server is asked whether something is due.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The file that keeps the key-value table, as Apache's `KVConfigSerializeWrapper`.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Kept {
-    config_table: KvTable,
-}
+/// Bytes of the key-value table's file at most: more than the table's limits come to.
+const KV_FILE_BYTES_MAX: u64 = 1 << 30;
 
 fn read_kv(path: &Path) -> Result<Option<KvTable>> {
-    let bytes = match std::fs::read(path) {
+    let bytes = match file::read(path, KV_FILE_BYTES_MAX) {
         Ok(bytes) => bytes,
         // Who opens a data directory that is none has more to say of it.
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -37,10 +32,10 @@ fn read_kv(path: &Path) -> Result<Option<KvTable>> {
         }
         Err(e) => return Err(e).with_context(|| format!("cannot read {}", path.display())),
     };
-    let kept: Kept = body::from_json(&bytes).with_context(|| {
+    let table = kerolox_namesrv::kv_of_file(&bytes).map_err(|why| anyhow!(why)).with_context(|| {
         format!("{} is not a key-value table: mend it, or move it away to begin with none", path.display())
     })?;
-    Ok(Some(kept.config_table))
+    Ok(Some(table))
 }
 
 /// Whole or not at all, whatever happens meanwhile.
@@ -49,7 +44,7 @@ fn write_kv(path: &Path, table: &KvTable) -> io::Result<()> {
     std::fs::create_dir_all(dir)?;
     let new = path.with_extension("json.new");
     let mut file = File::create(&new)?;
-    file.write_all(&body::to_json(&Kept { config_table: table.clone() }))?;
+    file.write_all(&kerolox_namesrv::kv_file(table))?;
     file.sync_all()?;
     std::fs::rename(&new, path)?;
     File::open(dir)?.sync_all()

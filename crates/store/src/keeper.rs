@@ -69,12 +69,13 @@ impl<D: Disk> Keeper<D> {
         dump_begin: Position,
     ) -> Self {
         let (prewritten, paced_at) = (shared.frontier.limit(), shared.written());
+        let zeros = Aligned::zeroed(CHUNK_BYTES.min(config.segment_bytes) as usize);
         Self {
             shared,
             config,
             prewritten,
             ahead: None,
-            zeros: Aligned::zeroed(CHUNK_BYTES as usize),
+            zeros,
             runs,
             dump_begin,
             room,

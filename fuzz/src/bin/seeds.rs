@@ -46,6 +46,7 @@ fn main() {
     }
     seed("namesrv", "whole", &conversation);
     stories();
+    of_apache();
     // Entries of the broker's state: kind less 16, length, payload.
     let entry = |kind: u8, payload: &[u8]| [&[kind, 0, payload.len() as u8], payload].concat();
     let queue = b"\0\x01g\0\x01T\0\0\0\x01";
@@ -76,6 +77,11 @@ fn main() {
     for (name, text) in [
         ("plain", "# comment\nbrokerName=a\nfileReservedTime = 48\nmessageDelayLevel=1s 5s \\\n 10s 2h\n"),
         ("escapes", "a\\:b\\u0041=c\\\\d\r\n!x\rmaxMessageSize:4194304\nautoCreateTopicEnable true"),
+        ("table", r#"{"configTable":{"ORDER_TOPIC_CONFIG":{"T":"broker-a:4;broker-b:4"},"n":{}}}"#),
+        (
+            "role",
+            "brokerRole=SLAVE\nbrokerNam=x\nlistenPort=66666\naclEnable=true\nflushDiskType=ASYNC_FLUSH",
+        ),
     ] {
         seed("config", name, text.as_bytes());
     }
@@ -109,6 +115,51 @@ fn stories() {
             seed("broker", &format!("{name}-{i}"), part.join("\n").as_bytes());
         }
     }
+}
+
+/// What Apache leaves beside its log, as `kerolox_fuzz::adopt` reads it: files by their numbers, then messages.
+fn of_apache() {
+    let item = |which: u8, content: &[u8]| {
+        [&[which, (content.len() >> 8) as u8, content.len() as u8], content].concat()
+    };
+    let pop = r#""bn":"broker-a","c":"G","pt":1699999999000,"q":0,"so":0,"t":"T""#;
+    let check_point = format!("\0{{\"bm\":0,\"d\":[0,1,2,3],\"it\":60000,\"n\":4,\"ro\":0,{pop}}}");
+    let acks = [format!("\u{1}{{\"ao\":0,{pop}}}"), format!("\u{2}{{\"ao\":-1,\"aol\":[1,2],{pop}}}")];
+    let timer = |due: u64, rest: &str| {
+        let text = format!("TIMER_OUT_MS:{due};UNIQ_KEY:a;REAL_TOPIC:T;REAL_QID:0;{rest}");
+        item(10, text.replace(':', "\u{1}").replace(';', "\u{2}").as_bytes())
+    };
+    let check = [1_700_000_000_000_i64, 0, 0, 0].map(i64::to_be_bytes).concat();
+    let groups = r#"{"dataVersion":{"counter":1},"forbiddenTable":{"G":{"T":4}},"subscriptionGroupTable":{"G":{"groupName":"G","retryMaxTimes":3,"attributes":{"a":"b"}}}}"#;
+    let topics = r#"{"dataVersion":{"counter":1},"topicConfigTable":{"T":{"attributes":{"+message.type":"NORMAL"},"order":false,"perm":6,"readQueueNums":4,"topicFilterType":"SINGLE_TAG","topicName":"T","topicSysFlag":0,"writeQueueNums":4},"U":{"topicName":"U"}}}"#;
+    let offsets = r#"{"dataVersion":{"timestamp":8},"offsetTable":{"T@G":{0:4},"RMQ_SYS_TRANS_HALF_TOPIC@CID_RMQ_SYS_TRANS":{0:0},"RMQ_SYS_TRANS_OP_HALF_TOPIC@CID_RMQ_SYS_TRANS":{0:0}}}"#;
+    let light =
+        r#"{"dataVersion":{"timestamp":9},"lmqOffsetTable":{"%LMQ%q@%LMQ%c":7},"offsetTable":{"T@G":{0:5}}}"#;
+    let modes = r#"{"messageRequestModeMap":{"T":{"G":{"consumerGroup":"G","mode":"POP","popShareQueueNum":2,"topic":"T"}}}}"#;
+    let order = r#"{"table":{"T@G":{"0":{"popTime":1699999999000,"i":60000,"o":[2,1],"ot":{"2":1700000000001},"oc":{"2":3},"cm":1,"a":"x"}}}}"#;
+    let files = [topics, groups, offsets, light, r#"{"offsetTable":{1:3,18:4}}"#, modes, order];
+    let mut files: Vec<Vec<u8>> =
+        (0..).zip(files).map(|(which, text)| item(which, text.as_bytes())).collect();
+    files.push(item(7, &check));
+    let messages = [
+        item(8, b"half"),
+        item(8, b"half"),
+        item(9, b"0,1,"),
+        timer(1_700_000_004_000, ""),
+        timer(1_699_999_999_000, "TIMER_DEL_UNIQKEY:T+a;"),
+        item(11, check_point.as_bytes()),
+        item(11, acks[0].as_bytes()),
+        item(12, check_point.as_bytes()),
+        item(12, acks[1].as_bytes()),
+    ];
+    for (i, file) in files.iter().enumerate() {
+        seed("adopt", &format!("file-{i}"), file);
+    }
+    for (i, message) in messages.iter().enumerate() {
+        let progress = [&files[2][..], &files[7], message].concat();
+        seed("adopt", &format!("message-{i}"), &progress);
+    }
+    seed("adopt", "all", &[files.concat(), messages.concat()].concat());
 }
 
 /// A body for each kind, as `kerolox_fuzz::body` numbers them.

@@ -4,12 +4,19 @@ mod doc;
 pub(crate) mod key;
 mod table;
 
+use crate::file;
 use anyhow::{Context, Result, bail};
 use kerolox_wire::java_properties;
 use key::{Key, Of, State};
 use std::collections::BTreeMap;
 use std::path::Path;
 use table::KEYS;
+
+/// Bytes of a configuration file at most: what is in it is read line by line.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Unknown keys for which the nearest known one is looked for: it is an effort.
+const SUGGESTIONS_MAX: usize = 20;
 
 /// Which of Apache's files a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +59,8 @@ impl Values {
     /// One line that names file, line, key, value and what is allowed.
     pub(crate) fn read(path: &Path, role: Role) -> Result<Self> {
         let shown = path.display();
-        let bytes =
-            std::fs::read(path).with_context(|| format!("cannot read the configuration file {shown}"))?;
+        let bytes = file::read(path, FILE_BYTES_MAX)
+            .with_context(|| format!("cannot read the configuration file {shown}"))?;
         Self::parse(&java_properties::text_of(&bytes), &shown.to_string(), role)
     }
 
@@ -68,7 +75,10 @@ impl Values {
             let place = format!("{file}:{}", entry.line);
             match KEYS.iter().find(|k| k.name == entry.key && role.reads(k.of)) {
                 Some(key) => values.take(key, value, &place)?,
-                None => values.warnings.push(unknown(&entry.key, &place, role)),
+                None => {
+                    let suggest = values.warnings.len() < SUGGESTIONS_MAX;
+                    values.warnings.push(unknown(&entry.key, &place, role, suggest));
+                }
             }
         }
         Ok(values)
@@ -133,14 +143,16 @@ impl Values {
     }
 }
 
-fn unknown(name: &str, place: &str, role: Role) -> String {
+fn unknown(name: &str, place: &str, role: Role, suggest: bool) -> String {
     if let Some(other) = KEYS.iter().find(|k| k.name == name) {
         let belongs = if other.of == Of::Namesrv { Role::Namesrv } else { Role::Broker };
         return format!("{place}: {name} has no effect here: it belongs in {}", belongs.file_name());
     }
-    let nearest = KEYS.iter().filter(|k| role.reads(k.of)).min_by_key(|k| distance(name, k.name));
+    let typos_max = 1 + name.len() / 4;
+    let near = |k: &&Key| suggest && role.reads(k.of) && name.len().abs_diff(k.name.len()) <= typos_max;
+    let nearest = KEYS.iter().filter(near).min_by_key(|k| distance(name, k.name));
     match nearest {
-        Some(key) if distance(name, key.name) <= 1 + name.len() / 4 => {
+        Some(key) if distance(name, key.name) <= typos_max => {
             format!("{place}: {name} is not a known key and has no effect; is {} meant?", key.name)
         }
         _ => format!("{place}: {name} is not a known key and has no effect"),
@@ -233,6 +245,15 @@ mod tests {
                 "broker.conf:5: frobnicate is not a known key and has no effect",
             ]
         );
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_unknown_names_is_soon_done_with() {
+        let long = format!("{}=1\nbrokerNam=x\n", "x".repeat(500_000));
+        let warnings = parse(&(long + &"listenPorts=1\n".repeat(30_000))).unwrap().warnings;
+        assert_eq!(warnings.len(), 30_002);
+        assert!(warnings[1].ends_with("is brokerName meant?"), "{}", warnings[1]);
+        assert_eq!(warnings.iter().filter(|w| w.ends_with("meant?")).count(), SUGGESTIONS_MAX - 1);
     }
 
     #[test]

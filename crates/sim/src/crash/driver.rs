@@ -48,14 +48,14 @@ const DUMP_PART_BYTES: usize = 60;
 
 /// The application's state: the last payload of each kind.
 #[derive(Debug, Default)]
-pub(super) struct Kinds(BTreeMap<u8, Vec<u8>>);
+pub(super) struct Kinds(BTreeMap<u8, Bytes>);
 
 impl StateFold for Kinds {
     fn reset(&mut self) {
         self.0.clear();
     }
     fn apply(&mut self, kind: u8, payload: &[u8]) -> Result<(), String> {
-        self.0.insert(kind, payload.to_vec());
+        self.0.insert(kind, Bytes::copy_from_slice(payload));
         Ok(())
     }
 }
@@ -154,11 +154,11 @@ impl Driver {
     }
 
     /// A body that says which message it is and how long it must be.
-    fn body(&mut self, bytes: usize) -> Vec<u8> {
+    fn body(&mut self, bytes: usize) -> Bytes {
         self.next_id += 1;
         let mut body = format!("{:08x}", self.next_id).into_bytes();
         body.resize(bytes.max(8), b'a' + (self.next_id % 26) as u8);
-        body
+        body.into()
     }
 
     pub(super) fn send(&mut self, topic: &'static str, queue_id: u32, size: Size) {
@@ -390,7 +390,7 @@ impl Driver {
 
     fn check_positions(&self, expected: &Expected) -> Result<(), String> {
         let all = expected.queues.values().flat_map(|(_, messages)| messages.values());
-        let (positions, bodies): (Vec<Position>, Vec<&Vec<u8>>) = all.map(|(p, b)| (*p, b)).unzip();
+        let (positions, bodies): (Vec<Position>, Vec<&Bytes>) = all.map(|(p, b)| (*p, b)).unzip();
         let ReadResult::Records(records) =
             self.reader.execute(&self.store.plan_records(positions.clone()), self.now_ms)
         else {
@@ -472,7 +472,7 @@ impl Driver {
                         view.topic, view.queue_id
                     ));
                 };
-                messages.insert(offset, (view.position, view.body.to_vec()));
+                messages.insert(offset, (view.position, Bytes::copy_from_slice(view.body)));
                 records = records.get(view.len()..).unwrap_or_default();
             }
         }
@@ -499,7 +499,7 @@ fn difference(expected: &Expected, shown: &Expected) -> String {
             return format!("{queue:?}: next offset is {}, must be {}", is.0, must.0);
         }
         let offsets: std::collections::BTreeSet<_> = must.1.keys().chain(is.1.keys()).collect();
-        let text = |m: Option<&(Position, Vec<u8>)>| m.map(|(position, body)| (*position, key(body)));
+        let text = |m: Option<&(Position, Bytes)>| m.map(|(position, body)| (*position, key(body)));
         for offset in offsets {
             let (must, is) = (must.1.get(offset), is.1.get(offset));
             if must != is {

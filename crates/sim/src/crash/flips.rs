@@ -9,6 +9,7 @@ use super::injury::{self, Injury, KINDS};
 use super::model::{Event, Expected, Messages, Model, Record, What};
 use super::script::{QUEUES, Size, TOPICS, script};
 use crate::random::Random;
+use bytes::Bytes;
 use kerolox_store::disk::{CrashMode, HostileDisk};
 use kerolox_store::{Damage, FlushPolicy, Look, Position};
 use std::collections::{BTreeMap, BTreeSet};
@@ -262,7 +263,7 @@ fn served(model: &Model, expected: &Expected, shown: &Expected, cost: &Cost<'_>)
     Ok(())
 }
 
-fn was_sent(model: &Model, queue: &(&str, u32), offset: u64, (position, body): &(Position, Vec<u8>)) -> bool {
+fn was_sent(model: &Model, queue: &(&str, u32), offset: u64, (position, body): &(Position, Bytes)) -> bool {
     model.records.iter().filter(|r| r.position == *position).any(|r| match &r.what {
         What::Message { topic, queue_id, offset: own, light, body: sent } => {
             sent == body && ((*topic, *queue_id) == *queue && *own == offset || *light == Some(offset))
@@ -302,7 +303,7 @@ fn state(
         // What was said before the log's beginning was said once more in the snapshot and in dumps: all of them are gone.
         let twice = (cost.bare || cost.injury.hurt.len() > 1) && !driver.report.state_errors.is_empty();
         if !twice && (missed == 0 || !all_named || is != last.as_ref()) {
-            let text = |payload: Option<&Vec<u8>>| payload.map(|p| key(p));
+            let text = |payload: Option<&Bytes>| payload.map(|p| key(p));
             return Err(format!("state {kind} is {:?}, must be {:?}", text(is), text(must)));
         }
         older += 1;
@@ -312,7 +313,7 @@ fn state(
 
 /// Some of the messages that can be asked for by key are, and no other answers.
 fn by_key(driver: &Driver, model: &Model, expected: &Expected, cost: &Cost<'_>) -> Result<(), String> {
-    let keyed = |(_, (position, body)): (&u64, &(Position, Vec<u8>))| (*position, key(body));
+    let keyed = |(_, (position, body)): (&u64, &(Position, Bytes))| (*position, key(body));
     for ((topic, queue_id), (_, messages)) in
         expected.queues.iter().filter(|((topic, _), _)| TOPICS.contains(topic))
     {

@@ -1,6 +1,7 @@
 //! What must be there: a plain list of what was appended, promised and cut off.
 
 use crate::crash::script::LIGHT;
+use bytes::Bytes;
 use kerolox_store::Position;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,11 +36,11 @@ pub enum What {
         queue_id: u32,
         offset: u64,
         light: Option<u64>,
-        body: Vec<u8>,
+        body: Bytes,
     },
     State {
         kind: u8,
-        payload: Vec<u8>,
+        payload: Bytes,
     },
     TopicDeleted(&'static str),
     Dump,
@@ -56,14 +57,14 @@ pub struct Model {
 }
 
 /// Messages by offset.
-pub type Messages = BTreeMap<u64, (Position, Vec<u8>)>;
+pub type Messages = BTreeMap<u64, (Position, Bytes)>;
 
 /// What a recovered store must show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expected {
     /// By topic and queue: next offset, and the messages.
     pub queues: BTreeMap<(&'static str, u32), (u64, Messages)>,
-    pub state: BTreeMap<u8, Vec<u8>>,
+    pub state: BTreeMap<u8, Bytes>,
 }
 
 impl Model {

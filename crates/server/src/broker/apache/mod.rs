@@ -2,13 +2,12 @@
 
 mod write;
 
-use crate::report;
+use crate::{file, report};
 use anyhow::{Context, Result, anyhow, bail};
 use kerolox_broker::{Adopted, ApacheFile, ApacheFiles, GivenBack};
 use kerolox_wire::body;
 use serde::de::IgnoredAny;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 /// Bytes of a file that are read at most: far more than Apache's own memory allows.
@@ -52,12 +51,8 @@ pub(super) fn read(data: &Path) -> Result<ApacheFiles> {
 }
 
 fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    match File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)) {
-        Ok(len) if len as u64 > FILE_BYTES_MAX => {
-            bail!("{} is longer than {FILE_BYTES_MAX} bytes", path.display())
-        }
-        Ok(_) => Ok(Some(bytes)),
+    match file::read(path, FILE_BYTES_MAX) {
+        Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
     }
