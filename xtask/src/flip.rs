@@ -1,6 +1,9 @@
 //! `cargo xtask flip`: acknowledged messages, one bit of the log flipped at a random place while the server is down, and then:
 //! what is lost, what is served wrongly, what is said about it? Kerolox and Apache RocketMQ, in the same way.
 
+mod injury;
+mod rot;
+
 use crate::compare::server::{Kind, Server, fetch_apache};
 use crate::ledger::body::Random;
 use crate::ledger::producer::{self, Producer};
@@ -21,18 +24,24 @@ const SEGMENT_BYTES: u64 = 4 << 20;
 struct Options {
     places: u32,
     apache_places: u32,
+    /// Injuries of all kinds, of all parts of a store.
+    rot: u64,
+    apache_rot: u64,
     seed: u64,
     offset: u16,
 }
 
 fn options(args: &[String]) -> Result<Options> {
-    let mut options = Options { places: 100, apache_places: 10, seed: 1, offset: 18_000 };
+    let mut options =
+        Options { places: 100, apache_places: 10, rot: 0, apache_rot: 0, seed: 1, offset: 18_000 };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let value = args.next().with_context(|| format!("{arg} needs a value"))?;
         match arg.as_str() {
             "--places" => options.places = value.parse()?,
             "--apache-places" => options.apache_places = value.parse()?,
+            "--rot" => options.rot = value.parse()?,
+            "--apache-rot" => options.apache_rot = value.parse()?,
             "--seed" => options.seed = value.parse()?,
             "--port-offset" => options.offset = value.parse()?,
             _ => bail!("flip: unknown option {arg}"),
@@ -56,14 +65,35 @@ struct Found {
 /// True if Kerolox lost no more than the record that was hit, served nothing wrong and said so.
 pub(crate) fn run(args: &[String]) -> Result<bool> {
     let options = options(args)?;
-    steps::build_release()?;
-    let ours = flips(Kind::Kerolox, options.places, &options, Path::new(""))?;
+    if u64::from(options.places) + options.rot > 0 {
+        steps::build_release()?;
+    }
+    let ours = match options.places {
+        0 => Found::default(),
+        places => flips(Kind::Kerolox, places, &options, Path::new(""))?,
+    };
     println!("kerolox: {ours:?}");
     if options.apache_places > 0 {
         let theirs = flips(Kind::Apache, options.apache_places, &options, &fetch_apache()?)?;
         println!("apache: {theirs:?}");
     }
-    Ok(ours.lost_most <= 1 && ours.wrong == 0 && ours.unsaid == 0 && ours.failed_starts == 0)
+    let held = ours.lost_most <= 1 && ours.wrong == 0 && ours.unsaid == 0 && ours.failed_starts == 0;
+    Ok(rots(Kind::Kerolox, options.rot, &options)? & held & rots(Kind::Apache, options.apache_rot, &options)?)
+}
+
+/// Injuries of all kinds; true if all is held that is promised. Of Apache nothing is asked.
+fn rots(kind: Kind, count: u64, options: &Options) -> Result<bool> {
+    if count == 0 {
+        return Ok(true);
+    }
+    let apache = if kind == Kind::Apache { fetch_apache()? } else { PathBuf::new() };
+    let server = Server::prepare("rot", kind, rot::SETTINGS, options.offset, &apache)?;
+    let result = rot::rot(&server, kind, count, options);
+    server.end();
+    let _ = std::fs::remove_dir_all(kept(&server));
+    let costs = result?;
+    costs.iter().for_each(|(part, cost)| println!("{}, {part}: {cost:?}", kind.name()));
+    Ok(kind == Kind::Apache || costs.values().all(rot::Cost::is_held))
 }
 
 fn flips(kind: Kind, places: u32, options: &Options, apache: &Path) -> Result<Found> {

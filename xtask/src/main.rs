@@ -33,7 +33,7 @@ const HELP: &str = "cargo xtask TASK
                 transactions of all kinds under kill -9: all committed ones delivered, none rolled back
   timers [--pending N] [--due N] [--kill]
                 timer messages by the million: none lost, none early, how late (with a kill -9 in the middle)
-  flip [--places N] [--apache-places N] [--seed N]
+  flip [--places N] [--apache-places N] [--rot N] [--apache-rot N] [--seed N]
                 one bit of the log flipped at a random place: what is lost, here and with Apache
   faults [--fault kill|power|sync-error|write-error|read-error|full|slow] [--flush sync|async] [--cycles N] [--seed N]
          [--server kerolox|apache] [--disk strict|journal|lying] [--jobs N]

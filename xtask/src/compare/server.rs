@@ -112,6 +112,9 @@ impl Server {
             if self.send_one().is_ok() {
                 break begun.elapsed();
             }
+            if starting.try_wait()?.is_some_and(|ended| !ended.success()) {
+                bail!("the start failed");
+            }
             if begun.elapsed() > START_WAIT {
                 bail!("no send was acknowledged within {} s of the start", START_WAIT.as_secs());
             }

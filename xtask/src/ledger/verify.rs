@@ -11,6 +11,9 @@ use kerolox_wire::{Command, RequestCode, ResponseCode, sys_flag};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+/// Places of a queue that are passed over because they cannot be read.
+const ERRORS_MAX: u32 = 64;
+
 /// A message that was read back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Found {
@@ -27,7 +30,8 @@ pub(crate) struct Verifier {
     /// Of each queue: where to read on.
     next: Vec<u64>,
     found: HashMap<(u32, u64), Found>,
-    corrupt: u64,
+    /// Where what was served is not what was sent.
+    wrong: Vec<Place>,
 }
 
 impl Default for Verifier {
@@ -40,7 +44,7 @@ impl Verifier {
     /// Of a topic with that many queues, from their beginnings.
     pub(crate) fn of(topic: &str, queues: u32) -> Self {
         let next = vec![0; queues as usize];
-        Self { topic: topic.to_owned(), next, found: HashMap::new(), corrupt: 0 }
+        Self { topic: topic.to_owned(), next, found: HashMap::new(), wrong: Vec::new() }
     }
 
     /// Reads all queues on to their ends.
@@ -49,14 +53,16 @@ impl Verifier {
     }
 
     pub(crate) fn read_with(&mut self, client: &mut Client) -> Result<()> {
-        for queue_id in 0..self.next.len() as u32 {
-            let header =
-                GetMaxOffset { topic: &self.topic, queue_id: queue_id as i32, ..GetMaxOffset::default() };
-            let request = Command::request(RequestCode::GET_MAX_OFFSET).with_header(&header);
-            let end = client.ask(request)?.header::<OffsetResponse<'_>>()?.offset as u64;
-            while self.next.get(queue_id as usize).is_some_and(|next| *next < end) {
-                self.pull(client, queue_id)?;
-            }
+        (0..self.next.len() as u32).try_for_each(|queue_id| self.read_queue(client, queue_id))
+    }
+
+    fn read_queue(&mut self, client: &mut Client, queue_id: u32) -> Result<()> {
+        let header =
+            GetMaxOffset { topic: &self.topic, queue_id: queue_id as i32, ..GetMaxOffset::default() };
+        let request = Command::request(RequestCode::GET_MAX_OFFSET).with_header(&header);
+        let end = client.ask(request)?.header::<OffsetResponse<'_>>()?.offset as u64;
+        while self.next.get(queue_id as usize).is_some_and(|next| *next < end) {
+            self.pull(client, queue_id)?;
         }
         Ok(())
     }
@@ -68,7 +74,29 @@ impl Verifier {
 
     /// Records that are not what was sent.
     pub(crate) fn corrupt(&self) -> u64 {
-        self.corrupt
+        self.wrong.len() as u64
+    }
+
+    /// Where they were served.
+    pub(crate) fn wrong(&self) -> &[Place] {
+        &self.wrong
+    }
+
+    /// Reads all queues, passing over what cannot be read; a queue that has too much of it is given up.
+    ///
+    /// # Errors
+    /// There is no broker.
+    pub(crate) fn read_past_errors(&mut self, address: SocketAddr) -> Result<()> {
+        for queue_id in 0..self.next.len() {
+            let mut errors = 0;
+            let mut client = Client::connect(address)?;
+            while errors < ERRORS_MAX && self.read_queue(&mut client, queue_id as u32).is_err() {
+                errors += 1;
+                client = Client::connect(address)?;
+                self.next.iter_mut().skip(queue_id).take(1).for_each(|next| *next += 1);
+            }
+        }
+        Ok(())
     }
 
     fn pull(&mut self, client: &mut Client, queue_id: u32) -> Result<()> {
@@ -105,14 +133,14 @@ impl Verifier {
         while let Some(head) = RecordHead::peek(bytes) {
             let Ok(record) = RecordView::parse(bytes) else {
                 // What a client cannot decode is wrong bytes served.
-                self.corrupt += 1;
+                self.wrong.push(Place { queue_id, offset });
                 return Ok(());
             };
             let place = Place { queue_id: record.queue_id, offset: record.queue_offset };
             // Offsets only grow; what is missing in between was passed over as damaged, and counts as lost if it was
             // acknowledged.
             if place.queue_id != queue_id || place.offset < offset {
-                self.corrupt += 1;
+                self.wrong.push(Place { queue_id, offset });
             }
             offset = record.queue_offset + 1;
             match origin(record.body) {
@@ -120,7 +148,7 @@ impl Verifier {
                     let found = Found { place, times: 0, stored_ms: record.store_ms };
                     self.found.entry((producer, number)).or_insert(found).times += 1;
                 }
-                _ => self.corrupt += 1,
+                _ => self.wrong.push(place),
             }
             bytes = bytes.get(head.total as usize..).unwrap_or_default();
         }
@@ -129,7 +157,7 @@ impl Verifier {
 
     /// What was read against what was acknowledged.
     pub(crate) fn compare(&self, producers: &[Producer]) -> Totals {
-        let mut totals = Totals { corrupt: self.corrupt, ..Totals::default() };
+        let mut totals = Totals { corrupt: self.corrupt(), ..Totals::default() };
         for producer in producers {
             for (number, place) in producer.sent.iter().enumerate() {
                 let found = self.found.get(&(producer.id, number as u64));
