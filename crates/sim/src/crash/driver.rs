@@ -418,6 +418,11 @@ impl Driver {
         Ok((shown, damaged))
     }
 
+    /// The offset of a queue's next message.
+    pub(super) fn next_offset(&self, (topic, queue_id): (&str, u32)) -> u64 {
+        self.store.next_offset(topic, queue_id)
+    }
+
     /// Where the log ends, as far as it is safe.
     pub(super) fn end(&self) -> Position {
         self.store.watermarks().confirmed

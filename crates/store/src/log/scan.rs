@@ -139,8 +139,8 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
         Ok(RecordView::parse(self.bytes(position, head.total as usize)?).ok())
     }
 
-    /// The first place in `from..upto` where a valid record or filler lies that `accept`s. A record whose parts are as long
-    /// together as it says to be, and which is followed by a valid one, is believed in this: its bytes are not searched.
+    /// The first place in `from..upto` where a valid record or filler lies that `accept`s. A record that belongs here, whose parts are
+    /// as long together as it says to be, and which is followed by a valid one, is believed in this: its bytes are not searched.
     pub(crate) fn search(
         &mut self,
         bad: Position,
@@ -148,7 +148,9 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
         mut accept: impl FnMut(&Found<'_>) -> bool,
     ) -> io::Result<Option<Position>> {
         let upto = upto.min(self.segment.end);
-        if let Some(bytes) = self.claim(bad)?.map(|view| view.len()) {
+        let crc_required = bad >= self.crc_from;
+        let own = self.claim(bad)?.filter(|view| belongs(view, bad, crc_required));
+        if let Some(bytes) = own.map(|view| view.len()) {
             let next = bad + bytes as u64;
             if next < upto && accept(&self.at(next)?) {
                 return Ok(Some(next));
@@ -188,6 +190,17 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
     }
 }
 
+/// Whether a damaged record was written at `position`: it says so, or would be sound if it did. (One that a disk wrote to a wrong place knows
+/// nothing of what lies behind it there.)
+fn belongs(view: &RecordView<'_>, position: Position, crc_required: bool) -> bool {
+    let mut bytes = view.bytes().to_vec();
+    if let Some(said) = bytes.get_mut(POSITION_AT..POSITION_AT + 8) {
+        said.copy_from_slice(&position.to_be_bytes());
+    }
+    let sound = |view: RecordView<'_>| view.verify(Some(position), crc_required).is_ok();
+    view.position == position || RecordView::parse(&bytes).is_ok_and(sound)
+}
+
 /// Where the record at the start of `bytes` says it lies.
 pub(crate) fn said_position(bytes: &[u8]) -> Option<Position> {
     Some(u64::from_be_bytes(*bytes.get(POSITION_AT..)?.first_chunk()?))
@@ -221,30 +234,70 @@ mod tests {
         let body = vec![b'b'; body];
         while bytes.len() + body.len() + 200 < (end - base) as usize {
             let position = base + bytes.len() as u64;
-            let host = ([127, 0, 0, 1], 1).into();
-            let new = NewRecord {
-                topic: "T",
-                queue_id: 0,
-                flag: 0,
-                sys_flag: 0,
-                queue_offset: places.len() as u64,
-                position,
-                born_ms: 1,
-                born_host: host,
-                store_ms: 1,
-                store_host: host,
-                reconsume_times: 0,
-                prepared_transaction_offset: 0,
-                body: &body,
-                properties: b"",
-            };
-            new.encode(&mut bytes).unwrap();
+            bytes.extend_from_slice(&record(position, places.len() as u64, &body));
             places.push(position);
         }
         let file = disk.create("f").unwrap();
         file.set_len(end - base).unwrap();
         write_all_at(&file, &bytes, 0).unwrap();
         (Segment { base, end, recycled: false, file }, places)
+    }
+
+    fn record(position: Position, queue_offset: u64, body: &[u8]) -> BytesMut {
+        let host = ([127, 0, 0, 1], 1).into();
+        let new = NewRecord {
+            topic: "T",
+            queue_id: 0,
+            flag: 0,
+            sys_flag: 0,
+            queue_offset,
+            position,
+            born_ms: 1,
+            born_host: host,
+            store_ms: 1,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body,
+            properties: b"",
+        };
+        let mut bytes = BytesMut::new();
+        new.encode(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn next_record(segment: &Segment<crate::disk::HostileFile>, bad: Position) -> Option<Position> {
+        let mut scanner = Scanner::new(segment, 0, None);
+        assert!(matches!(scanner.at(bad).unwrap(), Found::Bad(RecordError::Position { .. })));
+        scanner.search(bad, segment.end, |found| matches!(found, Found::Record(_))).unwrap()
+    }
+
+    /// Found by flips, script 21172: the disk wrote the head of a longer record in the place of another one, and its length led
+    /// behind the next, which was taken along.
+    #[test]
+    fn the_length_of_a_misdirected_record_is_not_believed() {
+        let disk = HostileDisk::default();
+        let (segment, places) = segment(&disk, 900);
+        let len = (places[1] - places[0]) as usize;
+        let stray = record(segment.base - SECTOR_BYTES, 0, &vec![b's'; 900 + len]);
+        assert_eq!(stray.len(), 2 * len);
+        write_all_at(&segment.file, &stray[..512], 0).unwrap();
+        assert_eq!(next_record(&segment, places[0]), Some(places[1]));
+    }
+
+    #[test]
+    fn what_a_record_with_a_damaged_position_carries_is_no_record() {
+        const BODY_AT: u64 = 88;
+        let disk = HostileDisk::default();
+        let (segment, places) = segment(&disk, 900);
+        let len = (places[1] - places[0]) as usize;
+        let mut inner = record(places[0] + BODY_AT, 0, b"inner").to_vec();
+        inner.resize(900, b'b');
+        let mut outer = record(places[0], 0, &inner);
+        assert_eq!(outer.len(), len);
+        outer[POSITION_AT] ^= 1;
+        write_all_at(&segment.file, &outer, 0).unwrap();
+        assert_eq!(next_record(&segment, places[0]), Some(places[1]));
     }
 
     #[test]
