@@ -132,8 +132,9 @@ impl Verifier {
     fn take(&mut self, queue_id: u32, mut offset: u64, mut bytes: &[u8]) -> Result<()> {
         while let Some(head) = RecordHead::peek(bytes) {
             let Ok(record) = RecordView::parse(bytes) else {
-                // What a client cannot decode is wrong bytes served.
+                // What a client cannot decode is wrong bytes served. What follows it is asked for anew.
                 self.wrong.push(Place { queue_id, offset });
+                self.next.iter_mut().skip(queue_id as usize).take(1).for_each(|next| *next = offset + 1);
                 return Ok(());
             };
             let place = Place { queue_id: record.queue_id, offset: record.queue_offset };
