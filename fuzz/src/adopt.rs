@@ -1,7 +1,7 @@
 //! What Apache left beside its log, whatever its files and the messages of its own topics say: it is taken over or refused; what was
 //! taken over is what the log says then, and Apache can have it back.
 
-use kerolox_broker::{ApacheFile, ApacheFiles, Broker, BrokerConfig, State};
+use kerolox_broker::{Adopted, ApacheFile, ApacheFiles, Broker, BrokerConfig, State};
 use kerolox_store::disk::{CrashMode, HostileDisk};
 use kerolox_store::{NewMessage, Opened, StateFold, Store, StoreConfig, state};
 use kerolox_wire::names;
@@ -68,7 +68,7 @@ fn read(mut data: &[u8], store: &mut Store) -> ApacheFiles {
             10 => put(store, names::WHEEL_TIMER_TOPIC, content, b"timer"),
             11 => put_pop(store, names::WHEEL_TIMER_TOPIC, content),
             12 => put_pop(store, REVIVE, content),
-            file => drop(files.0.insert(ApacheFile::ALL[usize::from(file)], content.to_vec())),
+            file => drop(files.0.insert(ApacheFile::ALL[usize::from(file)], content.to_vec().into())),
         }
     }
     files
@@ -90,12 +90,12 @@ pub fn adopt(data: &[u8]) {
     let mut writes = Vec::new();
     store.take_writes(&mut writes);
     writer.write(&writes, true).unwrap();
-    let (Opened { store, reader, .. }, mut state) = open(&disk.crash(CrashMode::Kill, 0));
+    let (Opened { store, reader, mut writer, .. }, mut state) = open(&disk.crash(CrashMode::Kill, 0));
     let config = BrokerConfig::new("broker-a", ([127, 0, 0, 1], 10911).into());
     let before = state.dump();
     let adopted = match state.adopt(&config, &store, &files, &mut |plan| reader.execute(plan, NOW_MS)) {
-        Ok(Some(adopted)) => adopted,
-        Ok(None) => return assert!(files.0.is_empty()),
+        Ok(adopted) if adopted.files == 0 => return assert!(files.0.is_empty()),
+        Ok(adopted) => adopted,
         Err(why) => {
             assert!(why.starts_with("config/"), "{why}");
             return assert!(state.dump() == before, "changed, though it was refused: {why}");
@@ -106,9 +106,9 @@ pub fn adopt(data: &[u8]) {
     apply(&mut of_log, &adopted.entries);
     assert_eq!(of_log.dump().escape_ascii().to_string(), state.dump().escape_ascii().to_string());
     let again = state.adopt(&config, &store, &files, &mut |plan| reader.execute(plan, NOW_MS));
-    assert_eq!(again, Ok(None));
+    assert_eq!(again, Ok(Adopted::default()));
     let mut broker = Broker::new(config, NOW_MS, store, state);
-    broker.take_over(NOW_MS, &adopted).unwrap();
+    broker.take_over(NOW_MS, &adopted, &mut |batches| writer.write(batches, true)).unwrap();
     let given = broker.give_back(NOW_MS, &mut |plan| reader.execute(plan, NOW_MS)).unwrap();
     let files = ApacheFiles(given.files.into_iter().collect());
     let (Opened { store, reader, .. }, mut other) = open(&HostileDisk::default());

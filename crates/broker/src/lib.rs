@@ -477,12 +477,14 @@ impl Broker {
     }
 
     fn write_changes(&mut self, now_ms: i64) -> Result<(), AppendError> {
-        while !self.changes.is_empty() {
-            let len = state::record_len(&self.changes);
-            self.store.append_state(now_ms, self.changes.get(..len).unwrap_or_default())?;
-            self.changes.drain(..len);
+        let mut done = 0;
+        let mut appended = Ok(());
+        while let Some(rest) = self.changes.get(done..).filter(|rest| !rest.is_empty() && appended.is_ok()) {
+            let record = rest.get(..state::record_len(rest)).unwrap_or_default();
+            appended = self.store.append_state(now_ms, record).map(|_| done += record.len());
         }
-        Ok(())
+        self.changes.drain(..done);
+        appended
     }
 
     /// When [`Input::Tick`] is due next.

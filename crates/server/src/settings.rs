@@ -37,6 +37,8 @@ pub(crate) struct Broker {
     pub(crate) register_timeout: Duration,
     pub(crate) store: StoreConfig,
     pub(crate) broker: BrokerConfig,
+    /// Bytes of a file of the timer log that Apache is to find.
+    pub(crate) timer_file_bytes: u64,
     pub(crate) limits: Limits,
 }
 
@@ -133,6 +135,7 @@ fn broker_of(
         register_timeout: millis("registerBrokerTimeoutMills", 24_000),
         store: store(values, host)?,
         broker: broker_config(values, advertise, host)?,
+        timer_file_bytes: values.number("mappedFileSizeTimerLog").map_or(100 << 20, |bytes| bytes as u64),
         limits: limits(values),
     })
 }

@@ -3,6 +3,7 @@
 use super::Adopted;
 use crate::config::BrokerConfig;
 use crate::state::{self, State};
+use bytes::Bytes;
 use kerolox_wire::body::{
     self, DataVersion, MessageRequestModes, SubscriptionGroupWrapper, TopicConfigSerializeWrapper,
 };
@@ -56,7 +57,7 @@ impl ApacheFile {
 
 /// What the files of a directory say.
 #[derive(Debug, Clone, Default)]
-pub struct ApacheFiles(pub BTreeMap<ApacheFile, Vec<u8>>);
+pub struct ApacheFiles(pub BTreeMap<ApacheFile, Bytes>);
 
 /// Longest name of a topic, of a group, or of a light message queue, that is taken over.
 const NAME_BYTES_MAX: usize = 4_096;
@@ -78,11 +79,11 @@ impl Offsets {
     }
 
     /// As Apache keeps them with light message queues on. Source: `LmqConsumerOffsetManager`.
-    pub(crate) fn with_light_queues_apart(&self) -> Self {
+    pub(crate) fn with_light_queues_apart(self) -> Self {
         let is_light =
             |name: &str| topic_and_group(name).is_some_and(|(_, group)| group.starts_with(names::LMQ_PREFIX));
         let (light, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            self.offset_table.clone().into_iter().partition(|(name, _)| is_light(name));
+            self.offset_table.into_iter().partition(|(name, _)| is_light(name));
         let first = |(name, queues): (String, BTreeMap<i64, i64>)| Some((name, *queues.get(&0)?));
         Self {
             data_version: self.data_version,
@@ -105,8 +106,8 @@ struct DelayOffsets {
 }
 
 impl ApacheFiles {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     pub(super) fn checksums(&self) -> impl Iterator<Item = (&'static str, u32)> {
@@ -129,7 +130,7 @@ impl ApacheFiles {
     }
 
     pub(super) fn get(&self, file: ApacheFile) -> Option<&[u8]> {
-        self.0.get(&file).map(Vec::as_slice)
+        self.0.get(&file).map(|bytes| &**bytes)
     }
 
     pub(super) fn json<T: DeserializeOwned>(&self, file: ApacheFile) -> Result<Option<T>, String> {
@@ -145,6 +146,14 @@ impl ApacheFiles {
         Ok(if other.data_version.timestamp > one.data_version.timestamp { other } else { one })
     }
 
+    pub(super) fn request_modes(&self, adopted: &mut Adopted) -> Result<(), String> {
+        if let Some(modes) = self.json::<MessageRequestModes>(ApacheFile::RequestModes)? {
+            let modes = modes.message_request_mode_map.values().flat_map(BTreeMap::values);
+            modes.for_each(|mode| state::put_request_mode(&mut adopted.entries, mode));
+        }
+        Ok(())
+    }
+
     /// Topics, groups, offsets: what is said by files alone.
     pub(super) fn settings(
         &self,
@@ -155,10 +164,6 @@ impl ApacheFiles {
         self.topics(state, config, adopted)?;
         self.groups(state, adopted)?;
         self.delays(config, adopted)?;
-        if let Some(modes) = self.json::<MessageRequestModes>(ApacheFile::RequestModes)? {
-            let modes = modes.message_request_mode_map.values().flat_map(BTreeMap::values);
-            modes.for_each(|mode| state::put_request_mode(&mut adopted.entries, mode));
-        }
         let mut offsets = self.offsets()?;
         for (name, offset) in std::mem::take(&mut offsets.lmq_offset_table) {
             offsets.offset_table.entry(name).or_default().insert(0, offset);

@@ -23,7 +23,8 @@ use crate::Broker;
 use crate::config::BrokerConfig;
 use crate::state::{self, State};
 use kerolox_store::{
-    AppendError, QueueEntry, QueueRead, QueueReadOutcome, QueueSlice, ReadPlan, ReadResult, StateFold, Store,
+    AppendError, Position, QueueEntry, QueueRead, QueueReadOutcome, QueueSlice, ReadPlan, ReadResult,
+    StateFold, Store, WriteBatch, WriteError,
 };
 use kerolox_wire::names;
 use kerolox_wire::record::{self, RecordView};
@@ -42,6 +43,8 @@ const ENTRIES: u32 = 64 << 10;
 pub struct Adopted {
     /// State entries, to be appended to the log.
     pub entries: Vec<u8>,
+    /// Files that were not known.
+    pub files: usize,
     /// Topics whose messages lie in the log, and which are no more.
     pub gone_topics: BTreeSet<String>,
     pub topics: usize,
@@ -135,7 +138,7 @@ impl Log<'_> {
 }
 
 impl State {
-    /// Takes over what Apache left in the files that are not known yet, and in the log; `None`: they are all known.
+    /// Takes over what Apache left in the files that are not known yet, and in the log.
     ///
     /// # Errors
     /// A file that cannot be understood, or a disk that cannot be read; nothing is to be changed then.
@@ -145,31 +148,50 @@ impl State {
         store: &Store,
         files: &ApacheFiles,
         read: &mut dyn FnMut(&ReadPlan) -> ReadResult,
-    ) -> Result<Option<Adopted>, String> {
+    ) -> Result<Adopted, String> {
         let new = files.except(&self.known_files);
-        if new.is_empty() {
-            return Ok(None);
+        let mut adopted = Adopted { files: new.len(), ..Adopted::default() };
+        if adopted.files > 0 {
+            self.adopt_new(config, files, &new, &mut Log { store, read }, &mut adopted)?;
         }
-        let mut adopted = Adopted::default();
-        new.settings(self, config, &mut adopted)?;
+        // What lies there now is remembered longest: however often a clean end cannot write its files, they are not taken for new ones.
+        for (name, crc) in files.checksums().filter(|(name, crc)| !self.is_newest_known(name, *crc)) {
+            state::put_known_file(&mut adopted.entries, name, crc);
+        }
+        self.apply_all(&adopted.entries)?;
+        if adopted.files > 0 {
+            adopted.gone_topics = self.topics_without_settings(config, store);
+        }
+        Ok(adopted)
+    }
+
+    fn adopt_new(
+        &self,
+        config: &BrokerConfig,
+        files: &ApacheFiles,
+        new: &ApacheFiles,
+        log: &mut Log<'_>,
+        adopted: &mut Adopted,
+    ) -> Result<(), String> {
+        new.settings(self, config, adopted)?;
         let offsets = files.offsets()?;
-        let mut log = Log { store, read };
         // Whoever edits a file of settings changes nothing of what waits: Apache, from version 5 on, writes this one each second.
         let progress = match files.get(ApacheFile::TimerCheck) {
             Some(_) => new.get(ApacheFile::TimerCheck),
             None => new.get(ApacheFile::Offsets).or(new.get(ApacheFile::LmqOffsets)),
         };
-        if progress.is_some() {
-            halves::adopt(self, &offsets, &mut log, &mut adopted)?;
-            timers::adopt(self, files, &mut log, &mut adopted)?;
-            pops::adopt(self, files, &offsets, &mut log, &mut adopted)?;
+        if progress.is_none() {
+            return new.request_modes(adopted);
         }
-        for (name, crc) in new.checksums() {
-            state::put_known_file(&mut adopted.entries, name, crc);
-        }
-        self.apply_all(&adopted.entries)?;
-        adopted.gone_topics = self.topics_without_settings(config, store);
-        Ok(Some(adopted))
+        // They have no version: what Apache wrote may be what was known long ago.
+        files.request_modes(adopted)?;
+        halves::adopt(self, &offsets, log, adopted)?;
+        timers::adopt(self, files, log, adopted)?;
+        pops::adopt(self, files, &offsets, log, adopted)
+    }
+
+    fn is_newest_known(&self, name: &str, crc: u32) -> bool {
+        self.known_files.iter().rfind(|known| known.0 == name).is_some_and(|known| known.1 == crc)
     }
 
     /// As the next start will understand it.
@@ -192,17 +214,36 @@ impl State {
     }
 }
 
+/// How far was written, and how far synced.
+type WriteResult = Result<(Position, Position), WriteError>;
+
 impl Broker {
-    /// Puts into the log what was taken over. To be called before anything else.
+    /// Puts into the log what was taken over, a record at a time: it may be more than can wait to be written. To be called before
+    /// anything else; `write` is [`kerolox_store::Writer::write`].
     ///
     /// # Errors
     /// The log takes nothing.
-    pub fn take_over(&mut self, now_ms: i64, adopted: &Adopted) -> Result<(), AppendError> {
+    pub fn take_over(
+        &mut self,
+        now_ms: i64,
+        adopted: &Adopted,
+        write: &mut dyn FnMut(&[WriteBatch]) -> WriteResult,
+    ) -> Result<(), String> {
+        let refused = |e: AppendError| e.to_string();
         for topic in &adopted.gone_topics {
-            self.store.delete_topic(now_ms, topic)?;
+            self.store.delete_topic(now_ms, topic).map_err(refused)?;
         }
-        self.changes.extend_from_slice(&adopted.entries);
-        self.write_changes(now_ms)
+        let mut rest = &*adopted.entries;
+        while !rest.is_empty() {
+            let (record, behind) = rest.split_at(state::record_len(rest));
+            self.store.append_state(now_ms, record).map_err(refused)?;
+            rest = behind;
+            let mut batches = Vec::new();
+            self.store.take_writes(&mut batches);
+            let (written, flushed) = write(&batches).map_err(|e| e.0)?;
+            self.store.advance(written, flushed);
+        }
+        Ok(())
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::{Adopted, ApacheFile, ApacheFiles};
 use crate::config::BrokerConfig;
-use crate::state::State;
+use crate::state::{self, State};
 use crate::{Broker, Effect, GivenBack, Input};
+use bytes::{Buf, Bytes};
 use kerolox_store::disk::HostileDisk;
 use kerolox_store::{Appended, NewMessage, Opened, Reader, Store, StoreConfig, Writer};
+use kerolox_wire::body::TopicConfig;
 use kerolox_wire::names;
 use kerolox_wire::properties::PropertiesBuf;
 use std::collections::BTreeMap;
@@ -83,7 +85,7 @@ impl Dir {
         self.store.advance(written, flushed);
     }
 
-    fn adopt(&mut self, files: &ApacheFiles) -> Result<Option<Adopted>, String> {
+    fn adopt(&mut self, files: &ApacheFiles) -> Result<Adopted, String> {
         self.settle();
         let reader = &self.reader;
         self.state.adopt(&self.config, &self.store, files, &mut |plan| reader.execute(plan, NOW_MS))
@@ -97,14 +99,14 @@ impl Dir {
 }
 
 fn files(some: &[(ApacheFile, &str)]) -> ApacheFiles {
-    ApacheFiles(some.iter().map(|(file, text)| (*file, text.as_bytes().to_vec())).collect())
+    ApacheFiles(some.iter().map(|(file, text)| (*file, Bytes::copy_from_slice(text.as_bytes()))).collect())
 }
 
 impl ApacheFiles {
     /// All was delivered before that time, and all below that offset is in the wheel.
     fn with_timers_read(mut self, read_ms: i64, queue_offset: i64) -> Self {
         let bytes = [read_ms, 0, queue_offset, queue_offset].map(i64::to_be_bytes).concat();
-        self.0.insert(ApacheFile::TimerCheck, bytes);
+        self.0.insert(ApacheFile::TimerCheck, bytes.into());
         self
     }
 }
@@ -124,10 +126,8 @@ fn acknowledgements_that_came_as_a_batch_count() {
     let rest = r#""bn":"broker-a","c":"G","pt":1699999999000,"q":0,"so":0,"t":"T"}"#;
     dir.pop_timer("ack", &format!(r#"{{"ao":0,{rest}"#));
     dir.pop_timer("bAck", &format!(r#"{{"ao":-1,"aol":[1,2],{rest}"#));
-    let adopted = dir
-        .adopt(&files(&[(ApacheFile::Offsets, &offsets_of(4))]).with_timers_read(NOW_MS, 0))
-        .unwrap()
-        .unwrap();
+    let adopted =
+        dir.adopt(&files(&[(ApacheFile::Offsets, &offsets_of(4))]).with_timers_read(NOW_MS, 0)).unwrap();
     assert_eq!((dir.in_flight("G", "T"), adopted.in_flight, adopted.timers), (vec![3], 1, 0));
     assert_eq!(
         dir.state.in_flight.message(&dir.state.in_flight.key("G", "T", 0).unwrap(), 3).unwrap().visible_ms,
@@ -199,7 +199,7 @@ fn recalled_timer_messages_do_not_come_whichever_way_they_are_named() {
     let offsets = ["a", "b", "c"].map(|id| dir.timer(due, id, &[]));
     dir.timer(due, "r1", &[("TIMER_DEL_UNIQKEY", "a")]);
     dir.timer(due, "r2", &[("TIMER_DEL_UNIQKEY", "T+b")]);
-    let adopted = dir.adopt(&files(&[]).with_timers_read(NOW_MS, 0)).unwrap().unwrap();
+    let adopted = dir.adopt(&files(&[]).with_timers_read(NOW_MS, 0)).unwrap();
     assert_eq!((adopted.timers, dir.state.timers.done), (1, (NOW_MS - 1, u64::MAX)));
     let recalled = |offset: u64| dir.state.timers.recalled.contains(&(due, offset));
     assert_eq!(offsets.map(recalled), [true, true, false]);
@@ -213,7 +213,7 @@ fn timer_messages_that_were_due_and_never_in_the_wheel_come() {
     dir.timer(NOW_MS + 4_000, "pending", &[]);
     // Put anew, as far ones are: the last one counts.
     dir.timer(NOW_MS + 4_000, "pending", &[]);
-    let adopted = dir.adopt(&files(&[]).with_timers_read(NOW_MS, 1)).unwrap().unwrap();
+    let adopted = dir.adopt(&files(&[]).with_timers_read(NOW_MS, 1)).unwrap();
     assert_eq!((adopted.timers, dir.state.timers.done.0, dir.state.timers.floor), (2, NOW_MS - 4_001, 1));
 }
 
@@ -223,7 +223,7 @@ fn half_messages_end_by_apaches_messages_and_by_its_progress() {
     (0..6).for_each(|_| dir.half());
     dir.put(names::TRANS_OP_HALF_TOPIC, &[("TAGS", "d")], "2,4,");
     let table = r#"{"offsetTable":{"RMQ_SYS_TRANS_HALF_TOPIC@CID_RMQ_SYS_TRANS":{0:1},"RMQ_SYS_TRANS_OP_HALF_TOPIC@CID_RMQ_SYS_TRANS":{0:0}}}"#;
-    let adopted = dir.adopt(&files(&[(ApacheFile::Offsets, table)])).unwrap().unwrap();
+    let adopted = dir.adopt(&files(&[(ApacheFile::Offsets, table)])).unwrap();
     let pending: Vec<u64> = dir.state.halves.iter().map(|(_, half)| half.offset).collect();
     assert_eq!((pending, adopted.half_messages), (vec![1, 3, 5], 3));
 }
@@ -242,13 +242,13 @@ fn a_file_is_taken_over_once_and_settings_alone_change_nothing_that_waits() {
         files(&[(ApacheFile::Topics, &topics(perm)), (ApacheFile::Offsets, &offsets_of(4))])
             .with_timers_read(NOW_MS, 0)
     };
-    assert!(dir.adopt(&both(6)).unwrap().is_some());
-    assert!(dir.adopt(&both(6)).unwrap().is_none());
+    assert_eq!(dir.adopt(&both(6)).unwrap().files, 3);
+    assert_eq!(dir.adopt(&both(6)).unwrap(), Adopted::default());
     // Somebody edits a file, after Kerolox was there for a while.
     let key = dir.state.in_flight.key("G", "T", 0).unwrap();
     dir.state.pop_ended(&key, &[0, 1, 2, 3]);
     dir.state.commit("G", "T", 0, 9);
-    let adopted = dir.adopt(&both(4)).unwrap().unwrap();
+    let adopted = dir.adopt(&both(4)).unwrap();
     assert_eq!((adopted.topics, adopted.offsets, adopted.in_flight), (1, 0, 0));
     assert_eq!(dir.state.topics.get("T").unwrap().perm, 4);
     assert_eq!((dir.in_flight("G", "T"), dir.state.offsets.get("G", "T", 0)), (vec![], Some(9)));
@@ -260,7 +260,7 @@ fn topics_and_groups_that_apache_deleted_are_gone() {
     dir.messages("Old", 2);
     dir.messages("T", 2);
     let text = r#"{"topicConfigTable":{"T":{"topicName":"T"}}}"#;
-    let adopted = dir.adopt(&files(&[(ApacheFile::Topics, text)])).unwrap().unwrap();
+    let adopted = dir.adopt(&files(&[(ApacheFile::Topics, text)])).unwrap();
     assert_eq!(adopted.gone_topics.into_iter().collect::<Vec<_>>(), ["Old"]);
     dir.adopt(&files(&[(
         ApacheFile::Groups,
@@ -346,7 +346,7 @@ fn numbers_and_names_that_make_no_sense_do_no_harm() {
         "x".repeat(9_000)
     );
     let all = files(&[(ApacheFile::OrderInfo, &order), (ApacheFile::Offsets, &offsets)]);
-    let adopted = dir.adopt(&all.with_timers_read(i64::MIN, -1)).unwrap().unwrap();
+    let adopted = dir.adopt(&all.with_timers_read(i64::MIN, -1)).unwrap();
     assert_eq!(adopted.offsets, 0);
 }
 
@@ -364,13 +364,16 @@ fn there_and_back(dir: Dir) -> (State, GivenBack, BrokerConfig) {
     let (written, flushed) = writer.write(&writes.collect::<Vec<_>>(), true).unwrap();
     broker.handle(NOW_MS, Input::Written { written, flushed }, &mut Vec::new());
     let files = ApacheFiles(given.files.iter().cloned().collect::<BTreeMap<_, _>>());
+    let mut meanwhile = files.clone();
+    meanwhile.0.insert(ApacheFile::TimerCheck, given.meanwhile.clone());
+    assert!(meanwhile.except(&broker.state.known_files).0.is_empty());
     // Kerolox itself has nothing to learn from them.
     let again =
         broker.state.adopt(&config, &broker.store, &files, &mut |plan| reader.execute(plan, NOW_MS)).unwrap();
-    assert_eq!(again, None);
+    assert_eq!(again, Adopted::default());
     let mut other = State { halves: std::mem::take(&mut broker.state.halves), ..State::default() };
     other.offsets.set("CID_RMQ_SYS_REVIVE_GROUP", names::WHEEL_TIMER_TOPIC, 0, 0);
-    other.adopt(&config, &broker.store, &files, &mut |plan| reader.execute(plan, NOW_MS)).unwrap().unwrap();
+    other.adopt(&config, &broker.store, &files, &mut |plan| reader.execute(plan, NOW_MS)).unwrap();
     (other, given, config)
 }
 
@@ -394,7 +397,7 @@ fn what_is_given_back_is_what_is_taken_over() {
         (ApacheFile::Offsets, table),
         (ApacheFile::DelayOffsets, delays),
     ]);
-    dir.adopt(&all.with_timers_read(NOW_MS, 9)).unwrap().unwrap();
+    dir.adopt(&all.with_timers_read(NOW_MS, 9)).unwrap();
     (0..5).for_each(|_| dir.half());
     let ended: Vec<u64> = dir
         .state
@@ -419,6 +422,10 @@ fn what_is_given_back_is_what_is_taken_over() {
     // The pending one, and the topic's last where Apache does not look: it goes on behind that.
     assert_eq!(given.timers.iter().map(|timer| timer.due_ms - NOW_MS).collect::<Vec<_>>(), [5_000, -1_000]);
     assert!(given.timers.iter().all(|timer| timer.position < position));
+    // While that is not in its place, Apache reads on from the pending one.
+    let next = |mut check: &[u8]| (check.get_i64(), check.get_i64(), check.get_u64());
+    let (_, check) = given.files.last().unwrap();
+    assert_eq!((next(&given.meanwhile).2, next(check).2), (pending, pending + 2));
     assert!(
         state.timers.done < (NOW_MS + 5_500, pending)
             && !state.timers.recalled.contains(&(NOW_MS + 5_500, pending))
@@ -440,4 +447,59 @@ fn what_waits_where_apache_does_not_look_is_named() {
     let delays = given.files.iter().find(|(file, _)| *file == ApacheFile::DelayOffsets).unwrap();
     assert!(String::from_utf8_lossy(&delays.1).contains("{3:0"), "{:?}", delays.1);
     assert!(given.lost.iter().any(|what| what.contains("delay level 1 ")), "{:?}", given.lost);
+}
+
+/// A full disk, end for end: what lay there was forgotten, and then taken for what Apache had written since. Topics that were not in it were
+/// deleted.
+#[test]
+fn files_that_clean_ends_could_not_replace_are_never_taken_for_new_ones() {
+    let mut dir = Dir::new();
+    let old = files(&[(ApacheFile::Topics, r#"{"topicConfigTable":{"T":{"topicName":"T"}}}"#)]);
+    dir.adopt(&old).unwrap();
+    dir.state.topics.put(NOW_MS, TopicConfig { topic_name: "U".to_owned(), ..TopicConfig::default() });
+    for end in 0..20 {
+        let mut entries = Vec::new();
+        state::put_known_file(&mut entries, ApacheFile::Topics.name(), end);
+        state::put_known_file(&mut entries, ApacheFile::Topics.name(), end + 100);
+        dir.state.apply_all(&entries).unwrap();
+        assert_eq!(dir.adopt(&old).unwrap().files, 0, "{end}");
+    }
+    assert!(dir.state.topics.get("U").is_some());
+}
+
+/// They have no version: what Apache was told may be what was so once.
+#[test]
+fn request_modes_that_were_known_once_count_if_apache_was_there_since() {
+    let mut dir = Dir::new();
+    let modes = |mode: &str| {
+        let text = format!(
+            r#"{{"messageRequestModeMap":{{"T":{{"G":{{"topic":"T","consumerGroup":"G","mode":"{mode}"}}}}}}}}"#
+        );
+        files(&[(ApacheFile::RequestModes, &text)])
+    };
+    let now = |dir: &Dir| format!("{:?}", dir.state.request_modes["T"]["G"].mode).to_uppercase();
+    dir.adopt(&modes("POP").with_timers_read(NOW_MS, 0)).unwrap();
+    dir.adopt(&modes("PULL").with_timers_read(NOW_MS, 0)).unwrap();
+    assert_eq!(now(&dir), "PULL");
+    dir.adopt(&modes("POP").with_timers_read(NOW_MS + 1_000, 0)).unwrap();
+    assert_eq!(now(&dir), "POP");
+}
+
+/// More than may wait to be written at once: such a start was refused, as if the disk were slow.
+#[test]
+fn what_is_taken_over_may_be_more_than_can_wait_to_be_written() {
+    let host = "127.0.0.1:10911".parse().unwrap();
+    let config = StoreConfig { backlog_bytes_max: 1 << 20, store_host: host, ..StoreConfig::default() };
+    let mut state = State::default();
+    let opened = kerolox_store::open(HostileDisk::default(), &config, &mut state, &mut |_| {}).unwrap();
+    let Opened { store, mut writer, .. } = opened;
+    let mut adopted = Adopted::default();
+    for queue_id in 0..100_000 {
+        state::put_offset_of(&mut adopted.entries, ("Group", "Topic", queue_id), 7);
+    }
+    assert!(adopted.entries.len() > 2 << 20);
+    let mut broker = Broker::new(BrokerConfig::new("broker-a", host), NOW_MS, store, state);
+    broker.take_over(NOW_MS, &adopted, &mut |batches| writer.write(batches, true)).unwrap();
+    let marks = broker.store.watermarks();
+    assert!(marks.flushed > 2 << 20 && marks.flushed == marks.appended);
 }

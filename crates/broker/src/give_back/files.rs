@@ -3,6 +3,7 @@
 use super::{GivenBack, Progress, halves, timers};
 use crate::Broker;
 use crate::adopt::{ApacheFile, Offsets, is_own_group, is_own_topic};
+use crate::offsets::Commit;
 use kerolox_wire::body::{
     DataVersion, DelayOffsets, MessageRequestModes, SubscriptionGroupWrapper, TopicConfigSerializeWrapper,
     to_fastjson, to_json,
@@ -14,17 +15,18 @@ impl Broker {
     pub(super) fn say_files(&self, now_ms: i64, progress: &Progress, given: &mut GivenBack) {
         let version = DataVersion { counter: 1, state_version: 0, timestamp: now_ms };
         let offsets = self.offsets_for_apache(version, progress);
+        let offsets_json = to_fastjson(&offsets);
         let delays = self.delays_for_apache(version, &mut given.lost);
         let modes = MessageRequestModes { message_request_mode_map: self.state.request_modes.clone() };
         given.files = vec![
-            (ApacheFile::Topics, to_json(&self.topics_for_apache(version))),
-            (ApacheFile::Groups, to_json(&self.groups_for_apache(version))),
-            (ApacheFile::Offsets, to_fastjson(&offsets)),
-            (ApacheFile::LmqOffsets, to_fastjson(&offsets.with_light_queues_apart())),
-            (ApacheFile::DelayOffsets, to_fastjson(&delays)),
-            (ApacheFile::RequestModes, to_json(&modes)),
-            (ApacheFile::OrderInfo, to_fastjson(&self.order_infos())),
-            (ApacheFile::TimerCheck, timers::check(progress, now_ms)),
+            (ApacheFile::Topics, to_json(&self.topics_for_apache(version)).into()),
+            (ApacheFile::Groups, to_json(&self.groups_for_apache(version)).into()),
+            (ApacheFile::Offsets, offsets_json.into()),
+            (ApacheFile::LmqOffsets, to_fastjson(&offsets.with_light_queues_apart()).into()),
+            (ApacheFile::DelayOffsets, to_fastjson(&delays).into()),
+            (ApacheFile::RequestModes, to_json(&modes).into()),
+            (ApacheFile::OrderInfo, to_fastjson(&self.order_infos()).into()),
+            (ApacheFile::TimerCheck, timers::check(progress, progress.first_timer, now_ms)),
         ];
     }
 
@@ -49,15 +51,22 @@ impl Broker {
 
     /// Of groups that pop without order Apache wants to know where the next pop begins.
     fn offsets_for_apache(&self, version: DataVersion, progress: &Progress) -> Offsets {
-        let mut table: BTreeMap<String, BTreeMap<i64, i64>> = BTreeMap::new();
+        let next = |commit: &Commit| {
+            let flight = self.state.in_flight.get(&commit.group, &commit.topic, commit.queue_id);
+            let next = flight.filter(|flight| flight.order.is_none()).map(|flight| flight.next);
+            (i64::from(commit.queue_id), next.unwrap_or(commit.offset).cast_signed())
+        };
+        let commits = self.state.offsets.all().filter(|commit| !is_own_group(&commit.group));
+        let commits: Vec<Commit> = commits.collect();
+        let queues = commits.chunk_by(|a, b| (&a.group, &a.topic) == (&b.group, &b.topic));
+        let named = queues.filter_map(|queues| {
+            let Commit { group, topic, .. } = queues.first()?;
+            Some((format!("{topic}@{group}"), queues.iter().map(next).collect()))
+        });
+        let mut table: BTreeMap<String, BTreeMap<i64, i64>> = named.collect();
         let mut put = |name: String, queue_id: u32, offset: u64| {
             table.entry(name).or_default().insert(i64::from(queue_id), offset.cast_signed());
         };
-        for commit in self.state.offsets.all().filter(|commit| !is_own_group(&commit.group)) {
-            let flight = self.state.in_flight.get(&commit.group, &commit.topic, commit.queue_id);
-            let next = flight.filter(|flight| flight.order.is_none()).map(|flight| flight.next);
-            put(format!("{}@{}", commit.topic, commit.group), commit.queue_id, next.unwrap_or(commit.offset));
-        }
         for (name, offset) in halves::offsets(progress.first_half, progress.first_op) {
             put(name, 0, offset);
         }

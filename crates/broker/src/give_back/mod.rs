@@ -15,6 +15,7 @@ pub use timers::{PendingTimer, TimerLogFile, timer_log};
 use crate::Broker;
 use crate::adopt::{ApacheFile, Log};
 use crate::state;
+use bytes::Bytes;
 use kerolox_store::{AppendError, Appended, NewMessage, ReadPlan, ReadResult};
 use kerolox_wire::names;
 use kerolox_wire::properties::PropertiesBuf;
@@ -22,7 +23,11 @@ use kerolox_wire::properties::PropertiesBuf;
 /// What is to be written beside the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GivenBack {
-    pub files: Vec<(ApacheFile, Vec<u8>)>,
+    /// In the order in which they are to be written: with those in front, Apache loses nothing at least.
+    pub files: Vec<(ApacheFile, Bytes)>,
+    /// `config/timercheck` while the timer log is replaced: whatever of it is there, Apache reads the timer topic from the first message
+    /// that waits.
+    pub meanwhile: Bytes,
     /// For [`timer_log`].
     pub timers: Vec<PendingTimer>,
     /// What Apache will not go on with.
@@ -35,6 +40,8 @@ struct Progress {
     first_op: u64,
     /// The timer topic's next offset, before the check points.
     first_timer: u64,
+    /// Offset there of the first message that waits.
+    first_pending: u64,
     /// Until when all timer messages were delivered.
     timers_read_ms: i64,
 }
@@ -50,21 +57,25 @@ impl Broker {
         now_ms: i64,
         read: &mut dyn FnMut(&ReadPlan) -> ReadResult,
     ) -> Result<GivenBack, String> {
-        let (timers, timers_read_ms) =
-            timers::units(&self.state, now_ms, &mut Log { store: &self.store, read })?;
+        let units = timers::units(&self.state, now_ms, &mut Log { store: &self.store, read })?;
+        let first_timer = self.store.next_offset(names::WHEEL_TIMER_TOPIC, 0);
         let progress = Progress {
             first_half: self.first_half(),
             first_op: self.store.next_offset(names::TRANS_OP_HALF_TOPIC, 0),
-            first_timer: self.store.next_offset(names::WHEEL_TIMER_TOPIC, 0),
-            timers_read_ms,
+            first_timer,
+            first_pending: units.first_pending.unwrap_or(first_timer),
+            timers_read_ms: units.read_ms,
         };
         let mut entries = Vec::new();
         let refused = |e: AppendError| e.to_string();
         self.end_halves(now_ms, progress.first_half).map_err(refused)?;
         self.check_points(now_ms, &mut entries).map_err(refused)?;
-        let mut given = GivenBack { timers, ..GivenBack::default() };
+        let mut given = GivenBack { timers: units.pending, ..GivenBack::default() };
+        given.meanwhile = timers::check(&progress, progress.first_pending, now_ms);
         self.say_files(now_ms, &progress, &mut given);
         pops::put_known_timers(&mut entries, progress.first_timer);
+        let check = ApacheFile::TimerCheck.name();
+        state::put_known_file(&mut entries, check, crc32fast::hash(&given.meanwhile));
         for (file, bytes) in &given.files {
             state::put_known_file(&mut entries, file.name(), crc32fast::hash(bytes));
         }

@@ -3,7 +3,7 @@
 use super::Progress;
 use crate::adopt::Log;
 use crate::state::State;
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 use kerolox_wire::names;
 use std::collections::HashMap;
 
@@ -38,16 +38,19 @@ const ROLL_MS: i64 = 2 * 24 * 3_600_000;
 /// Apache's wheel turns by seconds. Source: `MessageStoreConfig.timerPrecisionMs`.
 const SECOND_MS: i64 = 1_000;
 
-/// The units of the timer log, in the order of the timer topic; and until when all was delivered: Apache never looks for what is
-/// due before.
-pub(super) fn units(
-    state: &State,
-    now_ms: i64,
-    log: &mut Log<'_>,
-) -> Result<(Vec<PendingTimer>, i64), String> {
-    let mut units = Vec::new();
+/// What the timer log is made of.
+pub(super) struct Units {
+    /// In the order of the timer topic.
+    pub(super) pending: Vec<PendingTimer>,
+    /// Offset of the first of them there.
+    pub(super) first_pending: Option<u64>,
+    /// Until when all was delivered: Apache never looks for what is due before.
+    pub(super) read_ms: i64,
+}
+
+pub(super) fn units(state: &State, now_ms: i64, log: &mut Log<'_>) -> Result<Units, String> {
+    let mut units = Units { pending: Vec::new(), first_pending: None, read_ms: second(now_ms) };
     let mut last = None;
-    let mut read_ms = second(now_ms);
     log.each_entry(names::WHEEL_TIMER_TOPIC, 0, state.timers.floor, &mut |entry| {
         let due = (entry.tag_code, entry.offset);
         let is_pending = due > state.timers.done && !state.timers.recalled.contains(&due);
@@ -55,16 +58,18 @@ pub(super) fn units(
         let due_ms = second(due.0).max(second(now_ms) - ROLL_MS);
         let unit = PendingTimer { due_ms, position: entry.position, size: entry.size };
         if is_pending {
-            read_ms = read_ms.min(due_ms);
-            units.push(unit);
+            units.read_ms = units.read_ms.min(due_ms);
+            units.first_pending.get_or_insert(entry.offset);
+            units.pending.push(unit);
         }
         last = Some(unit).filter(|_| !is_pending);
     })?;
     // Apache goes on behind the message of the last unit, so that has to be the topic's last. It lies where nobody looks any more.
-    if !units.is_empty() {
-        units.extend(last.map(|unit| PendingTimer { due_ms: read_ms - SECOND_MS, ..unit }));
+    if !units.pending.is_empty() {
+        let due_ms = units.read_ms - SECOND_MS;
+        units.pending.extend(last.map(|unit| PendingTimer { due_ms, ..unit }));
     }
-    Ok((units, read_ms))
+    Ok(units)
 }
 
 /// Apache rounds down, and delivers a second later.
@@ -72,19 +77,20 @@ fn second(ms: i64) -> i64 {
     ms - ms.rem_euclid(SECOND_MS)
 }
 
-/// The contents of `config/timercheck`. Apache reads the whole timer log again, and the timer topic from there on. Source: `TimerCheckpoint`.
-pub(super) fn check(progress: &Progress, now_ms: i64) -> Vec<u8> {
+/// The contents of `config/timercheck`. Apache reads the whole timer log again, and the timer topic from behind its last message, but from
+/// `next` at the latest. Source: `TimerCheckpoint`, `TimerMessageStore.recover`.
+pub(super) fn check(progress: &Progress, next: u64, now_ms: i64) -> Bytes {
     let mut bytes = Vec::with_capacity(56);
     bytes.put_i64(progress.timers_read_ms);
     bytes.put_i64(0);
     // Once as master and once as replica.
-    bytes.put_u64(progress.first_timer);
-    bytes.put_u64(progress.first_timer);
+    bytes.put_u64(next);
+    bytes.put_u64(next);
     // Which version of itself it is: state version, time, count.
     bytes.put_i64(0);
     bytes.put_i64(now_ms);
     bytes.put_i64(1);
-    bytes
+    bytes.into()
 }
 
 /// Apache's timer log in files of `file_bytes`: for each message a unit, which names the one before it in the same second. Source:

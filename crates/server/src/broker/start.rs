@@ -41,6 +41,7 @@ pub(crate) struct Running {
     namesrv: Option<Rc<namesrv::Shell>>,
     namesrv_addresses: Vec<String>,
     data: PathBuf,
+    timer_file_bytes: u64,
     reader: Reader<Disk>,
     pub(crate) report: Report,
 }
@@ -53,7 +54,7 @@ impl Running {
         namesrv: Option<Rc<namesrv::Shell>>,
     ) -> Result<Self> {
         let mut state = State::default();
-        let Opened { store, writer, keeper, reader, report } = open(&settings, &mut state)?;
+        let Opened { store, mut writer, keeper, reader, report } = open(&settings, &mut state)?;
         let damage = DamageLines::new(report.segment_bytes_kept.unwrap_or(settings.store.segment_bytes));
         tell(&report, &settings, &damage);
         let (reports, from_threads) = mpsc::unbounded_channel();
@@ -64,10 +65,10 @@ impl Running {
             .map_err(|why| anyhow!("cannot take over what Apache RocketMQ left: {why}"))?;
         state.check(&settings.broker).map_err(|why| anyhow!(why))?;
         let mut broker = Broker::new(settings.broker, now_ms, store, state);
-        if let Some(adopted) = adopted {
-            broker.take_over(now_ms, &adopted)?;
-            apache::tell(&adopted);
-        }
+        broker
+            .take_over(now_ms, &adopted, &mut |batches| writer.write(batches, true))
+            .map_err(|why| anyhow!("cannot put into the log what Apache RocketMQ left: {why}"))?;
+        apache::tell(&adopted);
         for (name, value) in broker.changed_config() {
             report::line(&format!(
                 "{name}={value} was set at run time and goes before the configuration file (an empty value takes it back)"
@@ -103,7 +104,8 @@ impl Running {
             report::line("no name server has taken the registration yet: clients cannot find this broker");
         }
         let (namesrv_addresses, data) = (settings.namesrv, settings.data);
-        Ok(Self { shell, connections, namesrv, namesrv_addresses, data, reader, report })
+        let timer_file_bytes = settings.timer_file_bytes;
+        Ok(Self { shell, connections, namesrv, namesrv_addresses, data, timer_file_bytes, reader, report })
     }
 
     /// Until the log is fenced; why.
@@ -128,10 +130,12 @@ impl Running {
         tokio::select! {
             drained = tokio::time::timeout(DRAIN_WAIT, self.quiet_and_given_back()) => {
                 if drained.is_err() {
-                    report::line("the time to drain is over; ending with work left");
+                    report::line(
+                        "the time to drain is over; ending with work left, and without what Apache RocketMQ would need",
+                    );
                 }
             }
-            () = hurry => report::line("asked again: ending now"),
+            () = hurry => report::line("asked again: ending now, without what Apache RocketMQ would need"),
         }
         self.connections.close_all();
         let _ = tokio::time::timeout(CLOSE_WAIT, self.closed()).await;
@@ -154,7 +158,7 @@ impl Running {
         let given = self.shell.give_back(&self.reader);
         self.settled().await;
         if self.shell.stopped().is_none() {
-            apache::give_back(&self.data, given, self.shell.now_ms());
+            apache::give_back(&self.data, given, self.timer_file_bytes, self.shell.now_ms());
         }
     }
 

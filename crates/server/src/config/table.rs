@@ -319,7 +319,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Store, "maxOffsetMapSize", INT, "104857600", "", "", Ignored(COMPACTION)),
     key(Store, "compactionThreadNum", INT, "6", "", "", Ignored(THREADS)),
     key(Store, "enableCompaction", Bool, "true", "", "", Ignored(COMPACTION)),
-    key(Store, "mappedFileSizeTimerLog", INT, "104857600", "", "bytes", Ignored(TIMER)),
+    key(Store, "mappedFileSizeTimerLog", Int(4_096, 2_147_483_647), "104857600", "", "bytes", Honoured("how long the files of the timer log are that a clean end writes for Apache, if there are none")),
     key(Store, "timerPrecisionMs", INT, "1000", "", "ms", Ignored(TIMER)),
     key(Store, "timerRollWindowSlot", INT, "172800", "", "", Ignored(TIMER)),
     key(Store, "timerFlushIntervalMs", INT, "1000", "", "ms", Ignored(TIMER)),

@@ -3,6 +3,7 @@ package interop;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
@@ -12,9 +13,11 @@ import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.common.message.MessageQueueAssignment;
 import org.apache.rocketmq.remoting.protocol.body.SubscriptionGroupWrapper;
 import org.apache.rocketmq.remoting.protocol.body.TopicConfigSerializeWrapper;
 import org.apache.rocketmq.remoting.protocol.header.QueryConsumerOffsetRequestHeader;
+import org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel;
 import org.apache.rocketmq.remoting.protocol.subscription.SubscriptionGroupConfig;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
@@ -29,20 +32,22 @@ final class State {
         DefaultMQPullConsumer consumer = kit.pullConsumer("TOOLS_CONSUMER");
         List<String> topics = new ArrayList<>(written.topics());
         topics.add("%DLQ%" + written.group("dead"));
+        List<MessageQueue> queues = new ArrayList<>(written.lightQueues());
         for (String topic : topics) {
-            for (MessageQueue queue : consumer.fetchSubscribeMessageQueues(topic)) {
-                long offset = consumer.minOffset(queue);
-                long end = consumer.maxOffset(queue);
-                while (offset < end) {
-                    PullResult result = consumer.pull(queue, "*", offset, 32);
-                    if (result.getPullStatus() == PullStatus.FOUND) {
-                        for (MessageExt message : result.getMsgFoundList()) {
-                            all.put(topic + " " + queue.getQueueId() + " " + message.getQueueOffset(), words(message));
-                        }
+            queues.addAll(consumer.fetchSubscribeMessageQueues(topic));
+        }
+        for (MessageQueue queue : queues) {
+            long offset = consumer.minOffset(queue);
+            long end = consumer.maxOffset(queue);
+            while (offset < end) {
+                PullResult result = consumer.pull(queue, "*", offset, 32);
+                if (result.getPullStatus() == PullStatus.FOUND) {
+                    for (MessageExt message : result.getMsgFoundList()) {
+                        all.put(queue.getTopic() + " " + queue.getQueueId() + " " + message.getQueueOffset(), words(message));
                     }
-                    Kit.check(result.getNextBeginOffset() > offset, "%s %d stands still: %s", queue, offset, result);
-                    offset = result.getNextBeginOffset();
                 }
+                Kit.check(result.getNextBeginOffset() > offset, "%s %d stands still: %s", queue, offset, result);
+                offset = result.getNextBeginOffset();
             }
         }
         return all;
@@ -62,22 +67,37 @@ final class State {
     static Map<String, Long> offsets(Kit kit, Written written) throws Exception {
         Map<String, Long> all = new TreeMap<>();
         DefaultMQProducer producer = kit.producer();
+        MQClientAPIImpl api = producer.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl();
+        Map<String, List<MessageQueue>> queues = new TreeMap<>();
         for (String kind : List.of("plain", "dead", "retry")) {
-            for (MessageQueue queue : Kit.queues(producer, written.topic(kind))) {
+            queues.put(written.group(kind), Kit.queues(producer, written.topic(kind)));
+        }
+        queues.put(written.lightGroup(), written.lightQueues());
+        for (String group : queues.keySet()) {
+            for (MessageQueue queue : queues.get(group)) {
                 QueryConsumerOffsetRequestHeader header = new QueryConsumerOffsetRequestHeader();
-                header.setConsumerGroup(written.group(kind));
+                header.setConsumerGroup(group);
                 header.setTopic(queue.getTopic());
                 header.setQueueId(queue.getQueueId());
-                MQClientAPIImpl api = producer.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl();
-                all.put(written.group(kind) + " " + queue.getTopic() + " " + queue.getQueueId(), api.queryConsumerOffset(written.broker, header, 5_000));
+                all.put(group + " " + queue.getTopic() + " " + queue.getQueueId(), api.queryConsumerOffset(written.broker, header, 5_000));
             }
         }
         return all;
     }
 
-    /** Of the topics and groups. */
-    static Map<String, String> settings(DefaultMQAdminExt admin, Written written) throws Exception {
+    /** Of the topics and groups, and whether these pop. */
+    static Map<String, String> settings(Kit kit, DefaultMQAdminExt admin, Written written) throws Exception {
         Map<String, String> all = new TreeMap<>();
+        MQClientAPIImpl api = kit.producer().getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl();
+        for (String[] pair : Written.OLD ? new String[0][] : new String[][] {{"pop", "pop"}, {"order", "plain"}, {"plain", "plain"}}) {
+            String topic = written.topic(pair[0]);
+            String group = written.group(pair[1]);
+            Kit.eventually(60, "the mode of " + group, () -> {
+                Set<MessageQueueAssignment> queues = api.queryAssignment(written.broker, topic, group, "c", "AVG", MessageModel.BROADCASTING, 5_000);
+                queues.forEach(queue -> all.put("mode " + topic + " " + group, "" + queue.getMode()));
+                return !queues.isEmpty();
+            });
+        }
         TopicConfigSerializeWrapper topics = admin.getAllTopicConfig(written.broker, 10_000);
         for (TopicConfig config : topics.getTopicConfigTable().values()) {
             // Where what was popped goes when its time is over is made then.

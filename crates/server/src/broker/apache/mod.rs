@@ -12,6 +12,9 @@ use std::path::Path;
 
 /// Bytes of a file that are read at most: far more than Apache's own memory allows.
 const FILE_BYTES_MAX: u64 = 1 << 30;
+/// Values of a file at most, counted by their commas: more than all limits of a broker together need. Each takes some hundred bytes of
+/// memory meanwhile.
+const VALUES_MAX: usize = 1 << 22;
 /// What all versions of Apache write of it.
 const TIMER_CHECK_BYTES_MIN: usize = 32;
 /// Where Apache's `RocksDBConfigManager` and the version after it keep what is in JSON files otherwise.
@@ -27,16 +30,25 @@ pub(super) fn read(data: &Path) -> Result<ApacheFiles> {
     for file in ApacheFile::ALL {
         let path = dir.join(file.name());
         let backup = dir.join(format!("{}.bak", file.name()));
-        let found = [read_file(&path)?, read_file(&backup)?];
-        let is_there = found.iter().any(Option::is_some);
-        match found.into_iter().flatten().find(|bytes| is_whole(file, bytes)) {
-            Some(bytes) => drop(files.0.insert(file, bytes)),
-            None if is_there => bail!(
+        let mut is_there = false;
+        for path in [&path, &backup] {
+            let Some(bytes) = read_file(path)? else { continue };
+            is_there = true;
+            let values = bytes.iter().filter(|byte| **byte == b',').count();
+            if values > VALUES_MAX && file != ApacheFile::TimerCheck {
+                bail!("{} holds {values} values: more than {VALUES_MAX} are not read", path.display());
+            }
+            if is_whole(file, &bytes) {
+                files.0.insert(file, bytes.into());
+                break;
+            }
+        }
+        if is_there && !files.0.contains_key(&file) {
+            bail!(
                 "{} is damaged and {} does not help: put back what they were, or remove both if nothing of it is needed",
                 path.display(),
                 backup.display()
-            ),
-            None => {}
+            );
         }
     }
     if !files.0.contains_key(&ApacheFile::Topics)
@@ -69,9 +81,11 @@ fn is_whole(file: ApacheFile, bytes: &[u8]) -> bool {
 /// Says what was taken over.
 pub(super) fn tell(adopted: &Adopted) {
     let Adopted { topics, groups, offsets, half_messages, timers, in_flight, .. } = adopted;
-    report::line(&format!(
-        "taken over from Apache RocketMQ: {topics} topics, {groups} groups, {offsets} offsets; still to come: {half_messages} half messages, {timers} timer messages, {in_flight} popped messages"
-    ));
+    if adopted.files > 0 {
+        report::line(&format!(
+            "taken over from Apache RocketMQ: {topics} topics, {groups} groups, {offsets} offsets; still to come: {half_messages} half messages, {timers} timer messages, {in_flight} popped messages"
+        ));
+    }
     for topic in &adopted.gone_topics {
         report::line(&format!(
             "messages of the topic {topic} lie in the log, and the topic was deleted: they are not served"
@@ -80,15 +94,17 @@ pub(super) fn tell(adopted: &Adopted) {
 }
 
 /// Writes what Apache needs, if it may be: says so if not.
-pub(super) fn give_back(data: &Path, given: Result<GivenBack, String>, now_ms: i64) {
+pub(super) fn give_back(data: &Path, given: Result<GivenBack, String>, timer_file_bytes: u64, now_ms: i64) {
     let written = given.map_err(|why| anyhow!(why)).and_then(|given| {
-        write::write(data, &given, now_ms)?;
+        write::write(data, &given, timer_file_bytes, now_ms)?;
         for what in &given.lost {
             report::line(&format!("warning: Apache RocketMQ would not go on with this: {what}"));
         }
         Ok(())
     });
     if let Err(e) = written {
-        report::line(&format!("warning: Apache RocketMQ could not open this data directory: {e:#}"));
+        report::line(&format!(
+            "warning: Apache RocketMQ must not open this data directory before the next end in order: {e:#}"
+        ));
     }
 }
