@@ -48,7 +48,19 @@ impl Server {
     fn done(&self, line: &str) -> String {
         let (code, stdout, stderr) = self.run(&line.replace("ADDR", &self.broker()));
         assert_eq!((code, stderr.as_str()), (0, ""), "{line}");
+        if let Some(topic) = line.strip_prefix("updateTopic ").and_then(|rest| rest.split("-t ").nth(1)) {
+            self.wait_for(&format!("topicRoute -t {}", topic.split(' ').next().unwrap()));
+        }
         stdout.replace(&self.broker(), "ADDR")
+    }
+
+    /// Until a command is done that was not at first: name servers learn of changes a little later.
+    #[track_caller]
+    fn wait_for(&self, line: &str) {
+        let begun = std::time::Instant::now();
+        while self.run(line).0 != 0 && begun.elapsed() < support::PATIENCE {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 
     #[track_caller]
@@ -56,13 +68,10 @@ impl Server {
         serde_json::from_str(&self.done(&format!("{line} --output json"))).unwrap()
     }
 
-    /// As [`Self::json`], once it is done: name servers learn of changes that a list made a little later.
+    /// As [`Self::json`], once it is done.
     #[track_caller]
     fn soon(&self, line: &str) -> Value {
-        let begun = std::time::Instant::now();
-        while self.run(line).0 != 0 && begun.elapsed() < support::PATIENCE {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        self.wait_for(line);
         self.json(line)
     }
 
