@@ -32,7 +32,7 @@ final class State {
         DefaultMQPullConsumer consumer = kit.pullConsumer("TOOLS_CONSUMER");
         List<String> topics = new ArrayList<>(written.topics());
         topics.add("%DLQ%" + written.group("dead"));
-        List<MessageQueue> queues = new ArrayList<>(written.lightQueues());
+        List<MessageQueue> queues = new ArrayList<>(written.lightQueues);
         for (String topic : topics) {
             queues.addAll(consumer.fetchSubscribeMessageQueues(topic));
         }
@@ -72,7 +72,7 @@ final class State {
         for (String kind : List.of("plain", "dead", "retry")) {
             queues.put(written.group(kind), Kit.queues(producer, written.topic(kind)));
         }
-        queues.put(written.lightGroup(), written.lightQueues());
+        queues.put(written.lightGroup(), written.lightQueues);
         for (String group : queues.keySet()) {
             for (MessageQueue queue : queues.get(group)) {
                 QueryConsumerOffsetRequestHeader header = new QueryConsumerOffsetRequestHeader();

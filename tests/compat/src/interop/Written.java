@@ -60,6 +60,8 @@ final class Written {
     /** What is to be popped in order, and when its first is due. */
     final List<String> inOrder = new ArrayList<>();
     long inOrderDue;
+    /** Light message queues that messages of a topic are in too. */
+    final List<MessageQueue> lightQueues = new ArrayList<>();
     /** Bodies that failed once. */
     final Set<String> retried = new TreeSet<>();
     Map<String, String> served;
@@ -251,25 +253,22 @@ final class Written {
         }
     }
 
-    /** Light message queues that messages of a topic are in too. */
-    List<MessageQueue> lightQueues() throws Exception {
-        String name = Kit.queues(producer, topic("plain")).get(0).getBrokerName();
-        return !LIGHT ? List.of() : List.of(new MessageQueue("%LMQ%" + prefix + "-x", name, 0), new MessageQueue("%LMQ%" + prefix + "-y", name, 0));
-    }
-
     String lightGroup() {
         return "%LMQ%" + group("light");
     }
 
     private void light() throws Exception {
-        List<MessageQueue> queues = lightQueues();
+        String name = Kit.queues(producer, topic("plain")).get(0).getBrokerName();
+        for (String queue : List.of("-x", "-y")) {
+            lightQueues.add(new MessageQueue("%LMQ%" + prefix + queue, name, 0));
+        }
         for (int i = 0; i < 20; i++) {
             Message message = new Message(topic("plain"), text("light " + i));
-            String names = queues.get(i % 2).getTopic() + (i % 5 == 0 ? "," + queues.get((i + 1) % 2).getTopic() : "");
+            String names = lightQueues.get(i % 2).getTopic() + (i % 5 == 0 ? "," + lightQueues.get((i + 1) % 2).getTopic() : "");
             MessageAccessor.putProperty(message, MessageConst.PROPERTY_INNER_MULTI_DISPATCH, names);
             producer.send(message);
         }
-        for (MessageQueue queue : queues) {
+        for (MessageQueue queue : lightQueues) {
             admin.updateConsumeOffset(broker, lightGroup(), queue, 7);
         }
     }
