@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// The ways to rot, in turn.
+/// The ways to rot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Flip,
@@ -15,6 +15,7 @@ enum Way {
     Misdirected(usize),
 }
 
+/// Half of all are flips.
 const WAYS: [Way; 4] = [Way::Flip, Way::Zeroed(512), Way::Flip, Way::Misdirected(4096)];
 
 #[derive(Debug, Clone)]
@@ -31,16 +32,15 @@ pub(super) struct Injury {
 }
 
 impl Injury {
-    /// The `number`th injury of those files; `None` if what came up changes nothing.
+    /// An injury of one of those files; `None` if what came up changes nothing.
     pub(super) fn pick(
         part: &'static str,
         data: &Path,
         files: &[PathBuf],
-        number: usize,
         random: &mut Random,
     ) -> Result<Option<Self>> {
         let Some((file, bytes, end)) = used(data, files, random)? else { return Ok(None) };
-        let way = *WAYS.get(number % WAYS.len()).context("there are ways")?;
+        let way = *WAYS.get(random.next() as usize % WAYS.len()).context("there are ways")?;
         let place = random.next() as usize % end;
         let (at, new, way) = match way {
             Way::Flip => {

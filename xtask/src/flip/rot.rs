@@ -95,7 +95,6 @@ struct Base<'a> {
 pub(super) fn rot(server: &Server, kind: Kind, count: u64, options: &Options) -> Result<Costs> {
     let mut random = Random::new(options.seed);
     let mut costs = Costs::new();
-    let mut number = 0;
     for (half, kill) in [(1, false), (2, true)] {
         let base = fill(server, kind, kill)?;
         // Some stores have nothing of a part: that is no reason to go on for ever.
@@ -107,8 +106,7 @@ pub(super) fn rot(server: &Server, kind: Kind, count: u64, options: &Options) ->
             for (part, places) in *parts(kind).get(round % 2).context("a start")? {
                 let found: Vec<_> =
                     places.iter().map(|at| files(&kept(server), at)).collect::<Result<_>>()?;
-                number += 1;
-                injuries.extend(Injury::pick(part, &kept(server), &found.concat(), number, &mut random)?);
+                injuries.extend(Injury::pick(part, &kept(server), &found.concat(), &mut random)?);
             }
             base.judge(&injuries, &mut costs)?;
         }
