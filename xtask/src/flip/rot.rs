@@ -25,7 +25,7 @@ const GROUPS: usize = 20;
 /// Several segments, and files of queues and keys that are full of what was written.
 pub(super) const SETTINGS: &str = "flushDiskType=SYNC_FLUSH\nmappedFileSizeCommitLog=1048576\nmappedFileSizeConsumeQueue=6000\nmaxHashSlotNum=5000\nmaxIndexNum=20000\nflushConsumerOffsetInterval=500\n";
 /// How long Apache may take to write down its offsets.
-const WRITTEN_WAIT: Duration = Duration::from_secs(30);
+const WRITTEN_WAIT: Duration = Duration::from_secs(120);
 /// How long a question about what may be damaged waits for its answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(2);
 
