@@ -32,10 +32,11 @@ final class State {
         DefaultMQPullConsumer consumer = kit.pullConsumer("TOOLS_CONSUMER");
         List<String> topics = new ArrayList<>(written.topics());
         topics.add("%DLQ%" + written.group("dead"));
-        List<MessageQueue> queues = new ArrayList<>(written.lightQueues);
+        List<MessageQueue> queues = new ArrayList<>();
         for (String topic : topics) {
             queues.addAll(consumer.fetchSubscribeMessageQueues(topic));
         }
+        queues.addAll(written.lightQueues);
         for (MessageQueue queue : queues) {
             long offset = consumer.minOffset(queue);
             long end = consumer.maxOffset(queue);
