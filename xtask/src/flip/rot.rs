@@ -141,7 +141,6 @@ fn fill(server: &Server, kind: Kind, kill: bool) -> Result<Base<'_>> {
             client.ask(Command::request(RequestCode::UPDATE_CONSUMER_OFFSET).with_header(&header))?;
         }
     }
-    let settings = settings(&mut client)?;
     if kind == Kind::Apache {
         wait_until_written(&server.data().join("config/consumerOffset.json"))?;
     }
@@ -151,6 +150,10 @@ fn fill(server: &Server, kind: Kind, kill: bool) -> Result<Base<'_>> {
         server.stop()?
     }
     copy(&server.data(), &kept(server))?;
+    // Some of the settings are others after a start, whatever was hurt: they are asked for after one without injuries.
+    server.start_to_first_send()?;
+    let settings = settings(&mut Client::connect(server.broker())?)?;
+    server.kill()?;
     Ok(Base { server, producer, records: records(&kept(server))?, settings })
 }
 
