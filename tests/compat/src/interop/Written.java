@@ -268,6 +268,10 @@ final class Written {
             MessageAccessor.putProperty(message, MessageConst.PROPERTY_INNER_MULTI_DISPATCH, names);
             producer.send(message);
         }
+        // Apache takes any group with such a name for known.
+        SubscriptionGroupConfig config = new SubscriptionGroupConfig();
+        config.setGroupName(lightGroup());
+        admin.createAndUpdateSubscriptionGroupConfig(broker, config);
         for (MessageQueue queue : lightQueues) {
             admin.updateConsumeOffset(broker, lightGroup(), queue, 7);
         }
