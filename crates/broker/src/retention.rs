@@ -39,7 +39,13 @@ pub(crate) struct Retention {
 struct Unread {
     known: Lowest,
     /// Where the round that is under way goes on, and what it found so far.
-    round: Option<(Key, Lowest)>,
+    round: Option<(Next, Lowest)>,
+}
+
+/// First all offsets are looked at, then the retry topics in which their group has none yet.
+enum Next {
+    Offset(Key),
+    Retry(Arc<str>),
 }
 
 #[derive(Clone)]
@@ -80,30 +86,74 @@ impl Broker {
 
     /// Retention wants to take the log up to `below`: which of it do consumer groups have still to read?
     pub(crate) fn look_for_unread(&mut self) {
+        // What is appended after the round began is unread as well, for all that this round can tell.
+        let end = self.store.watermarks().appended;
         let begin = || {
             let first = Key { group: Arc::from(""), topic: Arc::from(""), queue_id: 0 };
-            (first, Lowest { position: Position::MAX, holder: None })
+            (Next::Offset(first), Lowest { position: end, holder: None })
         };
         let (from, mut lowest) = self.retention.unread.round.take().unwrap_or_else(begin);
-        let mut next = None;
-        for (looked, (group, topic, queue_id, offset)) in self.state.offsets.from(&from).enumerate() {
-            if looked == OFFSETS_AT_ONCE {
-                next = Some(Key { group: Arc::clone(group), topic: Arc::clone(topic), queue_id });
-                break;
-            }
-            if !self.may_read(group, topic) {
-                continue;
-            }
-            if let Some(position) = self.store.lies_from(topic, queue_id, offset)
-                && position < lowest.position
-            {
-                let (group, topic) = (Arc::clone(group), Arc::clone(topic));
-                lowest = Lowest { position, holder: Some(Commit { group, topic, queue_id, offset }) };
-            }
-        }
+        let next = match from {
+            Next::Offset(from) => match self.look_at_offsets(&from, &mut lowest) {
+                Some(next) => Some(Next::Offset(next)),
+                None => self.look_at_retries(names::RETRY_PREFIX, &mut lowest).map(Next::Retry),
+            },
+            Next::Retry(from) => self.look_at_retries(&from, &mut lowest).map(Next::Retry),
+        };
         match next {
             Some(next) => self.retention.unread.round = Some((next, lowest)),
             None => self.retention.unread.known = lowest,
+        }
+    }
+
+    /// A part of the offsets; where the next one begins.
+    fn look_at_offsets(&self, from: &Key, lowest: &mut Lowest) -> Option<Key> {
+        for (looked, (group, topic, queue_id, offset)) in self.state.offsets.from(from).enumerate() {
+            if looked == OFFSETS_AT_ONCE {
+                return Some(Key { group: Arc::clone(group), topic: Arc::clone(topic), queue_id });
+            }
+            if self.may_read(group, topic) {
+                self.lower(lowest, (group, topic, queue_id, offset));
+            }
+        }
+        None
+    }
+
+    /// A part of the retry topics; where the next one begins. What came back to a group is all its own: as long as it has no offset
+    /// there, it has everything still to read.
+    fn look_at_retries(&self, from: &str, lowest: &mut Lowest) -> Option<Arc<str>> {
+        let retries =
+            self.state.topics.from(from).take_while(|(name, _)| name.starts_with(names::RETRY_PREFIX));
+        for (looked, (topic, Topic { config, .. })) in retries.enumerate() {
+            if looked == OFFSETS_AT_ONCE {
+                return Some(Arc::clone(topic));
+            }
+            let began = |group: &str| self.state.offsets.queues_of(group, topic).next().is_some();
+            let mut groups = self.groups_of_retry(topic).peekable();
+            let Some(group) = groups.peek().map(|group| Arc::clone(group)) else { continue };
+            if !groups.any(|group| began(group)) {
+                for queue_id in 0..u32::try_from(config.read_queue_nums).unwrap_or(0) {
+                    self.lower(lowest, (&group, topic, queue_id, 0));
+                }
+            }
+        }
+        None
+    }
+
+    /// Groups whose retry topic that may be: of a group that pulls it has the group's name, of one that pops more behind it.
+    fn groups_of_retry<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
+        let rest = topic.strip_prefix(names::RETRY_PREFIX).unwrap_or_default();
+        let ends = rest.match_indices('_').map(|(at, _)| at).chain([rest.len()]);
+        let groups = ends.filter_map(|end| Some(self.state.groups.get_shared(rest.get(..end)?)?.0));
+        groups.filter(|group| !Groups::is_system(group))
+    }
+
+    fn lower(&self, lowest: &mut Lowest, (group, topic, queue_id, offset): (&Arc<str>, &Arc<str>, u32, u64)) {
+        if let Some(position) = self.store.lies_from(topic, queue_id, offset)
+            && position < lowest.position
+        {
+            let (group, topic) = (Arc::clone(group), Arc::clone(topic));
+            *lowest = Lowest { position, holder: Some(Commit { group, topic, queue_id, offset }) };
         }
     }
 
