@@ -79,6 +79,8 @@ pub(crate) struct Link {
     pub(crate) close_when_sent: Cell<bool>,
     /// Bytes that were read and are not handled.
     pub(crate) inbox_bytes: Cell<usize>,
+    /// It is in the middle of a large frame.
+    pub(crate) large: Cell<bool>,
     /// Its part of [`Connections::held`].
     held: Cell<usize>,
     /// Bytes of answers that are being made.
@@ -114,12 +116,18 @@ pub struct Connections {
     next: Cell<u64>,
     /// Bytes that all connections hold.
     held: Cell<usize>,
+    /// Connections in the middle of a large frame.
+    large: Cell<usize>,
     pub(crate) now_s: Cell<u64>,
     counters: Cell<Counters>,
 }
 
 /// Buffers kept for the next to need one.
 const SPARES_MAX: usize = 16;
+/// While all connections get their turn, about so many reads' worth is read of large frames,
+const LARGE_READS: usize = 8;
+/// and of each of them no less than this part of a read: small reads cost more than they bring.
+const LARGE_SHARES_MAX: usize = 16;
 /// A larger buffer is not kept.
 const SPARE_BYTES_MAX: usize = 512 << 10;
 
@@ -133,6 +141,7 @@ impl Connections {
             spares: RefCell::default(),
             next: Cell::new(1),
             held: Cell::new(0),
+            large: Cell::new(0),
             now_s: Cell::new(0),
             counters: Cell::default(),
         })
@@ -184,6 +193,19 @@ impl Connections {
         if self.account(link) {
             self.shed();
         }
+    }
+
+    /// Notes whether a connection is in the middle of a large frame.
+    pub(crate) fn note_large(&self, link: &Link, large: bool) {
+        let before = link.large.replace(large);
+        self.large.set(self.large.get() + usize::from(large) - usize::from(before));
+    }
+
+    /// The most that is read at a time from a connection in the middle of a large frame: the more of them there are, the
+    /// less, so that short requests between them do not wait.
+    pub(crate) fn large_read_bytes(&self) -> usize {
+        let most = self.limits.read_bytes;
+        (most * LARGE_READS / self.large.get().max(1)).clamp(most / LARGE_SHARES_MAX, most)
     }
 
     /// Ends those that hold most until the rest is within the limit.
@@ -312,6 +334,7 @@ impl Connections {
             closing: RefCell::new(None),
             close_when_sent: Cell::new(false),
             inbox_bytes: Cell::new(0),
+            large: Cell::new(false),
             promised: Cell::new(0),
             held: Cell::new(0),
             parked: Cell::new(0),
@@ -327,6 +350,7 @@ impl Connections {
     pub(crate) fn remove(&self, link: &Link) {
         self.links.borrow_mut().remove(&link.id);
         self.disown(link);
+        self.note_large(link, false);
     }
 
     /// The peer's address of every connection, for lists.

