@@ -20,7 +20,7 @@ use crate::ledger::client::Client;
 use crate::steps;
 use anyhow::{Context, Result, bail, ensure};
 use disk::{Build, Disk};
-use judge::{Acked, Judge, Kind};
+use judge::{Acked, Judge, Kind, PowerCut};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +38,9 @@ const CYCLES_OF_A_LIFE: u32 = 20;
 /// From the ports of one server to those of the next.
 const PORTS_OF_A_LANE: u16 = 10;
 /// Under asynchronous flush: `flushIntervalCommitLog` of the settings.
-const WINDOW: Duration = Duration::from_millis(500);
+const WINDOW: Duration = Duration::from_millis(WINDOW_MS);
+/// Less than most loads last: else nothing that a life acknowledges would have to survive its cut.
+const WINDOW_MS: u64 = 100;
 const EVERY_KIND: [Kind; 13] = [
     Kind::Send,
     Kind::Batch,
@@ -240,7 +242,7 @@ fn life(
         let fault = || strike.play(target, disk.as_deref_mut(), random);
         let (acked, cut) = load(&mut workers, address, seed, time, fault)?;
         judge.acknowledged(&acked);
-        cut.into_iter().for_each(|at| judge.cut(at, Instant::now()));
+        cut.into_iter().for_each(|cut| judge.cut(cut));
         strike.start(target, disk.as_deref_mut())?;
         check(&mut workers, target, judge, |worker, client, judge| worker.check(client, judge))?;
         if options.lying && !judge.is_clean() {
@@ -275,8 +277,8 @@ fn load(
     seed: u64,
     time: Duration,
     strike: impl FnOnce() -> Result<Option<Instant>>,
-) -> Result<(Acked, Option<Instant>)> {
-    let struck = AtomicBool::new(false);
+) -> Result<(Acked, Option<PowerCut>)> {
+    let (struck, mut last_sent) = (AtomicBool::new(false), Instant::now());
     std::thread::scope(|scope| {
         let struck = &struck;
         let threads: Vec<_> = workers
@@ -289,25 +291,36 @@ fn load(
         let result = strike();
         let mut all = Acked::default();
         for thread in threads {
-            let acked = thread.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
+            let (acked, last) = thread.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
             acked.into_iter().for_each(|(kind, count)| *all.entry(kind).or_default() += count);
+            last_sent = last.map_or(last_sent, |last| last_sent.max(last));
         }
-        result.map(|cut| (all, cut))
+        result.map(|cut| (all, cut.map(|from| PowerCut { last_sent, from, to: Instant::now() })))
     })
 }
 
-/// Works until the connection breaks, as it must.
-fn work(worker: &mut dyn Worker, address: SocketAddr, seed: u64, struck: &AtomicBool) -> Result<Acked> {
+/// Works until the connection breaks, as it must. Says what was acknowledged, and when the last step was begun that had
+/// acknowledgements.
+fn work(
+    worker: &mut dyn Worker,
+    address: SocketAddr,
+    seed: u64,
+    struck: &AtomicBool,
+) -> Result<(Acked, Option<Instant>)> {
     let mut random = Random::new(seed);
-    let mut acked = Acked::default();
+    let (mut acked, mut last) = (Acked::default(), None);
     let mut until_broken = || -> Result<()> {
         let mut client = Client::connect(address)?;
         loop {
+            let (begun, before) = (Instant::now(), acked.values().sum::<u64>());
             worker.step(&mut client, &mut random, &mut acked)?;
+            if acked.values().sum::<u64>() > before {
+                last = Some(begun);
+            }
             std::thread::sleep(Duration::from_micros(random.between(PAUSE_US.0, PAUSE_US.1)));
         }
     };
     let ended = until_broken();
     ensure!(struck.load(Ordering::SeqCst), "a connection broke before the fault: {ended:?}");
-    Ok(acked)
+    Ok((acked, last))
 }

@@ -40,6 +40,34 @@ fn after_a_kill_it_says_that_it_recovered() {
     kerolox.end();
 }
 
+/// The bytes are bounded by the frontier: see `Frontier::raise_limit`.
+#[test]
+fn with_asynchronous_flush_an_unclean_end_is_said_with_what_may_be_lost() {
+    let folder = Folder::new("killed-async");
+    let data = folder.path("data");
+    let settings = folder.file("broker.conf", "flushDiskType=ASYNC_FLUSH\nflushIntervalCommitLog=700\n");
+    let start = || {
+        Kerolox::spawn(|offset| {
+            let mut command = Command::new(BINARY);
+            command.args(["--port-offset", &offset.to_string(), "-c"]).arg(&settings);
+            command.arg("--data").arg(&data);
+            command
+        })
+    };
+    let says = |said: &[String]| {
+        said.iter().any(|line| line.contains("in the last 700 ms (flushIntervalCommitLog) before the last"))
+    };
+    let kerolox = start();
+    kerolox.signal("-KILL");
+    assert!(!says(&kerolox.wait().1), "a new directory");
+    let kerolox = start();
+    kerolox.signal("-TERM");
+    assert!(says(&kerolox.wait().1), "killed");
+    let kerolox = start();
+    kerolox.signal("-TERM");
+    assert!(!says(&kerolox.wait().1), "ended in order");
+}
+
 #[test]
 fn a_second_start_on_the_same_folder_names_the_holder() {
     let folder = Folder::new("held");

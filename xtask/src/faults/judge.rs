@@ -54,16 +54,28 @@ impl Count {
 /// Operations of a worker that were acknowledged since it was last asked.
 pub(crate) type Acked = BTreeMap<Kind, u64>;
 
+/// When the power was cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PowerCut {
+    /// When the last operation that was acknowledged before it had been sent, at least. A disk that does not sync for
+    /// longer than the window must hold up all acknowledgements, and so this too.
+    pub(crate) last_sent: Instant,
+    /// Just before the server was killed.
+    pub(crate) from: Instant,
+    /// Nobody waited for its answers any more.
+    pub(crate) to: Instant,
+}
+
 /// Keeps the counts of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
     counts: BTreeMap<Kind, Count>,
     /// What a power cut may take of what was acknowledged before it.
     window: Duration,
-    /// Each from the moment before the server was killed until nobody waited for its answers any more.
-    cuts: Vec<(Instant, Instant)>,
-    /// The oldest that a power cut took, by the time from its acknowledgement to the cut.
-    oldest: Duration,
+    cuts: Vec<PowerCut>,
+    /// The oldest that power cuts took, by the time from its acknowledgement to when the last acknowledged operation
+    /// before the cut was sent, and to the cut.
+    oldest: (Duration, Duration),
     told: u64,
     /// Starts that failed, and reads that broke off.
     pub(crate) failures: u64,
@@ -74,9 +86,10 @@ impl Judge {
         Self { window, ..Self::default() }
     }
 
-    /// The power was cut between these moments: what was acknowledged within the window before, or meanwhile, may be gone.
-    pub(crate) fn cut(&mut self, from: Instant, to: Instant) {
-        self.cuts.push((from, to));
+    /// The power was cut: what was acknowledged within the window before the last acknowledged operation was sent, or since, may
+    /// be gone.
+    pub(crate) fn cut(&mut self, cut: PowerCut) {
+        self.cuts.push(cut);
     }
 
     pub(crate) fn acknowledged(&mut self, acked: &Acked) {
@@ -131,27 +144,33 @@ impl Judge {
             sum.doubled += c.doubled;
             sum.early += c.early;
         }
-        self.oldest = self.oldest.max(other.oldest);
+        self.note_age(other.oldest);
         self.failures += other.failures;
     }
 
-    /// Whether a power cut may have taken what was acknowledged at `at`; kept as the oldest if it is.
+    /// Whether a power cut may have taken what was acknowledged at `at`; its age is kept if it is.
     fn excused(&mut self, at: Instant) -> bool {
-        let Some(age) = self.age(at) else { return false };
-        self.oldest = self.oldest.max(age);
+        let Some(ages) = self.ages(at) else { return false };
+        self.note_age(ages);
         true
+    }
+
+    fn note_age(&mut self, (to_last, to_cut): (Duration, Duration)) {
+        self.oldest = (self.oldest.0.max(to_last), self.oldest.1.max(to_cut));
     }
 
     /// Whether a power cut may have taken what was acknowledged at `at`.
     pub(crate) fn may_be_gone(&self, at: Instant) -> bool {
-        self.age(at).is_some()
+        self.ages(at).is_some()
     }
 
-    /// From an acknowledgement to a power cut that came within the window.
-    fn age(&self, at: Instant) -> Option<Duration> {
-        let before = self.cuts.iter().filter(|(_, to)| at <= *to);
-        let ages = before.map(|(from, _)| from.saturating_duration_since(at));
-        ages.min().filter(|age| *age <= self.window && self.window > Duration::ZERO)
+    /// From an acknowledgement to when the last acknowledged operation was sent, and to the power cut, if the window
+    /// allows to lose it.
+    fn ages(&self, at: Instant) -> Option<(Duration, Duration)> {
+        let cut = self.cuts.iter().find(|cut| at <= cut.to)?;
+        let age = cut.last_sent.saturating_duration_since(at);
+        let excused = age <= self.window && self.window > Duration::ZERO;
+        excused.then(|| (age, cut.from.saturating_duration_since(at)))
     }
 
     fn count(&mut self, kind: Kind) -> &mut Count {
@@ -203,11 +222,11 @@ impl Judge {
                 c.acknowledged, c.lost, c.within_window, c.corrupt, c.doubled, c.early
             );
         }
-        if self.oldest > Duration::ZERO {
+        let (to_last, to_cut) = (self.oldest.0.as_millis(), self.oldest.1.as_millis());
+        if to_cut > 0 {
             let _ = writeln!(
                 out,
-                "The oldest that a power cut took was acknowledged {} ms before it.",
-                self.oldest.as_millis()
+                "The oldest that a power cut took was acknowledged {to_last} ms before the last acknowledged operation was sent, and {to_cut} ms before the cut."
             );
         }
         out
@@ -271,24 +290,32 @@ mod tests {
     /// A judge that finds nothing proves nothing.
     #[test]
     fn losses_are_found_and_only_the_window_excuses() {
-        let mut judge = Judge::new(Duration::from_millis(500));
+        let ms = Duration::from_millis;
+        let mut judge = Judge::new(ms(500));
         let acked = Instant::now();
         judge.lost(Kind::Send, acked, "");
         assert_eq!(bad(&judge, Kind::Send), (1, 0), "nobody cut the power");
-        let cut = acked + Duration::from_millis(400);
-        judge.cut(cut, cut + Duration::from_millis(10));
+        let from = acked + ms(400);
+        judge.cut(PowerCut { last_sent: from, from, to: from + ms(10) });
         judge.lost(Kind::Send, acked, "");
         assert_eq!(bad(&judge, Kind::Send), (1, 1));
-        judge.lost(Kind::Send, cut + Duration::from_millis(5), "");
+        judge.lost(Kind::Send, from + ms(5), "");
         assert_eq!(bad(&judge, Kind::Send), (1, 2), "answered while the power went");
-        judge.lost(Kind::Send, cut + Duration::from_millis(15), "");
+        judge.lost(Kind::Send, from + ms(15), "");
         assert_eq!(bad(&judge, Kind::Send), (2, 2), "after the cut");
-        let cut = acked + Duration::from_secs(2);
-        judge.cut(cut, cut);
-        judge.lost(Kind::Ack, acked + Duration::from_secs(1), "");
-        assert_eq!(bad(&judge, Kind::Ack), (1, 0), "a second before the cut");
+        let from = acked + ms(2_000);
+        judge.cut(PowerCut { last_sent: acked + ms(1_510), from, to: from });
+        judge.lost(Kind::Ack, acked + ms(1_000), "");
+        assert_eq!(
+            bad(&judge, Kind::Ack),
+            (1, 0),
+            "what was sent more than the window later was acknowledged"
+        );
+        judge.lost(Kind::Ack, acked + ms(1_010), "");
+        assert_eq!(bad(&judge, Kind::Ack), (1, 1), "nothing was acknowledged while the disk did not sync");
+        assert_eq!(judge.oldest, (ms(500), ms(990)));
         let mut synchronous = Judge::new(Duration::ZERO);
-        synchronous.cut(acked, acked);
+        synchronous.cut(PowerCut { last_sent: acked, from: acked, to: acked });
         synchronous.lost(Kind::Send, acked, "");
         assert_eq!(bad(&synchronous, Kind::Send), (1, 0), "nothing excuses");
         assert!(!judge.is_clean());

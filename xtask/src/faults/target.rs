@@ -1,5 +1,6 @@
 //! Who is tried: a Kerolox or an Apache RocketMQ, which is started, killed and started again.
 
+use super::WINDOW_MS;
 use crate::compare::server::{Kind, Server};
 use crate::ledger::process::Broker;
 use anyhow::{Context, Result};
@@ -9,7 +10,6 @@ use std::path::{Path, PathBuf};
 /// What both are told; what only Apache needs follows.
 const SETTINGS: &str = "brokerName=broker-a
 mappedFileSizeCommitLog=4194304
-flushIntervalCommitLog=500
 transactionCheckMax=100000
 ";
 const APACHE_SETTINGS: &str = "recallMessageEnable=true
@@ -36,7 +36,8 @@ impl Target {
     /// `name` is that of its folder.
     pub(super) fn new(kind: Kind, name: &str, flush: &str, offset: u16, apache: &Path) -> Result<Self> {
         let apaches = if kind == Kind::Apache { APACHE_SETTINGS } else { "" };
-        let settings = format!("{SETTINGS}flushDiskType={flush}\n{apaches}");
+        let settings =
+            format!("{SETTINGS}flushDiskType={flush}\nflushIntervalCommitLog={WINDOW_MS}\n{apaches}");
         let server = Server::prepare(name, kind, &settings, offset, apache)?;
         let file = server.data().with_file_name("broker.conf");
         Ok(Self { kind, server, offset, settings: file, broker: None })

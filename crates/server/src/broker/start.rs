@@ -11,7 +11,7 @@ use crate::{namesrv, report};
 use anyhow::{Context, Result, anyhow, bail};
 use kerolox_broker::{Broker, Input, State};
 use kerolox_net::{Connections, listen};
-use kerolox_store::{Opened, Progress, Reader, Report};
+use kerolox_store::{FlushPolicy, Opened, Progress, Reader, Report};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -217,6 +217,16 @@ fn tell(report: &Report, settings: &settings::Broker, damage: &DamageLines) {
         let wanted = settings.store.segment_bytes;
         report::line(&format!(
             "warning: the log keeps its segments of {bytes} bytes; mappedFileSizeCommitLog={wanted} counts for a new log only"
+        ));
+    }
+    if let (FlushPolicy::Async { interval_ms }, false) =
+        (settings.store.flush, report.clean || report.without_frontier)
+    {
+        report::line(&format!(
+            "asynchronous flush, and the last end was not a clean one: a kill loses nothing; if the power failed, what was \
+             acknowledged in the last {interval_ms} ms (flushIntervalCommitLog) before the last acknowledgement may be \
+             lost, at most {} bytes; the log goes on at position {}",
+            report.missing_bytes_max, report.log_max
         ));
     }
     if report.without_frontier && report.log_max > 0 {

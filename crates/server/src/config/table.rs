@@ -368,7 +368,7 @@ pub(super) const KEYS: &[Key] = &[
     key(Store, "mappedFileSizeConsumeQueueExt", INT, "50331648", "", "bytes", Ignored(MMAP)),
     key(Store, "mapperFileSizeBatchConsumeQueue", INT, "13800000", "", "bytes", Ignored(MMAP)),
     key(Store, "bitMapLengthConsumeQueueExt", INT, "64", "", "", Ignored(DERIVED)),
-    key(Store, "flushIntervalCommitLog", Int(1, 60_000), "500", "", "ms", Honoured("with ASYNC_FLUSH: the longest that written bytes stay unsynced")),
+    key(Store, "flushIntervalCommitLog", Int(1, 60_000), "500", "", "ms", Honoured("with ASYNC_FLUSH: the longest time of which a power cut may take the acknowledged messages; a sync begins after half of it, and nothing is acknowledged while it lasts")),
     key(Store, "commitIntervalCommitLog", INT, "200", "", "ms", Ignored(FLUSH)),
     key(Store, "maxRecoveryCommitlogFiles", INT, "30", "", "", Ignored(RECOVERY)),
     key(Store, "diskSpaceWarningLevelRatio", Int(10, 99), "90", "", "%", Honoured("disk use above which sends are refused")),

@@ -60,6 +60,8 @@ pub struct Report {
     pub truncated_bytes: u64,
     /// Damage in the part of the log that was read. (Damage in what is indexed already shows when it is read.)
     pub damaged: Vec<Damage>,
+    /// So many bytes may have been written behind the end that was found, and are not there.
+    pub missing_bytes_max: u64,
     /// Bytes of the log that were read.
     pub scanned_bytes: u64,
     /// State entries that their owner did not take, and why.
@@ -135,6 +137,7 @@ pub fn open<D: Disk>(
     let walked = Walk::new(&disk, &config, &layout, fold, progress, &mut report)?.run()?;
     let end = walked.end;
     report.log_max = end;
+    report.missing_bytes_max = layout.facts.as_ref().map_or(0, |facts| facts.limit.saturating_sub(end));
     report.truncated_bytes =
         mend::mend(&disk, &layout, &walked).map_err(OpenError::io("mending the end of the log"))?;
     let segments = mend::usable(&disk, &layout, end)?;
