@@ -6,11 +6,12 @@ use crate::Broker;
 use crate::attributes;
 use crate::compaction::KEPT_QUEUE;
 use crate::config::perm;
+use crate::groups;
 use crate::produce::{Draft, Refused};
 use crate::sent::Sent;
 use crate::topics;
 use kerolox_wire::ResponseCode;
-use kerolox_wire::body::TopicConfig;
+use kerolox_wire::body::{SubscriptionGroupConfig, TopicConfig};
 use kerolox_wire::names;
 use kerolox_wire::properties::{PropertiesBuf, name as property};
 use kerolox_wire::record::PROPERTIES_BYTES_MAX;
@@ -74,6 +75,13 @@ impl Broker {
         let free =
             self.config.lmq && topic.starts_with(names::LMQ_PREFIX) && names::check_topic(topic).is_ok();
         free.then(|| (Arc::from(topic), topics::new(topic, 1, perm::READ | perm::WRITE)))
+    }
+
+    /// A group of one light message queue, which nobody creates. Source: `LmqSubscriptionGroupManager`.
+    pub(crate) fn lmq_group(&self, group: &str) -> Option<(Arc<str>, SubscriptionGroupConfig)> {
+        let free =
+            self.config.lmq && group.starts_with(names::LMQ_PREFIX) && names::check_group(group).is_ok();
+        free.then(|| (Arc::from(group), groups::new(group)))
     }
 
     /// Says in a message's properties which offsets it gets in its further queues, if the topic that it is appended to next

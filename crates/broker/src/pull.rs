@@ -183,7 +183,9 @@ impl Broker {
             return Err(Refusal(ResponseCode::NO_PERMISSION, remark, Some(forbidden::BROKER)));
         }
         let group = header.consumer_group;
-        let known = self.state.groups.get_shared(group).filter(|_| !group.is_empty());
+        let own = self.lmq_group(group);
+        let known = own.as_ref().map(|(name, config)| (name, config));
+        let known = known.or_else(|| self.state.groups.get_shared(group)).filter(|_| !group.is_empty());
         let Some((group, group_config)) = known else {
             let remark = format!("subscription group [{group}] does not exist, {}", crate::FAQ);
             return Err(Refusal(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, remark, None));

@@ -268,9 +268,9 @@ impl Broker {
             }
         };
         let (group, topic) = (header.consumer_group, header.topic);
-        let refused = if self.state.groups.get(group).is_none() {
+        let refused = if self.state.groups.get(group).is_none() && self.lmq_group(group).is_none() {
             Some(refusal(ResponseCode::SUBSCRIPTION_GROUP_NOT_EXIST, format!("Group {group} not exist!")))
-        } else if self.state.topics.get(topic).is_none() {
+        } else if self.state.topics.get(topic).is_none() && self.lmq_config(topic).is_none() {
             Some(refusal(ResponseCode::TOPIC_NOT_EXIST, format!("Topic {topic} not exist!")))
         } else if header.queue_id < 0 || header.commit_offset < 0 {
             let remark = format!(
