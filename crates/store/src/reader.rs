@@ -13,7 +13,7 @@ use kerolox_wire::names;
 use kerolox_wire::properties::{Properties, name};
 use kerolox_wire::record::{RECORD_BYTES_MIN, RecordHead, RecordView};
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,8 +44,18 @@ impl<D: Disk> Clone for Reader<D> {
     }
 }
 
-/// Entries of a row; `None` where the log has no record for it (any more).
-type Row = Arc<Vec<Option<Entry>>>;
+/// Where a message lies, or what became of it.
+type Slot = Result<Entry, Lost>;
+
+/// A message that a damaged run had, and that the log has no record of (any more).
+#[derive(Clone, Copy)]
+struct Lost {
+    /// The part of the log that it was in, and whose damage took it, if there is one.
+    region: Option<(Position, Position)>,
+}
+
+/// A row of a run.
+type Row = Arc<Vec<Slot>>;
 
 /// A row of a damaged run, read from the log.
 struct Rebuilt {
@@ -58,6 +68,13 @@ struct Rebuilt {
 
 /// Rows of damaged runs that are kept, so that a damaged one is not read from the log again and again.
 const REBUILT_MAX: usize = 16;
+
+/// What a walk over the log meets.
+enum Scanned<'a, 'b> {
+    Record(&'a RecordView<'b>),
+    /// No record, from here to there.
+    Bad(Position, Position),
+}
 
 /// Bytes of the log that were read together.
 #[derive(Default)]
@@ -119,7 +136,7 @@ impl<D: Disk> Reading<'_, D> {
                 let all = pieces.iter().flat_map(|piece| {
                     let entries = self.entries(piece, 0, piece.count, topic, *queue_id);
                     (piece.first..).zip(entries).filter_map(|(offset, entry)| {
-                        let Entry { position, size, tag_code } = entry?;
+                        let Entry { position, size, tag_code } = entry.ok()?;
                         Some(QueueEntry { offset, position, size, tag_code })
                     })
                 });
@@ -190,12 +207,12 @@ impl<D: Disk> Reading<'_, D> {
         gather.finish()
     }
 
-    /// Takes what is wanted of consecutive entries. `None`: the entry is not known any more.
+    /// Takes what is wanted of consecutive entries.
     fn gather(
         &self,
         gather: &mut Gather<'_>,
         first: u64,
-        entries: &[Option<Entry>],
+        entries: &[Slot],
         span: &mut Span,
         read: &QueueRead,
     ) -> Next {
@@ -203,9 +220,15 @@ impl<D: Disk> Reading<'_, D> {
             if gather.scan_left() == 0 {
                 return Next::Enough;
             }
-            let Some(entry) = entry else {
-                gather.pass_to(offset + 1);
-                continue;
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(lost) => {
+                    if let Some((from, to)) = lost.region.filter(|(from, _)| *from >= self.shared.min()) {
+                        gather.damaged(offset, from, to - from, "its index is damaged, too".to_owned());
+                    }
+                    gather.pass_to(offset + 1);
+                    continue;
+                }
             };
             if !gather.wants(offset, entry) {
                 continue;
@@ -235,7 +258,7 @@ impl<D: Disk> Reading<'_, D> {
                     Err(why) => {
                         // Gone with its segment is not damaged.
                         if entry.position >= self.shared.min() {
-                            gather.damaged(offset, entry, why);
+                            gather.damaged(offset, entry.position, u64::from(entry.size), why);
                         }
                         gather.pass_to(offset + 1);
                     }
@@ -246,7 +269,7 @@ impl<D: Disk> Reading<'_, D> {
     }
 
     /// Reads a record together with those that follow closely. What cannot be read is left out.
-    fn read_span(&self, entry: &Entry, following: &[Option<Entry>], bytes_max: u32) -> Span {
+    fn read_span(&self, entry: &Entry, following: &[Slot], bytes_max: u32) -> Span {
         let at = entry.position;
         let alone = at + u64::from(entry.size);
         let mut end = alone;
@@ -284,24 +307,17 @@ impl<D: Disk> Reading<'_, D> {
     }
 
     /// Entries `skip..skip + take` of a piece; if the index run is damaged, from the log itself.
-    fn entries(
-        &self,
-        piece: &PlanPiece,
-        skip: u32,
-        take: u32,
-        topic: &str,
-        queue_id: u32,
-    ) -> Vec<Option<Entry>> {
+    fn entries(&self, piece: &PlanPiece, skip: u32, take: u32, topic: &str, queue_id: u32) -> Vec<Slot> {
         match &piece.entries {
             PlanEntries::Memory { entries, skip: before } => {
                 let from = before + skip as usize;
                 let some = entries.get(from..).unwrap_or_default().iter().take(take as usize);
-                some.map(|e| Some(*e)).collect()
+                some.map(|e| Ok(*e)).collect()
             }
             PlanEntries::Disk { run, at, row_count, skip: before, row_first } => {
                 let open = self.reader.runs.get(run.start, run.end);
                 match open.and_then(|r| r.entries(*at, *row_count, before + skip, take)) {
-                    Ok(entries) if entries.len() == take as usize => entries.into_iter().map(Some).collect(),
+                    Ok(entries) if entries.len() == take as usize => entries.into_iter().map(Ok).collect(),
                     _ => {
                         let row = self.rebuilt_row(run, topic, queue_id, *row_first, *row_count);
                         let from = (before + skip) as usize;
@@ -320,16 +336,28 @@ impl<D: Disk> Reading<'_, D> {
         if let Some(known) = rebuilt().iter().find(same) {
             return Arc::clone(&known.row);
         }
-        let mut found = vec![None; count as usize];
-        self.scan(run, |view| {
-            let offset = is_queued(view.sys_flag).then(|| view.offset_in(topic, queue_id)).flatten();
-            if let Some(offset) = offset {
-                let place = offset.checked_sub(first).and_then(|i| found.get_mut(i as usize));
-                if let Some(place) = place {
-                    *place = Some(entry_of(view));
+        let mut found = vec![Err(Lost { region: None }); count as usize];
+        // From the first to the last damaged region between two messages, by the place behind the one before.
+        let mut regions: BTreeMap<usize, (Position, Position)> = BTreeMap::new();
+        let mut next = 0;
+        self.scan(run, |seen| match seen {
+            Scanned::Record(view) => {
+                let offset = is_queued(view.sys_flag).then(|| view.offset_in(topic, queue_id)).flatten();
+                let at = offset.and_then(|offset| usize::try_from(offset.checked_sub(first)?).ok());
+                if let Some((at, slot)) = at.and_then(|at| Some((at, found.get_mut(at)?))) {
+                    *slot = Ok(entry_of(view));
+                    next = at + 1;
                 }
             }
+            Scanned::Bad(from, to) => regions.entry(next).or_insert((from, to)).1 = to,
         });
+        next = 0;
+        for (at, slot) in found.iter_mut().enumerate() {
+            match slot {
+                Ok(_) => next = at + 1,
+                Err(lost) => lost.region = regions.get(&next).copied(),
+            }
+        }
         let row: Row = Arc::new(found);
         if self.has_failed() {
             return row;
@@ -341,8 +369,8 @@ impl<D: Disk> Reading<'_, D> {
         row
     }
 
-    /// Walks over the valid records of a run's range. An unreadable part that is given up reads as if nothing were there.
-    fn scan(&self, run: &RunFacts, mut visit: impl FnMut(&RecordView<'_>)) {
+    /// Walks over a run's range of the log. An unreadable part that is given up is damaged.
+    fn scan(&self, run: &RunFacts, mut visit: impl FnMut(Scanned<'_, '_>)) {
         if let Err(e) = self.scan_strictly(run, None, &mut visit)
             && self.refused(run.start, &e)
         {
@@ -356,7 +384,7 @@ impl<D: Disk> Reading<'_, D> {
         &self,
         run: &RunFacts,
         given_up: Option<Position>,
-        visit: &mut impl FnMut(&RecordView<'_>),
+        visit: &mut impl FnMut(Scanned<'_, '_>),
     ) -> io::Result<()> {
         let Some(segment) = self.shared.segments.find(run.start) else { return Ok(()) };
         let mut scanner = Scanner::new(&segment, self.shared.crc_from, given_up);
@@ -364,14 +392,16 @@ impl<D: Disk> Reading<'_, D> {
         while at < run.end {
             at = match scanner.at(at)? {
                 Found::Record(view) => {
-                    visit(&view);
+                    visit(Scanned::Record(&view));
                     at + view.len() as u64
                 }
                 Found::Blank => return Ok(()),
-                Found::Bad(_) => match scanner.search(at, run.end, |f| !matches!(f, Found::Bad(_)))? {
-                    Some(next) => next,
-                    None => return Ok(()),
-                },
+                Found::Bad(_) => {
+                    let next = scanner.search(at, run.end, |f| !matches!(f, Found::Bad(_)))?;
+                    let next = next.unwrap_or(run.end);
+                    visit(Scanned::Bad(at, next));
+                    next
+                }
             };
         }
         Ok(())
@@ -470,10 +500,11 @@ impl<D: Disk> Reading<'_, D> {
             return positions;
         }
         let mut positions = Vec::new();
-        self.scan(run, |view| {
-            if view.topic == topic && has_key(view.properties(), key) {
+        self.scan(run, |seen| match seen {
+            Scanned::Record(view) if view.topic == topic && has_key(view.properties(), key) => {
                 positions.push(view.position);
             }
+            _ => {}
         });
         positions.sort_unstable_by(|a, b| b.cmp(a));
         positions.dedup();
@@ -560,7 +591,7 @@ impl<D: Disk> Times<'_, D> {
 
     fn store_ms(&self, number: u64) -> Option<i64> {
         let (piece, skip) = self.locate(number)?;
-        let entry = (*self.reading.entries(piece, skip, 1, self.topic, self.queue_id).first()?)?;
+        let entry = self.reading.entries(piece, skip, 1, self.topic, self.queue_id).first()?.ok()?;
         let bytes = self.reading.read(entry.position, entry.size as usize)?;
         let offset = piece.first + u64::from(skip);
         let expected = Expected { topic: self.topic, queue_id: self.queue_id, offset };

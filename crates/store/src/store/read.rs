@@ -49,10 +49,9 @@ impl<'a> Gather<'a> {
         self.slice.next_offset = self.slice.next_offset.max(offset);
     }
 
-    /// The record behind an entry is damaged.
-    pub(crate) fn damaged(&mut self, offset: u64, entry: &Entry, why: String) {
+    /// The record at an offset is damaged, and lies (or lay) there.
+    pub(crate) fn damaged(&mut self, offset: u64, position: Position, bytes: u64, why: String) {
         let record = Some((self.read.topic.to_string(), self.read.queue_id, offset));
-        let (position, bytes) = (entry.position, u64::from(entry.size));
         self.slice.damaged.push(Damage { position, bytes, record, why });
     }
 

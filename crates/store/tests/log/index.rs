@@ -2,6 +2,7 @@
 
 use crate::look::verify;
 use crate::world::*;
+use kerolox_store::QueueRead;
 use kerolox_store::disk::{CrashMode, Fault, FaultAction, HostileDisk, OpKind};
 
 /// A log of some segments, closed in order, and the bodies sent to each queue.
@@ -110,6 +111,31 @@ fn what_is_sealed_leaves_memory_and_is_found_on_disk() {
     let before = reads();
     assert_eq!(w.bodies("T", 0), sent[0]);
     assert!(reads() > before, "after a start nothing is in memory");
+}
+
+/// Its messages were passed over without a word (simulation, seed 500147): the run's part was read anew from the log, which
+/// did not have them any more.
+#[test]
+fn what_a_damaged_run_had_and_a_damaged_log_has_not_is_named() {
+    let w = World::open(closed().0);
+    let positions: Vec<u64> = (0..40)
+        .flat_map(|from| {
+            let slice = w.read(QueueRead { from, count_max: 1, ..read("T", 1) });
+            views(&slice.records).iter().map(|view| view.position).collect::<Vec<_>>()
+        })
+        .collect();
+    let hit = [5, 6, 9, 39].map(|offset| positions[offset]);
+    for position in hit {
+        let path = format!("commitlog/{:020}", position - position % SEGMENT);
+        assert!(w.disk.tamper(&path, |log| log[(position % SEGMENT) as usize + 100] ^= 1));
+    }
+    for path in w.disk.paths().into_iter().filter(|p| p.contains("/runs/")) {
+        w.disk.tamper(&path, |bytes| bytes[92..].fill(0xda));
+    }
+    let (messages, damaged) = w.all("T", 1);
+    // Of neighbours nobody knows which is which.
+    let named = [hit[0], hit[0], hit[2], hit[3]];
+    assert_eq!((messages.len(), &damaged[..]), (76, &named[..]));
 }
 
 /// Runs and a snapshot that speak of a log that is no more are gone for good: a later log could come to fit them.
