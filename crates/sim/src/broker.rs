@@ -36,6 +36,8 @@ const TICKS_MAX: u32 = 10_000;
 pub(crate) enum Step {
     /// The writer takes what has queued up.
     Write,
+    /// Under asynchronous flush it syncs what it wrote some time ago.
+    Sync,
     Written {
         written: Position,
         flushed: Position,
@@ -67,6 +69,8 @@ pub(crate) struct Process {
     pub(crate) reader: Reader<HostileDisk>,
     writes: Vec<WriteBatch>,
     writing: bool,
+    /// Since when there is something that was written and not synced.
+    unsynced_ms: Option<i64>,
     /// When it wants to be woken, by its clock.
     tick_at: Option<i64>,
     retained_ms: i64,
@@ -168,7 +172,7 @@ impl World {
         };
         let Some(process) = &mut machine.process else { return };
         match step {
-            Step::Write => self.write(broker),
+            Step::Write | Step::Sync => self.write(broker),
             Step::Written { written, flushed } => {
                 self.note(format_args!("{}: written {written} flushed {flushed}", Node::Broker(broker)));
                 self.feed(broker, Input::Written { written, flushed });
@@ -251,6 +255,7 @@ impl World {
                     reader: opened.reader,
                     writes: Vec::new(),
                     writing: false,
+                    unsynced_ms: None,
                     tick_at: None,
                     retained_ms: i64::MIN,
                     uplinks: BTreeMap::new(),
@@ -282,12 +287,10 @@ impl World {
 
     /// The process ends because its log is fenced; sometimes the machine with it.
     fn exit(&mut self, broker: usize) {
-        let sync = self.options.flush == FlushPolicy::Sync;
         let mode = match self.random.below(3) {
             0 => CrashMode::Kill,
-            1 if sync => CrashMode::Lost,
-            _ if sync => CrashMode::KillEvicted,
-            _ => CrashMode::Kill,
+            1 => CrashMode::Lost,
+            _ => CrashMode::KillEvicted,
         };
         if self.crash(broker, mode) {
             self.outcome.fault("brokers that ended themselves");
@@ -365,19 +368,32 @@ impl World {
         }
     }
 
-    /// The writer thread: one write and one sync for all that has queued up.
+    /// The writer thread: one write and one sync for all that has queued up. Under asynchronous flush the sync is put off, but not
+    /// for longer than the interval.
     fn write(&mut self, broker: usize) {
-        let bug = self.options.bug;
-        let lazy = matches!(self.options.flush, FlushPolicy::Async { .. }) && !self.random.one_in(8);
-        let no_sync = bug == Some(Bug::AckBeforeSync) || lazy;
+        let (now_ms, bug) = (self.now_ms, self.options.bug);
+        let interval_ms = match self.options.flush {
+            FlushPolicy::Async { .. } if bug == Some(Bug::LateSync) => 10_000,
+            FlushPolicy::Async { interval_ms } if !self.random.one_in(8) => interval_ms as i64,
+            _ => 0,
+        };
         let Some(process) = self.process(broker) else { return };
         process.writing = false;
         let batches = std::mem::take(&mut process.writes);
+        let unsynced_ms = *process.unsynced_ms.get_or_insert(now_ms);
+        let lazy = now_ms - unsynced_ms < interval_ms;
+        let no_sync = bug == Some(Bug::AckBeforeSync) || lazy;
+        if !lazy {
+            process.unsynced_ms = None;
+        }
         match process.writer.write(&batches, !no_sync) {
             Ok((written, flushed)) => {
                 let flushed = if bug == Some(Bug::AckBeforeSync) { written } else { flushed };
                 let delay_ms = self.disk_delay();
                 self.later(broker, delay_ms, Step::Written { written, flushed });
+                if lazy && unsynced_ms == now_ms {
+                    self.later(broker, interval_ms, Step::Sync);
+                }
             }
             Err(e) => self.feed(broker, Input::WriteFailed { why: e.to_string() }),
         }
@@ -507,6 +523,12 @@ impl World {
         }
         machine.life += 1;
         machine.disk = machine.disk.crash(mode, seed);
+        if let (FlushPolicy::Async { interval_ms }, true) = (self.options.flush, mode != CrashMode::Kill) {
+            // The last sync that succeeded may be that old: then nothing was promised any more.
+            self.ledger.power_lost(broker, self.now_ms - interval_ms as i64 - EXIT_MS);
+            // What it said last would arrive too late to be taken for lost.
+            self.network.silence(Node::Broker(broker));
+        }
         if let Some(clock) = self.ledger.clocks.get_mut(broker) {
             clock.restart();
         }

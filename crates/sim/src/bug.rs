@@ -41,11 +41,13 @@ pub enum Bug {
     DuplicateOffset,
     /// What is old goes, whoever has still to read it.
     TakenUnread,
+    /// Under asynchronous flush: syncs much later than it says.
+    LateSync,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AckBeforeFlush,
         Self::AckBeforeSync,
         Self::AlteredBody,
@@ -63,6 +65,7 @@ impl Bug {
         Self::OffsetBack,
         Self::DuplicateOffset,
         Self::TakenUnread,
+        Self::LateSync,
     ];
 
     /// The kind of state entries (`docs/formats/broker-state.md`) of which a broker with this bug passes some over at a start.

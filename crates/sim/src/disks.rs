@@ -7,8 +7,8 @@ use crate::message;
 use crate::network::Node;
 use crate::world::{Event, World};
 use bytes::BytesMut;
+use kerolox_store::Position;
 use kerolox_store::disk::{Disk, FaultAction, OpKind, Trouble};
-use kerolox_store::{FlushPolicy, Position};
 use kerolox_wire::record::{NewRecord, RecordHead, RecordView};
 
 /// What a disk writes at once.
@@ -38,9 +38,7 @@ impl World {
     /// Calls of one kind fail: one, a few, or all for a while.
     pub(crate) fn fail_calls(&mut self) {
         let broker = self.any_broker();
-        // Asynchronous flush promises nothing for a disk that fails to write but a window, which is not checked here.
-        let kinds = if self.options.flush == FlushPolicy::Sync { KINDS.len() } else { 1 };
-        let kind = self.random.below(kinds as u64) as usize;
+        let kind = self.random.below(KINDS.len() as u64) as usize;
         let lasting = self.random.one_in(3);
         let left = if lasting { u32::MAX } else { self.random.between(1, 3) as u32 };
         let (Some(&(what, kinds)), Some(machine)) = (KINDS.get(kind), self.brokers.get_mut(broker)) else {
@@ -123,7 +121,9 @@ impl World {
         let broker = self.any_broker();
         let draw = self.random.draw();
         let Some(machine) = self.brokers.get(broker) else { return };
-        let derived = |path: &String| path.starts_with("kerolox/runs/") || path == "kerolox/snapshot";
+        let derived = |path: &String| {
+            path.starts_with("kerolox/runs/") || path == "kerolox/snapshot" || path == "kerolox/frontier"
+        };
         let paths: Vec<String> = machine.disk.paths().into_iter().filter(derived).collect();
         let Some(path) = paths.get(draw as usize % paths.len().max(1)) else { return };
         machine.disk.damage(path, |bytes| flip(bytes, draw));

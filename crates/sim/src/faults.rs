@@ -2,7 +2,6 @@
 
 use crate::network::Node;
 use crate::world::{Event, World};
-use kerolox_store::FlushPolicy;
 use kerolox_store::disk::CrashMode;
 
 impl World {
@@ -10,8 +9,6 @@ impl World {
     pub(crate) fn fault(&mut self) {
         match self.random.below(18) {
             0 | 1 => self.kill(),
-            // Asynchronous flush promises nothing for a power cut but a window, which is not checked here.
-            2 | 3 if self.options.flush != FlushPolicy::Sync => self.kill(),
             2 | 3 => self.power_cut(),
             4 => {
                 let client = self.any(self.clients.len());

@@ -26,9 +26,9 @@ impl World {
             clock.catch_up(now_ms);
         }
         self.play_until(now_ms + CLOSING_MS);
-        let mode = if self.options.flush == FlushPolicy::Sync { CrashMode::Lost } else { CrashMode::Kill };
         for broker in 0..self.brokers.len() {
-            self.crash(broker, mode);
+            let kept = self.options.flush != FlushPolicy::Sync && self.random.one_in(2);
+            self.crash(broker, if kept { CrashMode::Kill } else { CrashMode::Lost });
         }
         self.play_until(self.now_ms + LAST_MS);
         let retry = RETRYING.retry_topic.unwrap_or_default();

@@ -222,6 +222,14 @@ impl Network {
         }
     }
 
+    /// Nothing arrives any more of what a node sent.
+    pub fn silence(&mut self, node: Node) {
+        for Connection { dialer, listener } in self.connections.values_mut() {
+            listener.deaf |= dialer.node == node;
+            dialer.deaf |= listener.node == node;
+        }
+    }
+
     /// Whether a side takes what arrives.
     pub fn hears(&mut self, conn: ConnId, side: Side) -> bool {
         self.connections.get_mut(&conn).is_some_and(|connection| !connection.end(side).deaf)

@@ -38,6 +38,10 @@ struct Noted {
     ack_sent_ms: Option<i64>,
     /// The answer came before its time was over: it had been in flight.
     acked: bool,
+    /// By the world's time: when the broker said so, or gave it last.
+    said_ms: i64,
+    /// The broker may not know of it any more.
+    forgotten: bool,
 }
 
 /// Who pops what.
@@ -62,7 +66,8 @@ impl Flights {
     }
 
     pub fn given(&mut self, delivery: Delivery) -> DeliveryId {
-        self.noted.push(Noted { delivery, ack_sent_ms: None, acked: false });
+        let said_ms = delivery.given_ms;
+        self.noted.push(Noted { delivery, ack_sent_ms: None, acked: false, said_ms, forgotten: false });
         DeliveryId(self.noted.len() - 1)
     }
 
@@ -75,6 +80,7 @@ impl Flights {
     /// The broker said yes, when it was told at most that time. (It does to one that comes too late, too.)
     pub fn ack_answered(&mut self, clocks: &[Clock], now_ms: i64, id: DeliveryId) {
         let Some(noted) = self.noted.get_mut(id.0) else { return };
+        noted.said_ms = now_ms;
         let Delivery { broker, given_ms, visible_ms, .. } = noted.delivery;
         noted.acked |= match clocks.get(broker) {
             // One that was set back may have given it to another before.
@@ -92,10 +98,17 @@ impl Flights {
         }
     }
 
-    pub fn time_answered(&mut self, id: DeliveryId, visible_ms: i64) {
-        if let Some(Noted { delivery, .. }) = self.noted.get_mut(id.0) {
+    pub fn time_answered(&mut self, now_ms: i64, id: DeliveryId, visible_ms: i64) {
+        if let Some(Noted { delivery, said_ms, .. }) = self.noted.get_mut(id.0) {
             delivery.visible_ms = visible_ms;
+            *said_ms = now_ms;
         }
+    }
+
+    /// What a broker gave or said at `from_ms` or later may be as if it had never been.
+    pub(super) fn power_lost(&mut self, broker: usize, from_ms: i64) {
+        let lost = |noted: &&mut Noted| noted.delivery.broker == broker && noted.said_ms >= from_ms;
+        self.noted.iter_mut().filter(lost).for_each(|noted| noted.forgotten = true);
     }
 
     /// Messages that were given.
@@ -192,6 +205,9 @@ fn check_times(times: &mut [&Noted], clock: Option<&Clock>, damaged: &Damaged, v
         a.pop_ms <= b.pop_ms && !set_back(a.given_ms, b.given_ms)
     };
     for (earlier, later) in times.iter().zip(times.iter().skip(1)).filter(sure) {
+        if earlier.forgotten {
+            continue;
+        }
         let Delivery { group, sent, visible_ms, .. } = &earlier.delivery;
         let at = later.delivery.pop_ms;
         if earlier.acked {
@@ -206,8 +222,9 @@ fn check_times(times: &mut [&Noted], clock: Option<&Clock>, damaged: &Damaged, v
         }
     }
     let acked = unsteady && times.iter().any(|noted| noted.ack_sent_ms.is_some());
-    let left =
-        |last: &&&Noted| last.ack_sent_ms.is_none() && !acked && !damaged.has_hit_send(&last.delivery.sent);
+    let left = |last: &&&Noted| {
+        last.ack_sent_ms.is_none() && !acked && !last.forgotten && !damaged.has_hit_send(&last.delivery.sent)
+    };
     if let Some(last) = times.last().filter(left) {
         let Delivery { group, sent, visible_ms, .. } = &last.delivery;
         violations.push(format!(
@@ -285,8 +302,13 @@ mod tests {
         let mut flights = given(&[(0, 10), (0, 150)]);
         flights.time_asked(&[], 90, DeliveryId(0), 500);
         finds(&flights, &[]);
-        flights.time_answered(DeliveryId(0), 590);
+        flights.time_answered(95, DeliveryId(0), 590);
         finds(&flights, &["440 ms early"]);
+        flights.power_lost(1, 90);
+        flights.power_lost(0, 96);
+        finds(&flights, &["440 ms early"]);
+        flights.power_lost(0, 95);
+        finds(&flights, &[]);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct Place {
 struct Lying {
     sent: Sent,
     position: Position,
+    /// When it was read first.
+    since_ms: i64,
 }
 
 /// When the send that put a message somewhere began, and when it was answered.
@@ -52,13 +54,22 @@ struct Acked {
     acked_ms: i64,
 }
 
+/// A broker will deliver a message.
+#[derive(Debug, Clone, Copy)]
+struct Promise {
+    broker: usize,
+    /// Where it waits.
+    position: Position,
+    since_ms: i64,
+}
+
 /// A message that somebody sent.
 #[derive(Debug)]
 struct Known {
     message: Message,
     first_sent_ms: i64,
-    /// A send of it was answered that does not say where it will be delivered: who said so, and where it waits.
-    promised: Option<(usize, Position)>,
+    /// A send of it was answered that does not say where it will be delivered.
+    promised: Option<Promise>,
     /// It may have been recalled.
     recalled: bool,
     arrived: bool,
@@ -75,10 +86,12 @@ pub struct Ledger {
     found: Option<BTreeMap<Place, Sent>>,
     /// What brokers were told the time is.
     pub clocks: Vec<Clock>,
-    /// Sends that were recalled: they must not come.
-    recalled: BTreeSet<Sent>,
+    /// Sends that were recalled: they must not come. Who said so, and when.
+    recalled: BTreeMap<Sent, (usize, i64)>,
     pub damaged: Damaged,
     pub gone: Gone,
+    /// Of brokers that flush asynchronously: how often each lost what it had promised last.
+    cuts: BTreeMap<usize, u64>,
     pub offsets: Offsets,
     pub groups: Groups,
     /// What clients that pop were given.
@@ -134,9 +147,9 @@ impl Ledger {
     }
 
     /// A broker said that a message is safe; where it will be delivered nobody knows yet.
-    pub fn promised(&mut self, id: Id, broker: usize, position: Position) {
+    pub fn promised(&mut self, now_ms: i64, id: Id, broker: usize, position: Position) {
         if let Some(known) = self.known_mut(id) {
-            known.promised = Some((broker, position));
+            known.promised = Some(Promise { broker, position, since_ms: now_ms });
         }
     }
 
@@ -149,8 +162,8 @@ impl Ledger {
     }
 
     /// It said that it will not.
-    pub fn recalled(&mut self, sent: Sent) {
-        self.recalled.insert(sent);
+    pub fn recalled(&mut self, now_ms: i64, sent: Sent, broker: usize) {
+        self.recalled.insert(sent, (broker, now_ms));
     }
 
     /// It said that it will, or did.
@@ -173,7 +186,8 @@ impl Ledger {
         if let Some(known) = self.known_mut(sent.0) {
             known.arrived = true;
         }
-        self.read.insert(place, Lying { sent, position: view.position });
+        let lying = Lying { sent, position: view.position, since_ms: now_ms };
+        self.read.entry(place).or_insert(lying);
         Some(sent)
     }
 
@@ -217,6 +231,29 @@ impl Ledger {
         (early_ms > 0).then(|| format!("came {early_ms} ms early from {broker}: {:?}, {told}", message.kind))
     }
 
+    /// A broker that flushes asynchronously lost its power: what it promised or gave at `from_ms` or later may be as if it had never
+    /// been, and what was there may be given away again.
+    pub fn power_lost(&mut self, broker: usize, from_ms: i64) {
+        *self.cuts.entry(broker).or_default() += 1;
+        let read = self.read.iter().map(|(place, lying)| (place, lying.since_ms));
+        let acked = self.acked.iter().map(|(place, acked)| (place, acked.acked_ms));
+        let lost = read.chain(acked).filter(|(place, at)| place.queue.broker == broker && *at >= from_ms);
+        lost.for_each(|(place, _)| self.groups.perhaps_passed(place));
+        self.acked.retain(|place, acked| place.queue.broker != broker || acked.acked_ms < from_ms);
+        self.read.retain(|place, lying| place.queue.broker != broker || lying.since_ms < from_ms);
+        self.recalled.retain(|_, (by, at)| *by != broker || *at < from_ms);
+        for known in &mut self.messages {
+            known.promised.take_if(|promise| promise.broker == broker && promise.since_ms >= from_ms);
+        }
+        self.offsets.power_lost(broker, from_ms);
+        self.flights.power_lost(broker, from_ms);
+    }
+
+    /// How often a broker lost what it had promised last.
+    pub fn cuts(&self, broker: usize) -> u64 {
+        self.cuts.get(&broker).copied().unwrap_or(0)
+    }
+
     /// From now on everything is read once more.
     pub fn begin_last_reading(&mut self) {
         self.found = Some(BTreeMap::new());
@@ -228,7 +265,7 @@ impl Ledger {
     pub fn finish(&mut self, retries: (&str, &'static str, &'static str)) {
         let found = self.found.take().unwrap_or_default();
         let mut violations = Vec::new();
-        for (place, Lying { sent, position }) in
+        for (place, Lying { sent, position, .. }) in
             self.read.iter().filter(|(place, _)| !found.contains_key(place))
         {
             if let Err(why) = self.excuses(place, *position) {
@@ -268,7 +305,7 @@ impl Ledger {
 
     /// Messages that went with their segments, and that each group had to be given before.
     fn went(&self, found: &BTreeMap<Place, Sent>) -> BTreeMap<Place, Sent> {
-        let read = self.read.iter().map(|(place, Lying { sent, position })| (place, sent, *position));
+        let read = self.read.iter().map(|(place, Lying { sent, position, .. })| (place, sent, *position));
         let acked = self.acked.iter().map(|(place, Acked { sent, position, .. })| (place, sent, *position));
         let went = read.chain(acked).filter(|(place, _, position)| {
             let broker = place.queue.broker;
@@ -282,7 +319,7 @@ impl Ledger {
         for Known { message, promised, recalled, arrived, .. } in &self.messages {
             let Message { id, kind, .. } = message;
             let missing = promised.filter(|_| !arrived && !recalled && !self.damaged.has_hit(*id));
-            let Some((broker, position)) = missing else { continue };
+            let Some(Promise { broker, position, .. }) = missing else { continue };
             match kind {
                 // One that nobody ended is given up when its segment is to go.
                 Kind::Half { .. } if message::commits(*id) && !self.gone.took(broker, position) => {
@@ -329,7 +366,7 @@ impl Ledger {
             if !seen.insert(sent) {
                 violations.push(format!("message {sent:?} is at {place:?} and elsewhere"));
             }
-            if self.recalled.contains(sent) {
+            if self.recalled.contains_key(sent) {
                 violations.push(format!("message {sent:?} was recalled and is at {place:?}"));
             }
             let before_it = before.filter(|b| b.queue == place.queue);

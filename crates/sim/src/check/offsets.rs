@@ -38,6 +38,17 @@ impl Offsets {
         }
     }
 
+    /// Commits that a broker acknowledged at `from_ms` or later may be as if they had never been, or not.
+    pub(super) fn power_lost(&mut self, broker: usize, from_ms: i64) {
+        for ((_, queue), commits) in &mut self.commits {
+            if queue.broker == broker {
+                for commit in commits {
+                    commit.acked_ms = commit.acked_ms.filter(|at| *at < from_ms);
+                }
+            }
+        }
+    }
+
     /// Whether it is safe that a group has an offset somewhere.
     pub fn has_any(&self, group: &'static str, queue: &Queue) -> bool {
         let commits = self.commits.get(&(group, queue.clone()));

@@ -27,12 +27,14 @@ pub struct GroupOwner {
     /// Lives of the group so far; each has an offset of its own.
     life: u64,
     step: Step,
+    /// How often its broker had lost what it promised last when this life began.
+    cuts: u64,
 }
 
 impl GroupOwner {
     /// Of the group on one broker.
     pub fn new(broker: usize) -> Self {
-        Self { broker, life: 0, step: Step::Create }
+        Self { broker, life: 0, step: Step::Create, cuts: 0 }
     }
 
     fn offset(&self) -> u64 {
@@ -93,6 +95,12 @@ impl Role for GroupOwner {
     }
 
     fn act(&mut self, sessions: &mut Sessions<Step>, context: &mut Context<'_>) {
+        let cuts = context.ledger.cuts(self.broker);
+        if std::mem::replace(&mut self.cuts, cuts) != cuts {
+            // Nobody knows what is left of this life.
+            self.step = Step::Delete;
+            return sessions.hang_up(context, self.broker);
+        }
         if sessions.count() == 0 && sessions.open_brokers(TOPIC).contains(&self.broker) {
             sessions.ask(context, self.broker, self.command(), self.step);
         }

@@ -30,6 +30,8 @@ pub struct Owner {
     /// Lives of the topic so far.
     life: u64,
     step: Step,
+    /// How often its broker had lost what it promised last when this life began.
+    cuts: u64,
     /// Offsets of messages that were acknowledged in this life, where in the log they lie, and how many sends of it were begun.
     acked: Vec<(u64, Position)>,
     begun: u64,
@@ -38,7 +40,7 @@ pub struct Owner {
 impl Owner {
     /// Of the topic on one broker.
     pub fn new(broker: usize) -> Self {
-        Self { broker, life: 0, step: Step::Delete, acked: Vec::new(), begun: 0 }
+        Self { broker, life: 0, step: Step::Delete, cuts: 0, acked: Vec::new(), begun: 0 }
     }
 
     fn command(&self) -> Command {
@@ -132,6 +134,12 @@ impl Role for Owner {
     }
 
     fn act(&mut self, sessions: &mut Sessions<Step>, context: &mut Context<'_>) {
+        let cuts = context.ledger.cuts(self.broker);
+        if std::mem::replace(&mut self.cuts, cuts) != cuts {
+            // Nobody knows what is left of this life.
+            self.step = Step::Delete;
+            return sessions.hang_up(context, self.broker);
+        }
         let idle = sessions.count() == 0 && sessions.is_open(self.broker);
         if idle && !(context.closing && self.step == Step::Delete) {
             if self.step == Step::Send {

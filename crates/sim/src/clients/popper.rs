@@ -217,7 +217,7 @@ impl Popper {
     fn more_time(&mut self, context: &mut Context<'_>, answer: &Command, popped: Popped) {
         let (pop_ms, invisible_ms) =
             (number(answer, "popTime") as i64, number(answer, "invisibleTime") as i64);
-        context.ledger.flights.time_answered(popped.id, pop_ms + invisible_ms);
+        context.ledger.flights.time_answered(context.now_ms, popped.id, pop_ms + invisible_ms);
         let plan = if context.random.one_in(3) { Plan::Leave } else { Plan::Ack };
         let due_ms = context.now_ms + context.random.between(0, 1_000);
         self.messages.push(Popped { pop_ms, invisible_ms, plan, due_ms, ..popped });

@@ -132,7 +132,9 @@ impl Role for Producer {
             (Asked::Send(parcel), Some(answer)) if is_ok(answer) => {
                 acknowledged(sessions, context, broker, &parcel, answer);
             }
-            (Asked::Recall(sent), Some(answer)) if is_ok(answer) => context.ledger.recalled(sent),
+            (Asked::Recall(sent), Some(answer)) if is_ok(answer) => {
+                context.ledger.recalled(context.now_ms, sent, broker);
+            }
             (Asked::Recall(sent), Some(answer)) if answer.code == ResponseCode::ILLEGAL_OPERATION.0 => {
                 context.ledger.recall_refused(sent);
             }
@@ -222,7 +224,7 @@ fn acknowledged(
                 context.ledger.acked(now_ms, sent, parcel.sent_ms, place, position);
             }
             Kind::Delayed | Kind::Timed { .. } | Kind::Half { .. } => {
-                context.ledger.promised(id, broker, position);
+                context.ledger.promised(now_ms, id, broker, position);
             }
         }
         let handle = answer.fields.get("recallHandle").filter(|_| parcel.tries == 1 && id.is_multiple_of(4));
