@@ -41,7 +41,7 @@ pub struct Keeper<D: Disk> {
     zeros: Aligned,
     /// Index runs on disk, by where they begin.
     runs: BTreeMap<Position, RunAge>,
-    dump_begin: Position,
+    said: Said,
     room: Arc<Room>,
     /// Index runs that found no room on the disk.
     unwritten: Vec<RunDraft>,
@@ -51,6 +51,24 @@ pub struct Keeper<D: Disk> {
     paced_ms: i64,
     paced_at: Position,
     fast: bool,
+}
+
+/// Where the whole state is said.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Said {
+    /// Where the newest whole dump begins.
+    pub(crate) dump: Position,
+    /// The one before that.
+    pub(crate) older_dump: Position,
+    /// The snapshot has the state, and not only the place of a dump.
+    pub(crate) in_snapshot: bool,
+}
+
+impl Said {
+    /// From here on the log is needed for the state, so that no single damaged block takes all of it.
+    fn needed_from(self) -> Position {
+        if self.in_snapshot { self.dump } else { self.older_dump }
+    }
 }
 
 /// What retention needs to know of an index run.
@@ -66,7 +84,7 @@ impl<D: Disk> Keeper<D> {
         config: StoreConfig,
         room: Arc<Room>,
         runs: BTreeMap<Position, RunAge>,
-        dump_begin: Position,
+        said: Said,
     ) -> Self {
         let (prewritten, paced_at) = (shared.frontier.limit(), shared.written());
         let zeros = Aligned::zeroed(CHUNK_BYTES.min(config.segment_bytes) as usize);
@@ -77,7 +95,7 @@ impl<D: Disk> Keeper<D> {
             ahead: None,
             zeros,
             runs,
-            dump_begin,
+            said,
             room,
             unwritten: Vec::new(),
             persisted_ms: i64::MIN,
@@ -210,13 +228,15 @@ impl<D: Disk> Keeper<D> {
         let mut snapshot_failed = false;
         if let Some(state) = &job.state {
             match Snapshot::write(&self.shared.disk, state.position, job.dump, &[&state.own, &state.all]) {
-                Ok(()) => {}
+                Ok(()) => self.said.in_snapshot = !state.own.is_empty(),
                 Err(e) if is_full(&e) => snapshot_failed = true,
                 Err(e) => return Err(self.fenced("writing the snapshot", &e)),
             }
         }
         // The dump is below the frontier: with it alone nothing of the state is missing.
-        self.dump_begin = job.dump.begin;
+        if job.dump.begin > self.said.dump {
+            self.said.older_dump = std::mem::replace(&mut self.said.dump, job.dump.begin);
+        }
         Ok(Sealed { runs, snapshot_failed })
     }
 
@@ -245,7 +265,7 @@ impl<D: Disk> Keeper<D> {
             retention_bytes: self.config.retention_bytes,
             disk_clean_ratio: self.config.disk_clean_ratio,
             disk_full_ratio: self.config.disk_full_ratio,
-            keep_from: active.min(self.dump_begin),
+            keep_from: active.min(self.said.needed_from()),
         };
         let log_bytes = self.shared.written().saturating_sub(self.shared.min());
         let decide = |limits: &Limits| {

@@ -12,7 +12,7 @@ mod walk;
 
 use crate::disk::{BLOCK_BYTES, Disk};
 use crate::index::{RUN_DIR, run_path};
-use crate::keeper::{ABORT, Keeper};
+use crate::keeper::{ABORT, Keeper, Said};
 use crate::log::{FRONTIER_DIR, Frontier, FrontierError, FrontierFacts, Room, Segments, Shared, Writer};
 use crate::snapshot;
 use crate::state::STATE_FORMAT;
@@ -153,12 +153,14 @@ pub fn open<D: Disk>(
     }
     let segment_end = segments.find(end).map_or(end + config.segment_bytes, |s| s.end);
     let shared = Arc::new(Shared::new(disk, segments, frontier, facts.crc_from, layout.min, layout.lock));
-    let Walked { index, state_next, dump, snapped, state_bytes, run_ages, drafts, .. } = walked;
+    let Walked { index, state_next, dump, snapped, state_bytes, run_ages, drafts, in_snapshot, .. } = walked;
     let recovered = Recovered { index, end, segment_end, state_next, dump, snapped, state_bytes, drafts };
     let room = Arc::new(Room::default());
+    // Where the dump before the last is nobody has looked for.
+    let said = Said { dump: dump.begin, older_dump: 0, in_snapshot };
     Ok(Opened {
         writer: Writer::new(Arc::clone(&shared), &config),
-        keeper: Keeper::new(Arc::clone(&shared), config.clone(), Arc::clone(&room), run_ages, dump.begin),
+        keeper: Keeper::new(Arc::clone(&shared), config.clone(), Arc::clone(&room), run_ages, said),
         reader: Reader::new(shared),
         store: Store::new(config, room, recovered),
         report,

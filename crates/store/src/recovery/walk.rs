@@ -41,6 +41,8 @@ pub(super) struct Walked {
     pub(super) stale_runs: Vec<(Position, Position)>,
     pub(super) stale_names: Vec<String>,
     pub(super) stale_snapshot: bool,
+    /// The snapshot has the state.
+    pub(super) in_snapshot: bool,
 }
 
 pub(super) struct Walk<'a, D: Disk> {
@@ -132,6 +134,7 @@ impl<'a, D: Disk> Walk<'a, D> {
                 stale_runs: Vec::new(),
                 stale_names: Vec::new(),
                 stale_snapshot: false,
+                in_snapshot: false,
             },
             doubts: Vec::new(),
             begin: (0, 0),
@@ -161,6 +164,7 @@ impl<'a, D: Disk> Walk<'a, D> {
             Some(snapshot) if usable(&snapshot) && self.has_state(&snapshot).map_err(failed)? => {
                 self.fold_from = snapshot.position;
                 self.walked.snapped = snapshot.position;
+                self.walked.in_snapshot = !snapshot.entries.is_empty();
                 self.snapshot = Some(snapshot);
             }
             _ => {

@@ -63,6 +63,43 @@ fn nothing_goes_before_a_later_dump_is_sealed() {
     assert!(w.store.bounds("T", 0).unwrap().min > 0);
 }
 
+/// A state too large for snapshots is only in dumps, and retention took all that lay before the last: one damaged block of it
+/// took topics, groups and offsets along (script 30329 of the flip campaign).
+#[test]
+fn one_damaged_dump_does_not_take_a_large_state() {
+    for large in [true, false] {
+        let mut w = World::open(HostileDisk::default());
+        w.set_state(16, b"said once");
+        let mut begin = 0;
+        for segments in [0, 2, 4, 6] {
+            while w.store.watermarks().appended < segments * SEGMENT + SEGMENT / 2 {
+                w.send("T", 0, &"m".repeat(300));
+                w.flush();
+                if w.store.seal_due() {
+                    w.seal_index();
+                }
+            }
+            begin = w.store.watermarks().appended;
+            w.dump();
+            if large { w.seal_large() } else { w.seal() }
+        }
+        w.now += 100_000;
+        (0..5).for_each(|_| w.retain());
+        assert_eq!(w.store.bounds("T", 0).unwrap().min > 200, !large, "two dumps are kept, or one");
+        assert!(w.store.bounds("T", 0).unwrap().min > 0);
+        let disk = w.disk.crash(CrashMode::Lost, 0);
+        let path = format!("commitlog/{:020}", begin - begin % SEGMENT);
+        assert!(disk.tamper(&path, |log| log[(begin % SEGMENT) as usize + 60] ^= 1));
+        let mut w = World::open(disk);
+        assert_eq!(w.state.0.get(&16).map(Vec::as_slice), Some(&b"said once"[..]), "{large}");
+        // Where it is has been forgotten: until the next dump nothing goes.
+        let min = w.store.bounds("T", 0).unwrap().min;
+        w.now += 100_000;
+        (0..5).for_each(|_| w.retain());
+        assert!(!large || w.store.bounds("T", 0).unwrap().min == min);
+    }
+}
+
 #[test]
 fn a_crowded_disk_lets_the_oldest_go_early() {
     let mut w = filled(6);
