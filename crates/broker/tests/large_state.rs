@@ -51,8 +51,8 @@ fn a_large_state_is_dumped_in_parts_with_requests_served_between() {
         before.contains("between-11") && !before.contains("large-05500"),
         "deleted while the dump was made"
     );
-    // The segment before it goes, once the dump is sealed: from here on that alone says what was in it.
-    for _ in 0..6 {
+    // The segments before it go, once it and the next dump are sealed: from here on these alone say what was in them.
+    for _ in 0..24 {
         send(&mut world, 3_000_000);
         world.run("flush");
     }
