@@ -387,7 +387,7 @@ impl Broker {
             self.give_up_halves(now_ms, below, out);
             self.roll_compacted(below, out);
         }
-        self.note_needed();
+        self.retention.note_due = true;
     }
 
     fn fence(&mut self, now_ms: i64, why: &str, out: &mut Vec<Effect>) {
@@ -462,6 +462,10 @@ impl Broker {
         if let Err(e) = self.write_changes(now_ms) {
             // The changes stay where they are and are tried again; who waits for them learns why.
             self.acks.fail_unplaced(&e.to_string(), out);
+        }
+        if self.retention.note_due && self.changes.is_empty() {
+            self.retention.note_due = false;
+            self.note_needed();
         }
         self.acks.place(self.store.watermarks().appended);
         self.stats.appended(self.store.watermarks().appended);

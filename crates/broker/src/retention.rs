@@ -26,6 +26,8 @@ const HOUR_MS: i64 = 3_600_000;
 
 /// What the broker knows of retention.
 pub(crate) struct Retention {
+    /// The keeper is to be told anew what is needed, when the changes of this batch are in the log.
+    pub(crate) note_due: bool,
     topics_looked_at_ms: i64,
     /// The first place that a topic with a longer retention than the log's keeps.
     long_from: Option<Position>,
@@ -59,6 +61,7 @@ impl Default for Retention {
     fn default() -> Self {
         let known = Lowest { position: 0, holder: None };
         Self {
+            note_due: false,
             topics_looked_at_ms: i64::MIN,
             long_from: None,
             unread: Unread { known, round: None },
@@ -158,7 +161,7 @@ impl Broker {
     }
 
     /// What the broker tells the keeper, so that it does not go with its segment. (What is added later lies behind all that.)
-    pub(crate) fn note_needed(&self) {
+    pub(crate) fn note_needed(&mut self) {
         let loading = (!self.timers.is_loaded()).then_some(0);
         let timers = self.timers.oldest();
         let halves = self.state.halves.iter().next().map(|(position, _)| position);
@@ -211,7 +214,7 @@ impl Broker {
     pub(crate) fn retention_changed(&mut self) {
         self.retention.topics_looked_at_ms = i64::MIN;
         self.retention.long_from = Some(0);
-        self.note_needed();
+        self.retention.note_due = true;
     }
 
     /// Topics that keep their messages for a time of their own, or only so many bytes.

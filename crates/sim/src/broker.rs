@@ -427,6 +427,9 @@ impl World {
         if let Some((min, disk)) = trimmed {
             let held = all_began(&self.ledger, broker);
             self.ledger.gone.began_at(broker, min, held);
+            for gone in &disk.gone {
+                self.note(format_args!("{}: {gone:?}", Node::Broker(broker)));
+            }
             self.feed(broker, Input::Trimmed { min, disk });
         }
         self.later(broker, KEEP_EVERY_MS, Step::Keep);

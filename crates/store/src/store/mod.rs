@@ -50,6 +50,8 @@ pub struct Store {
     fenced: Option<String>,
     disk: DiskState,
     room: Arc<Room>,
+    /// From where on the log is needed, once it is flushed up to there.
+    needed: Option<(Position, Position)>,
     min: Position,
 }
 
@@ -123,6 +125,7 @@ impl Store {
             fenced: None,
             disk: DiskState::default(),
             room,
+            needed: None,
             min: 0,
             config,
         }
@@ -158,6 +161,7 @@ impl Store {
             self.unconfirmed.pop_front();
         }
         self.tail.evict(self.marks.written);
+        self.settle_need();
     }
 
     /// No append succeeds from now on.
@@ -213,9 +217,20 @@ impl Store {
         Some(piece.map_or(self.index.open_at, |piece| piece.run))
     }
 
-    /// Retention keeps the log from here on, however old it is; [`DiskState::wanted`] says when that is in its way.
-    pub fn need_from(&self, position: Position) {
-        self.room.need_from(position);
+    /// Retention keeps the log from here on, however old it is; [`DiskState::wanted`] says when that is in its way. What is
+    /// let go of by this goes only when all that was appended until now is flushed: it may be a copy of it.
+    pub fn need_from(&mut self, position: Position) {
+        if position < self.room.needed_from() {
+            self.room.need_from(position);
+        }
+        self.needed = Some((position, self.marks.appended));
+        self.settle_need();
+    }
+
+    fn settle_need(&mut self) {
+        if let Some((position, _)) = self.needed.take_if(|(_, safe)| *safe <= self.marks.flushed) {
+            self.room.need_from(position);
+        }
     }
 
     /// From now on messages are kept for so many milliseconds, whatever the settings say; `None`: as those say.

@@ -156,6 +156,25 @@ fn what_is_needed_stays_until_it_is_not() {
     assert!(w.store.begin() > 2 * SEGMENT);
 }
 
+/// A popped message whose time was over had been moved to the end of the log, the disk did not sync, and the segment of the
+/// original went (simulation, seed 502499).
+#[test]
+fn what_is_not_needed_any_more_goes_when_the_reason_is_safe() {
+    let mut w = filled(5);
+    w.now += 2 * RETENTION_MS;
+    w.store.need_from(0);
+    w.send("T", 0, "the same again");
+    w.store.need_from(u64::MAX);
+    (0..10).for_each(|_| w.retain());
+    assert_eq!(w.store.begin(), 0);
+    w.write(false);
+    (0..10).for_each(|_| w.retain());
+    assert_eq!(w.store.begin(), 0, "written is not synced");
+    w.flush();
+    (0..10).for_each(|_| w.retain());
+    assert!(w.store.begin() > 2 * SEGMENT);
+}
+
 #[test]
 fn the_time_that_messages_are_kept_can_be_changed_while_it_runs() {
     let mut w = filled(5);
