@@ -36,7 +36,7 @@ pub(super) struct Walked {
     pub(super) snapped: Position,
     pub(super) state_bytes: u64,
     pub(super) run_ages: BTreeMap<Position, RunAge>,
-    /// Runs that could not be written: the next seal tries again.
+    /// Runs that are not written: the next seal does it.
     pub(super) drafts: Vec<RunDraft>,
     pub(super) stale_runs: Vec<(Position, Position)>,
     pub(super) stale_names: Vec<String>,
@@ -634,6 +634,12 @@ impl<'a, D: Disk> Walk<'a, D> {
             return;
         }
         let draft = self.walked.index.cut(end);
+        // A run that leaves out what is damaged is written once this start has got through, and said so: the next would not
+        // look there again.
+        if self.report.damaged.iter().any(|d| d.position < end && d.position + d.bytes > draft.start) {
+            self.walked.drafts.push(draft);
+            return;
+        }
         match RunFile::write(self.disk, &draft) {
             Ok((facts, places)) => {
                 let newest_ms = facts.times.map(|(_, newest)| newest);

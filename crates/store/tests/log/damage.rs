@@ -203,6 +203,25 @@ fn larger_damage_loses_what_it_covers() {
     }
 }
 
+/// A start that then failed had written the index without what is damaged, and the next did not look there again: nobody said
+/// so (simulation, seed 512215).
+#[test]
+fn damage_is_named_by_each_start_until_one_went_on() {
+    let (w, sent) = log();
+    let disk = w.disk.crash(CrashMode::Lost, 0);
+    let hit = &sent[10];
+    disk.tamper(&segment_path(0), |log| log[hit.position as usize + 95] ^= 1);
+    disk.paths().iter().filter(|p| p.contains("/runs/")).for_each(|p| drop(disk.tamper_remove(p)));
+    for _ in 0..3 {
+        let w = World::open(disk.clone());
+        assert_eq!(w.report.damaged.iter().map(|d| d.position).collect::<Vec<_>>(), [hit.position]);
+    }
+    let mut w = World::open(disk.clone());
+    w.seal();
+    drop(w);
+    assert!(World::open(disk).report.damaged.is_empty(), "it is in the index now");
+}
+
 /// It began at offset 0 again: a group that had read the lost messages took the new ones for read.
 #[test]
 fn a_queue_all_of_whose_messages_are_lost_does_not_begin_anew() {
