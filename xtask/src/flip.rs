@@ -148,8 +148,8 @@ fn flip_all(server: &Server, kind: Kind, places: u32, options: &Options) -> Resu
     Ok(found)
 }
 
-/// A data directory with acknowledged messages, kept for copies; the server is down.
-fn fill(server: &Server, kill: bool) -> Result<Vec<Producer>> {
+/// A server of an empty data directory, and so many acknowledged messages.
+fn begin_anew(server: &Server, messages: usize) -> Result<Producer> {
     for folder in [server.data(), kept(server)] {
         if folder.exists() {
             std::fs::remove_dir_all(folder)?;
@@ -158,13 +158,24 @@ fn fill(server: &Server, kill: bool) -> Result<Vec<Producer>> {
     server.start_to_first_send()?;
     producer::create_topic(server.broker())?;
     let mut producer = Producer::new(1);
-    producer.send_all(server.broker(), MESSAGES)?;
+    producer.send_all(server.broker(), messages)?;
+    Ok(producer)
+}
+
+/// Ends the server and keeps its data directory for copies.
+fn keep(server: &Server, kill: bool) -> Result<()> {
     if kill {
         server.kill()?
     } else {
         server.stop()?
     }
-    copy(&server.data(), &kept(server))?;
+    copy(&server.data(), &kept(server))
+}
+
+/// A data directory with acknowledged messages, kept for copies; the server is down.
+fn fill(server: &Server, kill: bool) -> Result<Vec<Producer>> {
+    let producer = begin_anew(server, MESSAGES)?;
+    keep(server, kill)?;
     Ok(vec![producer])
 }
 

@@ -6,7 +6,7 @@ use super::{Options, copy, kept};
 use crate::compare::server::{Kind, Server};
 use crate::ledger::body::{Random, body};
 use crate::ledger::client::Client;
-use crate::ledger::producer::{self, Place, Producer};
+use crate::ledger::producer::{Place, Producer};
 use crate::ledger::verify::Verifier;
 use crate::ledger::{QUEUES, TOPIC};
 use anyhow::{Context, Result, ensure};
@@ -115,15 +115,7 @@ pub(super) fn rot(server: &Server, kind: Kind, count: u64, options: &Options) ->
 }
 
 fn fill(server: &Server, kind: Kind, kill: bool) -> Result<Base<'_>> {
-    for folder in [server.data(), kept(server)] {
-        if folder.exists() {
-            std::fs::remove_dir_all(folder)?;
-        }
-    }
-    server.start_to_first_send()?;
-    producer::create_topic(server.broker())?;
-    let mut producer = Producer::new(1);
-    producer.send_all(server.broker(), MESSAGES)?;
+    let producer = super::begin_anew(server, MESSAGES)?;
     let mut client = Client::connect(server.broker())?;
     for n in 0..GROUPS {
         let group = format!("group-{n:02}");
@@ -144,12 +136,7 @@ fn fill(server: &Server, kind: Kind, kill: bool) -> Result<Base<'_>> {
     if kind == Kind::Apache {
         wait_until_written(&server.data().join("config/consumerOffset.json"))?;
     }
-    if kill {
-        server.kill()?
-    } else {
-        server.stop()?
-    }
-    copy(&server.data(), &kept(server))?;
+    super::keep(server, kill)?;
     // Some of the settings are others after a start, whatever was hurt: they are asked for after one without injuries.
     server.start_to_first_send()?;
     let settings = settings(&mut Client::connect(server.broker())?)?;

@@ -249,9 +249,10 @@ impl Ledger {
         self.flights.power_lost(broker, from_ms);
     }
 
-    /// How often a broker lost what it had promised last.
-    pub fn cuts(&self, broker: usize) -> u64 {
-        self.cuts.get(&broker).copied().unwrap_or(0)
+    /// Whether a broker lost what it had promised last since this was asked with the same `seen`, which counts.
+    pub fn lost_since(&self, broker: usize, seen: &mut u64) -> bool {
+        let cuts = self.cuts.get(&broker).copied().unwrap_or(0);
+        std::mem::replace(seen, cuts) != cuts
     }
 
     /// From now on everything is read once more.

@@ -95,8 +95,7 @@ impl Role for GroupOwner {
     }
 
     fn act(&mut self, sessions: &mut Sessions<Step>, context: &mut Context<'_>) {
-        let cuts = context.ledger.cuts(self.broker);
-        if std::mem::replace(&mut self.cuts, cuts) != cuts {
+        if context.ledger.lost_since(self.broker, &mut self.cuts) {
             // Nobody knows what is left of this life.
             self.step = Step::Delete;
             return sessions.hang_up(context, self.broker);

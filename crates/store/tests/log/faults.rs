@@ -93,6 +93,19 @@ fn a_short_write_fences() {
     assert_eq!(after.bodies("T", 0), ["safe"]);
 }
 
+/// Sends and flushes, with something after each, until the log refuses: how many it took, and why no more.
+fn send_until_refused(w: &mut World, mut then: impl FnMut(&mut World)) -> (u64, AppendError) {
+    let mut sent = 0;
+    loop {
+        match w.try_append(&Message::new("T", 0, &[b'x'; 300])) {
+            Ok(_) => sent += 1,
+            Err(e) => return (sent, e),
+        }
+        w.flush();
+        then(w);
+    }
+}
+
 #[test]
 fn enospc_at_the_next_segment_refuses_appends_before_the_log_is_stuck() {
     let mut w = World::open(HostileDisk::default());
@@ -100,29 +113,23 @@ fn enospc_at_the_next_segment_refuses_appends_before_the_log_is_stuck() {
     let base = w.disk.paths().len();
     assert!(base > 0);
     // Room for what is there and small files, not for another segment.
-    let used: u64 = w.disk.paths().iter().map(|p| w.disk.content(p).unwrap().len() as u64).sum();
+    let used = w.used();
     w.disk.set_capacity(used + SEGMENT / 2);
-    let mut sent = 0;
-    let refused = loop {
-        match w.try_append(&Message::new("T", 0, &[b'x'; 300])) {
-            Ok(_) => sent += 1,
-            Err(e) => break e,
-        }
-        w.flush();
+    let (sent, refused) = send_until_refused(&mut w, |w| {
         w.now += 100;
         while w.keeper.prepare(w.now).unwrap() {}
-    };
+    });
     let AppendError::DiskFull(why) = refused else { panic!("{refused}") };
     assert!(why.starts_with("cannot create the log's next segment") && why.contains("allocate"), "{why}");
-    assert!(sent as u64 * 420 > SEGMENT * 9 / 10, "the last segment is used up: {sent} sent");
-    assert_eq!(w.all("T", 0).0.len(), sent);
+    assert!(sent * 420 > SEGMENT * 9 / 10, "the last segment is used up: {sent} sent");
+    assert_eq!(w.all("T", 0).0.len() as u64, sent);
     // Small ones that still fit are taken; and with room again, all.
     w.disk.set_capacity(u64::MAX);
     w.prepare();
     w.append(&Message::new("T", 0, &[b'x'; 300]));
     w.flush();
     let w = World::open(w.disk.crash(CrashMode::Lost, 0));
-    assert_eq!(w.all("T", 0).0.len(), sent + 1);
+    assert_eq!(w.all("T", 0).0.len() as u64, sent + 1);
 }
 
 /// The writer created the next segment itself, found no room, and the log was fenced.
@@ -131,17 +138,10 @@ fn a_writer_faster_than_the_keeper_meets_no_full_disk() {
     for (spare, segments) in [(SEGMENT, 0), (2 * SEGMENT, 1), (5 * SEGMENT, 2)] {
         let mut w = World::open(HostileDisk::default());
         w.prepare();
-        let used: u64 = w.disk.paths().iter().map(|p| w.disk.content(p).unwrap().len() as u64).sum();
+        let used = w.used();
         w.disk.set_capacity(used + spare);
         w.prepare();
-        let mut sent = 0;
-        let refused = loop {
-            match w.try_append(&Message::new("T", 0, &[b'x'; 300])) {
-                Ok(_) => sent += 1,
-                Err(e) => break e,
-            }
-            w.flush();
-        };
+        let (sent, refused) = send_until_refused(&mut w, |_| {});
         let AppendError::DiskFull(why) = refused else { panic!("{refused}") };
         assert!(why.starts_with("the disk has no room for the log beyond position"), "{why}");
         assert!(sent * 420 > SEGMENT * (1 + segments) * 9 / 10, "{sent} sent with {spare} to spare");
@@ -155,7 +155,7 @@ fn a_full_disk_delays_the_index_but_fences_nothing() {
     (0..30).for_each(|i| drop(w.send("T", 0, &format!("{i}"))));
     w.prepare();
     w.flush();
-    let used: u64 = w.disk.paths().iter().map(|p| w.disk.content(p).unwrap().len() as u64).sum();
+    let used = w.used();
     w.disk.set_capacity(used);
     w.seal();
     assert!(!w.disk.paths().iter().any(|p| p.contains("/runs/")), "{:?}", w.disk.paths());
@@ -205,7 +205,7 @@ fn a_full_disk_is_refused_with_figures() {
     let mut w = World::open(HostileDisk::default());
     w.send("T", 0, "one");
     w.flush();
-    let used: u64 = w.disk.paths().iter().map(|p| w.disk.content(p).unwrap().len() as u64).sum();
+    let used = w.used();
     w.disk.set_capacity(used * 100 / 95);
     w.retain();
     let refused = w.try_append(&Message::new("T", 0, b"two")).unwrap_err().to_string();

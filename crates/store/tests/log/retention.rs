@@ -103,7 +103,7 @@ fn one_damaged_dump_does_not_take_a_large_state() {
 #[test]
 fn a_crowded_disk_lets_the_oldest_go_early() {
     let mut w = filled(6);
-    let used: u64 = w.disk.paths().iter().map(|p| w.disk.content(p).unwrap().len() as u64).sum();
+    let used = w.used();
     w.disk.set_capacity(used * 100 / 86);
     w.retain();
     let bounds = w.store.bounds("T", 0).unwrap();

@@ -89,6 +89,13 @@ pub(crate) struct World<D: Disk = HostileDisk> {
     pub(crate) now: i64,
 }
 
+impl World {
+    /// Bytes of all files.
+    pub(crate) fn used(&self) -> u64 {
+        self.disk.paths().iter().map(|path| self.disk.content(path).unwrap().len() as u64).sum()
+    }
+}
+
 impl<D: Disk> World<D> {
     pub(crate) fn try_open(disk: D, config: &StoreConfig) -> Result<Self, OpenError> {
         let mut state = Kinds::default();
