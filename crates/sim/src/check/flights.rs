@@ -29,6 +29,9 @@ pub struct Delivery {
     pub visible_ms: i64,
     /// By the world's time.
     pub given_ms: i64,
+    /// Its pop, of one that pops in order, had been asked before and not answered. Whichever of them the broker hears last gives
+    /// the same messages for another time, and who acknowledges with the other's receipt is too late.
+    pub repeated: bool,
 }
 
 #[derive(Debug)]
@@ -38,10 +41,25 @@ struct Noted {
     ack_sent_ms: Option<i64>,
     /// The answer came before its time was over: it had been in flight.
     acked: bool,
+    /// Before another time was asked for, nobody else was given it before this, by the broker's time.
+    held_ms: i64,
     /// By the world's time: when the broker said so, or gave it last.
     said_ms: i64,
     /// The broker may not know of it any more.
     forgotten: bool,
+}
+
+impl Noted {
+    /// By `now_ms` of the world's time the broker's clock had not come to `until_ms` yet. One that was set back may have been
+    /// there before, and have given the message to another.
+    fn is_held(&self, clocks: &[Clock], now_ms: i64, until_ms: i64) -> bool {
+        let Delivery { broker, given_ms, .. } = self.delivery;
+        match clocks.get(broker) {
+            Some(clock) if clock.went_back(given_ms, now_ms) => false,
+            Some(clock) => clock.range(given_ms, now_ms).1 < until_ms,
+            None => now_ms < until_ms,
+        }
+    }
 }
 
 /// Who pops what.
@@ -66,8 +84,15 @@ impl Flights {
     }
 
     pub fn given(&mut self, delivery: Delivery) -> DeliveryId {
-        let said_ms = delivery.given_ms;
-        self.noted.push(Noted { delivery, ack_sent_ms: None, acked: false, said_ms, forgotten: false });
+        let (said_ms, held_ms) = (delivery.given_ms, delivery.visible_ms);
+        self.noted.push(Noted {
+            delivery,
+            ack_sent_ms: None,
+            acked: false,
+            held_ms,
+            said_ms,
+            forgotten: false,
+        });
         DeliveryId(self.noted.len() - 1)
     }
 
@@ -81,27 +106,24 @@ impl Flights {
     pub fn ack_answered(&mut self, clocks: &[Clock], now_ms: i64, id: DeliveryId) {
         let Some(noted) = self.noted.get_mut(id.0) else { return };
         noted.said_ms = now_ms;
-        let Delivery { broker, given_ms, visible_ms, .. } = noted.delivery;
-        noted.acked |= match clocks.get(broker) {
-            // One that was set back may have given it to another before.
-            Some(clock) if clock.went_back(given_ms, now_ms) => false,
-            Some(clock) => clock.range(given_ms, now_ms).1 < visible_ms,
-            None => now_ms < visible_ms,
-        };
+        noted.acked |= noted.is_held(clocks, now_ms, noted.delivery.visible_ms);
     }
 
     /// The time may be another from now on: less, if that is what was asked for.
     pub fn time_asked(&mut self, clocks: &[Clock], now_ms: i64, id: DeliveryId, invisible_ms: i64) {
-        if let Some(Noted { delivery, .. }) = self.noted.get_mut(id.0) {
+        if let Some(Noted { delivery, held_ms, .. }) = self.noted.get_mut(id.0) {
+            *held_ms = delivery.visible_ms;
             let told_ms = clocks.get(delivery.broker).map_or(now_ms, |c| c.range(now_ms, now_ms).0);
             delivery.visible_ms = delivery.visible_ms.min(told_ms + invisible_ms);
         }
     }
 
-    pub fn time_answered(&mut self, now_ms: i64, id: DeliveryId, visible_ms: i64) {
-        if let Some(Noted { delivery, said_ms, .. }) = self.noted.get_mut(id.0) {
-            delivery.visible_ms = visible_ms;
-            *said_ms = now_ms;
+    /// The broker said yes, when it was told at most that time. (In order it does to one that comes too late, too.)
+    pub fn time_answered(&mut self, clocks: &[Clock], now_ms: i64, id: DeliveryId, visible_ms: i64) {
+        let Some(noted) = self.noted.get_mut(id.0) else { return };
+        noted.said_ms = now_ms;
+        if noted.is_held(clocks, now_ms, noted.held_ms) {
+            noted.delivery.visible_ms = visible_ms;
         }
     }
 
@@ -205,20 +227,24 @@ fn check_times(times: &mut [&Noted], clock: Option<&Clock>, damaged: &Damaged, v
         a.pop_ms <= b.pop_ms && !set_back(a.given_ms, b.given_ms)
     };
     for (earlier, later) in times.iter().zip(times.iter().skip(1)).filter(sure) {
-        if earlier.forgotten {
+        // Of a message that was moved its first record is still there when the other is damaged, and is moved again.
+        let moved_again = damaged.has_hit_send(&earlier.delivery.sent)
+            && later.delivery.kind == Kind::Normal
+            && later.delivery.offset != earlier.delivery.offset;
+        if earlier.forgotten || earlier.delivery.repeated || moved_again {
             continue;
         }
-        let Delivery { group, sent, visible_ms, .. } = &earlier.delivery;
+        let Delivery { group, sent, broker, queue_id, offset, pop_ms, visible_ms, .. } = &earlier.delivery;
         let at = later.delivery.pop_ms;
+        let flight = format!("{broker}/{queue_id}@{offset} was popped at {pop_ms} until {visible_ms}");
         if earlier.acked {
-            let Noted { delivery, ack_sent_ms, .. } = earlier;
-            let (queue_id, offset, since) = (delivery.queue_id, delivery.offset, delivery.pop_ms);
-            let said = ack_sent_ms.unwrap_or(0);
+            let said = earlier.ack_sent_ms.unwrap_or(0);
             violations.push(format!(
-                "message {sent:?} was acknowledged by {group} and came again at {at}: {queue_id}@{offset} was popped at {since} until {visible_ms}, acknowledged at {said}"
+                "message {sent:?} was acknowledged by {group} and came again at {at}: {flight}, acknowledged at {said}"
             ));
         } else if at < *visible_ms {
-            violations.push(format!("message {sent:?} came again to {group} {} ms early", visible_ms - at));
+            let early_ms = visible_ms - at;
+            violations.push(format!("message {sent:?} came again to {group} {early_ms} ms early: {flight}"));
         }
     }
     let acked = unsteady && times.iter().any(|noted| noted.ack_sent_ms.is_some());
@@ -252,6 +278,7 @@ mod tests {
             pop_ms,
             visible_ms: pop_ms + 100,
             given_ms: pop_ms,
+            repeated: false,
         }
     }
 
@@ -302,12 +329,20 @@ mod tests {
         let mut flights = given(&[(0, 10), (0, 150)]);
         flights.time_asked(&[], 90, DeliveryId(0), 500);
         finds(&flights, &[]);
-        flights.time_answered(95, DeliveryId(0), 590);
+        flights.time_answered(&[], 110, DeliveryId(0), 590);
+        finds(&flights, &[]);
+        flights.time_answered(&[], 95, DeliveryId(0), 590);
         finds(&flights, &["440 ms early"]);
         flights.power_lost(1, 90);
         flights.power_lost(0, 96);
         finds(&flights, &["440 ms early"]);
         flights.power_lost(0, 95);
+        finds(&flights, &[]);
+        let mut flights = Flights::default();
+        flights.pops(IN_ORDER);
+        flights.given(Delivery { repeated: true, ..delivery(0, 10) });
+        let again = flights.given(delivery(0, 60));
+        flights.ack_sent(60, again);
         finds(&flights, &[]);
     }
 

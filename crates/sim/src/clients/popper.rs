@@ -42,6 +42,19 @@ pub struct Popped {
     due_ms: i64,
 }
 
+/// In order a pop that was not answered is repeated under its number, and gives the same.
+#[derive(Debug, Clone, Copy, Default)]
+struct Attempt {
+    number: u64,
+    asked: u32,
+}
+
+impl Attempt {
+    fn next(&mut self) {
+        *self = Self { number: self.number + 1, asked: 0 };
+    }
+}
+
 /// Why a client that pops asked something.
 #[derive(Debug)]
 pub enum Asked {
@@ -53,8 +66,8 @@ pub enum Asked {
 pub struct Popper {
     popping: Popping,
     topics: [&'static str; 1],
-    /// In order an attempt that was not answered is repeated, and gives the same: by broker.
-    attempts: BTreeMap<usize, u64>,
+    /// By broker.
+    attempts: BTreeMap<usize, Attempt>,
     messages: Vec<Popped>,
 }
 
@@ -63,7 +76,7 @@ impl Popper {
         Self { popping, topics: [popping.topic], attempts: BTreeMap::new(), messages: Vec::new() }
     }
 
-    fn pop(&self, context: &mut Context<'_>, client: &str, broker: usize) -> Command {
+    fn pop(&mut self, context: &mut Context<'_>, client: &str, broker: usize) -> Command {
         let Popping { group, topic, order, want } = self.popping;
         let invisible_ms = match context.closing {
             true => INVISIBLE_CALM_MS,
@@ -89,25 +102,35 @@ impl Popper {
             command.fields.push("expType", kind);
         }
         if order {
-            let attempt = self.attempts.get(&broker).unwrap_or(&0);
-            command.fields.push("attemptId", &format!("{client}-{attempt}"));
+            let attempt = self.attempts.entry(broker).or_default();
+            attempt.asked += 1;
+            command.fields.push("attemptId", &format!("{client}-{}", attempt.number));
         }
         command
     }
 
     /// A pop was answered, with messages or without.
     fn popped(&mut self, context: &mut Context<'_>, broker: usize, answer: &Command) {
-        *self.attempts.entry(broker).or_default() += 1;
+        let attempt = self.attempts.entry(broker).or_default();
+        let repeated = attempt.asked > 1;
+        attempt.next();
         for view in kerolox_wire::record::split(&answer.body) {
             let Ok(view) = view else {
                 let what = format!("a pop of {} gave no whole records", self.popping.topic);
                 return context.ledger.violated(what);
             };
-            self.take(context, broker, answer, &view);
+            self.take(context, broker, answer, &view, repeated);
         }
     }
 
-    fn take(&mut self, context: &mut Context<'_>, broker: usize, answer: &Command, view: &RecordView<'_>) {
+    fn take(
+        &mut self,
+        context: &mut Context<'_>,
+        broker: usize,
+        answer: &Command,
+        view: &RecordView<'_>,
+        repeated: bool,
+    ) {
         let Popping { group, topic, .. } = self.popping;
         let now_ms = context.now_ms;
         let (pop_ms, invisible_ms) =
@@ -127,7 +150,8 @@ impl Popper {
         let Some(sent) = sent else { return };
         let visible_ms = pop_ms + invisible_ms;
         let given_ms = now_ms;
-        let delivery = Delivery { group, sent, broker, kind, queue_id, offset, pop_ms, visible_ms, given_ms };
+        let delivery =
+            Delivery { group, sent, broker, kind, queue_id, offset, pop_ms, visible_ms, given_ms, repeated };
         let id = context.ledger.flights.given(delivery);
         let (plan, wait_ms) = plan(context.random, context.closing);
         let due_ms = now_ms + wait_ms;
@@ -217,7 +241,8 @@ impl Popper {
     fn more_time(&mut self, context: &mut Context<'_>, answer: &Command, popped: Popped) {
         let (pop_ms, invisible_ms) =
             (number(answer, "popTime") as i64, number(answer, "invisibleTime") as i64);
-        context.ledger.flights.time_answered(context.now_ms, popped.id, pop_ms + invisible_ms);
+        let ledger = &mut *context.ledger;
+        ledger.flights.time_answered(&ledger.clocks, context.now_ms, popped.id, pop_ms + invisible_ms);
         let plan = if context.random.one_in(3) { Plan::Leave } else { Plan::Ack };
         let due_ms = context.now_ms + context.random.between(0, 1_000);
         self.messages.push(Popped { pop_ms, invisible_ms, plan, due_ms, ..popped });
@@ -290,7 +315,7 @@ impl Role for Popper {
     /// Nobody knows any more what it had in hand.
     fn restart(&mut self) {
         self.messages.clear();
-        self.attempts.values_mut().for_each(|attempt| *attempt += 1);
+        self.attempts.values_mut().for_each(Attempt::next);
     }
 }
 
