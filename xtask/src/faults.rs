@@ -162,7 +162,7 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
 fn play(options: &Options, lane: u32, apache: &Path) -> Result<Judge> {
     let offset = options.offset + lane as u16 * PORTS_OF_A_LANE;
     let name = format!("faults-{offset}");
-    let mut target = Target::new(options.tried, &name, options.flush, offset, apache)?;
+    let mut target = Target::new(options.tried, &name, options.flush, offset, apache, options.strike)?;
     let mut judge = Judge::new(if options.flush == "ASYNC_FLUSH" { WINDOW } else { Duration::ZERO });
     let result = lives(options, lane, &mut target, &mut judge);
     target.end();

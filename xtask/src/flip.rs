@@ -4,7 +4,7 @@
 mod injury;
 mod rot;
 
-use crate::compare::server::{Kind, Server, fetch_apache};
+use crate::compare::server::{ANY_DISK, Kind, Server, fetch_apache};
 use crate::ledger::body::Random;
 use crate::ledger::producer::{self, Producer};
 use crate::ledger::verify::Verifier;
@@ -87,7 +87,8 @@ fn rots(kind: Kind, count: u64, options: &Options) -> Result<bool> {
         return Ok(true);
     }
     let apache = if kind == Kind::Apache { fetch_apache()? } else { PathBuf::new() };
-    let server = Server::prepare("rot", kind, rot::SETTINGS, options.offset, &apache)?;
+    let server =
+        Server::prepare("rot", kind, &format!("{}{ANY_DISK}", rot::SETTINGS), options.offset, &apache)?;
     let result = rot::rot(&server, kind, count, options);
     server.end();
     let _ = std::fs::remove_dir_all(kept(&server));
@@ -97,7 +98,7 @@ fn rots(kind: Kind, count: u64, options: &Options) -> Result<bool> {
 }
 
 fn flips(kind: Kind, places: u32, options: &Options, apache: &Path) -> Result<Found> {
-    let server = Server::prepare("flip", kind, SETTINGS, options.offset, apache)?;
+    let server = Server::prepare("flip", kind, &format!("{SETTINGS}{ANY_DISK}"), options.offset, apache)?;
     let result = flip_all(&server, kind, places, options);
     server.end();
     let _ = std::fs::remove_dir_all(kept(&server));

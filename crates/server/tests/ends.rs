@@ -178,7 +178,7 @@ fn a_disk_full_of_unread_messages_names_the_group() {
         "{said:?}"
     );
     assert_eq!(
-        count("retention: old messages stay though their time is over: group slow has still"),
+        count("retention: old messages stay longer than the settings say: group slow has still"),
         1,
         "{said:?}"
     );

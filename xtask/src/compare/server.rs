@@ -59,6 +59,10 @@ pub(crate) fn fetch_apache() -> Result<PathBuf> {
     Ok(lib)
 }
 
+/// Lines of `broker.conf`: however full this machine's disk is, no segment goes before its time and nothing is refused. (Apache
+/// takes nothing above its defaults, 85 and 90 %.)
+pub(crate) const ANY_DISK: &str = "diskSpaceCleanForciblyRatio=99\ndiskSpaceWarningLevelRatio=99\n";
+
 impl Server {
     /// A folder below `task`'s own, with nothing in it but the settings.
     pub(crate) fn prepare(

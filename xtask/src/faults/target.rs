@@ -1,7 +1,8 @@
 //! Who is tried: a Kerolox or an Apache RocketMQ, which is started, killed and started again.
 
 use super::WINDOW_MS;
-use crate::compare::server::{Kind, Server};
+use super::strike::Strike;
+use crate::compare::server::{ANY_DISK, Kind, Server};
 use crate::ledger::process::Broker;
 use anyhow::{Context, Result};
 use std::net::SocketAddr;
@@ -34,10 +35,19 @@ pub(super) struct Target {
 
 impl Target {
     /// `name` is that of its folder.
-    pub(super) fn new(kind: Kind, name: &str, flush: &str, offset: u16, apache: &Path) -> Result<Self> {
+    pub(super) fn new(
+        kind: Kind,
+        name: &str,
+        flush: &str,
+        offset: u16,
+        apache: &Path,
+        strike: Strike,
+    ) -> Result<Self> {
         let apaches = if kind == Kind::Apache { APACHE_SETTINGS } else { "" };
+        // All others have a disk of their own, and it may be full.
+        let disk = if strike == Strike::Kill { ANY_DISK } else { "" };
         let settings =
-            format!("{SETTINGS}flushDiskType={flush}\nflushIntervalCommitLog={WINDOW_MS}\n{apaches}");
+            format!("{SETTINGS}flushDiskType={flush}\nflushIntervalCommitLog={WINDOW_MS}\n{apaches}{disk}");
         let server = Server::prepare(name, kind, &settings, offset, apache)?;
         let file = server.data().with_file_name("broker.conf");
         Ok(Self { kind, server, offset, settings: file, broker: None })

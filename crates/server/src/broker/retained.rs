@@ -28,7 +28,7 @@ impl RetentionLines {
         if let Some(held) = &held
             && said.is_none_or(|said| now_ms - said >= HELD_EVERY_MS)
         {
-            report::line(&format!("retention: old messages stay though their time is over: {held}"));
+            report::line(&format!("retention: old messages stay longer than the settings say: {held}"));
             self.held_said_ms.set(Some(now_ms));
         }
         if held.is_none() {
