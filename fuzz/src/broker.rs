@@ -194,12 +194,14 @@ impl World {
             parts.broker.finish_batch(self.now_ms, &mut effects);
             for effect in effects {
                 match effect {
-                    Effect::Send { conn, command } if command.is_response() => {
+                    Effect::Send { conn, command } | Effect::SendOnceRegistered { conn, command }
+                        if command.is_response() =>
+                    {
                         let asker = self.asked.remove(&command.opaque);
                         let gone = !self.conns.values().any(|living| *living == conn);
                         assert!(gone || asker == Some(conn), "an answer that nobody waits for: {command:?}");
                     }
-                    Effect::Send { .. } | Effect::Register => {}
+                    Effect::Send { .. } | Effect::SendOnceRegistered { .. } | Effect::Register => {}
                     Effect::Close { conn } => {
                         self.conns.retain(|_, living| *living != conn);
                         self.asked.retain(|_, asker| *asker != conn);

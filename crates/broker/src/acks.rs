@@ -6,28 +6,46 @@ use kerolox_store::Position;
 use kerolox_wire::{Command, ResponseCode};
 use std::collections::VecDeque;
 
+/// An answer and who gets it.
+struct Answer {
+    conn: ConnId,
+    command: Command,
+    /// It also waits for name servers to be told of what changed.
+    once_registered: bool,
+}
+
 /// Answers in the order of the log positions that they wait for. The only way an acknowledgement of a write leaves
 /// the broker is [`Acks::release`], which is told the confirmed watermark.
 #[derive(Default)]
 pub(crate) struct Acks {
-    waiting: VecDeque<(Position, ConnId, Command)>,
+    waiting: VecDeque<(Position, Answer)>,
     /// Answers that wait for state changes which are not in the log yet: they get their position at the end of the batch.
-    unplaced: Vec<(ConnId, Command)>,
+    unplaced: Vec<Answer>,
     /// Bytes of their bodies.
     unplaced_bytes: usize,
 }
 
 impl Acks {
     /// `answer` may leave when everything below `end` is confirmed. Positions must not go down.
-    pub(crate) fn wait(&mut self, end: Position, conn: ConnId, answer: Command) {
-        debug_assert!(self.waiting.back().is_none_or(|(last, ..)| *last <= end));
-        self.waiting.push_back((end, conn, answer));
+    pub(crate) fn wait(&mut self, end: Position, conn: ConnId, command: Command) {
+        self.wait_at(end, Answer { conn, command, once_registered: false });
+    }
+
+    fn wait_at(&mut self, end: Position, answer: Answer) {
+        debug_assert!(self.waiting.back().is_none_or(|(last, _)| *last <= end));
+        self.waiting.push_back((end, answer));
     }
 
     /// `answer` may leave when the state changes of this batch are confirmed.
-    pub(crate) fn wait_for_state(&mut self, conn: ConnId, answer: Command) {
-        self.unplaced_bytes += answer.body.len();
-        self.unplaced.push((conn, answer));
+    pub(crate) fn wait_for_state(&mut self, conn: ConnId, command: Command) {
+        self.unplaced_bytes += command.body.len();
+        self.unplaced.push(Answer { conn, command, once_registered: false });
+    }
+
+    /// `answer` may leave when the state changes of this batch are confirmed and the name servers know of them.
+    pub(crate) fn wait_for_registration(&mut self, conn: ConnId, command: Command) {
+        self.unplaced_bytes += command.body.len();
+        self.unplaced.push(Answer { conn, command, once_registered: true });
     }
 
     /// Bytes of the bodies that wait for state changes of this batch.
@@ -38,31 +56,35 @@ impl Acks {
     /// The state changes of this batch end at `end`.
     pub(crate) fn place(&mut self, end: Position) {
         self.unplaced_bytes = 0;
-        for (conn, answer) in std::mem::take(&mut self.unplaced) {
-            self.wait(end, conn, answer);
+        for answer in std::mem::take(&mut self.unplaced) {
+            self.wait_at(end, answer);
         }
     }
 
     pub(crate) fn release(&mut self, confirmed: Position, out: &mut Vec<Effect>) {
-        while let Some((_, conn, command)) = self.waiting.pop_front_if(|(end, ..)| *end <= confirmed) {
-            out.push(Effect::Send { conn, command });
+        while let Some((_, answer)) = self.waiting.pop_front_if(|(end, _)| *end <= confirmed) {
+            let Answer { conn, command, once_registered } = answer;
+            out.push(match once_registered {
+                false => Effect::Send { conn, command },
+                true => Effect::SendOnceRegistered { conn, command },
+            });
         }
     }
 
     /// The state changes of this batch could not be appended.
     pub(crate) fn fail_unplaced(&mut self, why: &str, out: &mut Vec<Effect>) {
         self.unplaced_bytes = 0;
-        for (conn, answer) in std::mem::take(&mut self.unplaced) {
-            out.push(Effect::Send { conn, command: answer.refuse_instead(ResponseCode::SYSTEM_BUSY, why) });
+        for Answer { conn, command, .. } in std::mem::take(&mut self.unplaced) {
+            out.push(Effect::Send { conn, command: command.refuse_instead(ResponseCode::SYSTEM_BUSY, why) });
         }
     }
 
     /// The log is fenced: what waits is answered with the reason, none of it as a success.
     pub(crate) fn fail(&mut self, why: &str, out: &mut Vec<Effect>) {
         let unplaced = std::mem::take(&mut self.unplaced);
-        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|(_, conn, answer)| (conn, answer));
-        for (conn, answer) in waiting.chain(unplaced) {
-            out.push(Effect::Send { conn, command: answer.refuse_instead(ResponseCode::SYSTEM_ERROR, why) });
+        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|(_, answer)| answer);
+        for Answer { conn, command, .. } in waiting.chain(unplaced) {
+            out.push(Effect::Send { conn, command: command.refuse_instead(ResponseCode::SYSTEM_ERROR, why) });
         }
     }
 

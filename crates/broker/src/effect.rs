@@ -8,6 +8,8 @@ use kerolox_wire::Command;
 pub enum Effect {
     /// Send a response, or a request of the broker's own, to a client. Dropped if the connection is gone.
     Send { conn: ConnId, command: Command },
+    /// The same once every name server that can be reached was told of the topics as they are now.
+    SendOnceRegistered { conn: ConnId, command: Command },
     /// Close a connection.
     Close { conn: ConnId },
     /// Write this to the log; sync as the policy says; report [`crate::Input::Written`].
@@ -29,7 +31,7 @@ impl Effect {
     /// Bytes of the body that is to be sent, now or when a read is done: what a client makes the shell keep in memory.
     pub fn body_len(&self) -> usize {
         match self {
-            Self::Send { command, .. } => command.body.len(),
+            Self::Send { command, .. } | Self::SendOnceRegistered { command, .. } => command.body.len(),
             Self::Read { conn: Some(_), plan, .. } => plan.answer_bytes(),
             _ => 0,
         }

@@ -91,6 +91,33 @@ fn more_topics_than_a_registration_takes_are_all_found_in_one_process_that_drops
     both.end();
 }
 
+/// The answer came when the topic was safe, and who then asked a name server for it was told that there is none: consumers ask again
+/// after half a minute.
+#[test]
+fn who_created_a_topic_finds_it_at_every_name_server_at_once() {
+    let folder = Folder::new("registration-at-once");
+    let (one, other) = (Kerolox::spawn(namesrv), Kerolox::spawn(namesrv));
+    let addresses = format!("{};{}", one.namesrv(), other.namesrv());
+    let broker = Kerolox::spawn(|offset| {
+        let mut command = std::process::Command::new(BINARY);
+        command.args(["broker", "-n", &addresses, "--port-offset", &offset.to_string(), "--data"]);
+        command.arg(folder.path("data"));
+        command
+    });
+    let mut client = Raw::connect(broker.broker());
+    let mut routes = [Raw::connect(one.namesrv()), Raw::connect(other.namesrv())];
+    for n in 0..200 {
+        create(&mut client, vec![topic(n, 4)]);
+        routes.iter_mut().for_each(|namesrv| assert_eq!(queues(namesrv, &name(n)), Some(4), "topic {n}"));
+    }
+    // Nobody waits for one that is gone.
+    drop(other);
+    create(&mut client, vec![topic(200, 4)]);
+    assert_eq!(queues(&mut routes[0], &name(200)), Some(4));
+    broker.end();
+    drop(one);
+}
+
 #[test]
 fn more_topics_than_a_registration_takes_are_all_found() {
     let folder = Folder::new("registration");

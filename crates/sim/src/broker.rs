@@ -330,7 +330,9 @@ impl World {
 
     fn effect(&mut self, broker: usize, effect: Effect) {
         match effect {
-            Effect::Send { conn, command } => self.send(conn, Side::Listener, command),
+            Effect::Send { conn, command } | Effect::SendOnceRegistered { conn, command } => {
+                self.send(conn, Side::Listener, command)
+            }
             Effect::Close { conn } => {
                 self.hang_up(conn, Side::Listener);
                 self.feed(broker, Input::Disconnected { conn });

@@ -28,7 +28,23 @@ impl Broker {
         out: &mut Vec<Effect>,
     ) {
         let done = self.try_create_topic(now_ms, request);
-        self.reply_change(conn, request, done, out);
+        self.reply_created(conn, request, done, out);
+    }
+
+    /// Whoever created a topic asks name servers for it next.
+    fn reply_created(
+        &mut self,
+        conn: ConnId,
+        request: &Command,
+        done: Result<(), Refused>,
+        out: &mut Vec<Effect>,
+    ) {
+        match done {
+            Ok(()) if !request.is_oneway() => {
+                self.acks.wait_for_registration(conn, request.respond(ResponseCode::SUCCESS));
+            }
+            done => self.reply_change(conn, request, done, out),
+        }
     }
 
     fn try_create_topic(&mut self, now_ms: i64, request: &Command) -> Result<(), Refused> {
@@ -61,7 +77,7 @@ impl Broker {
         out: &mut Vec<Effect>,
     ) {
         let done = self.try_create_topics(now_ms, request);
-        self.reply_change(conn, request, done, out);
+        self.reply_created(conn, request, done, out);
     }
 
     fn try_create_topics(&mut self, now_ms: i64, request: &Command) -> Result<(), Refused> {

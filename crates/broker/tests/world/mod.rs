@@ -386,7 +386,9 @@ impl World {
             parts.broker.finish_batch(self.now_ms, &mut effects);
             for effect in effects {
                 match effect {
-                    Effect::Send { conn, command } => told.push_str(&show(conn, &command)),
+                    Effect::Send { conn, command } | Effect::SendOnceRegistered { conn, command } => {
+                        told.push_str(&show(conn, &command))
+                    }
                     Effect::Close { conn } => writeln!(told, "-> {} closed", conn.0).unwrap(),
                     Effect::Write(batch) => parts.writes.push(batch),
                     Effect::Read { read, plan, .. } => {

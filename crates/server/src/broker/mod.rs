@@ -7,5 +7,6 @@ mod retained;
 mod shell;
 mod start;
 mod threads;
+mod untold;
 
 pub(crate) use start::Running;

@@ -47,6 +47,7 @@ struct Session {
 /// Registers with the name server of this process at once, whenever something changed, and at intervals.
 pub(crate) async fn in_process(broker: Rc<Shell>, namesrv: Rc<namesrv::Shell>, timing: Timing) {
     let mut changes = broker.registrations();
+    let number = broker.add_name_server();
     let mut told = None;
     loop {
         changes.mark_unchanged();
@@ -60,7 +61,7 @@ pub(crate) async fn in_process(broker: Rc<Shell>, namesrv: Rc<namesrv::Shell>, t
         if let Err(why) = tell(&broker, &mut told, whole, ask).await {
             report::line(&format!("registration was refused: {why}"));
         }
-        broker.note_registered();
+        broker.note_registered(number, told);
         tokio::time::sleep(pause(begun.elapsed())).await;
         let _ = tokio::time::timeout(timing.every, changes.changed()).await;
     }
@@ -69,6 +70,7 @@ pub(crate) async fn in_process(broker: Rc<Shell>, namesrv: Rc<namesrv::Shell>, t
 /// The same with a name server at an address, which may be a name that resolves anew each time.
 pub(crate) async fn remote(broker: Rc<Shell>, address: String, timing: Timing) {
     let mut changes = broker.registrations();
+    let number = broker.add_name_server();
     let mut session = Session::default();
     let mut retry = RETRY_FIRST;
     let mut failed = false;
@@ -80,12 +82,13 @@ pub(crate) async fn remote(broker: Rc<Shell>, address: String, timing: Timing) {
                     report::line(&format!("registered with name server {address} again"));
                 }
                 retry = RETRY_FIRST;
-                broker.note_registered();
+                broker.note_registered(number, session.told);
                 tokio::time::sleep(pause(took)).await;
                 wait(&mut changes, timing.every).await;
             }
             Err(why) => {
                 session = Session::default();
+                broker.note_registered(number, None);
                 if !std::mem::replace(&mut failed, true) {
                     report::line(&format!("cannot register with name server {address}: {why}; trying again"));
                 }

@@ -7,6 +7,7 @@
 use super::damage::DamageLines;
 use super::retained::RetentionLines;
 use super::threads::{Disk, KeeperThread, ReaderThreads, Report, WriterThread};
+use super::untold::Untold;
 use crate::clock::Clock;
 use crate::report;
 use kerolox_broker::{AskId, Broker, ConnId, Counters, Effect, GivenBack, Input, ReadId};
@@ -39,6 +40,7 @@ pub(crate) struct Shell {
     register: watch::Sender<u64>,
     /// A name server took a registration.
     pub(crate) registered: Notify,
+    untold: RefCell<Untold>,
     /// The log is fenced, or the shell cannot go on: why.
     stopped: RefCell<Option<String>>,
     pub(crate) stop: Notify,
@@ -101,6 +103,7 @@ impl Shell {
             asks,
             register: watch::Sender::new(0),
             registered: Notify::new(),
+            untold: RefCell::default(),
             stopped: RefCell::new(None),
             stop: Notify::new(),
             progress: Cell::new(progress),
@@ -154,8 +157,32 @@ impl Shell {
         self.register.subscribe()
     }
 
-    pub(crate) fn note_registered(&self) {
-        self.registered.notify_one();
+    /// One more name server is told of the topics; its number.
+    pub(crate) fn add_name_server(&self) -> usize {
+        self.untold.borrow_mut().add()
+    }
+
+    /// A name server was told everything up to this version of the topics; `None`: it cannot be reached.
+    pub(crate) fn note_registered(&self, number: usize, version: Option<DataVersion>) {
+        if version.is_some() {
+            self.registered.notify_one();
+        }
+        let due = self.untold.borrow_mut().told(number, version.map(|version| version.counter));
+        self.send_all(due);
+    }
+
+    /// Name servers are told of nothing more.
+    pub(crate) fn stop_registering(&self) {
+        let due = self.untold.borrow_mut().give_up();
+        self.send_all(due);
+    }
+
+    fn send_all(&self, due: Vec<(ConnId, Command)>) {
+        if due.is_empty() {
+            return;
+        }
+        due.into_iter().for_each(|(conn, command)| self.carry_out(Effect::Send { conn, command }));
+        self.connections.flush();
     }
 
     /// Carries out effects whenever there are some. Runs until dropped.
@@ -187,6 +214,11 @@ impl Shell {
     fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::Send { conn, command } => drop(self.connections.send(net::ConnId(conn.0), &command)),
+            Effect::SendOnceRegistered { conn, command } => {
+                let version = self.topics_version().counter;
+                let due = self.untold.borrow_mut().wait(version, conn, command);
+                due.into_iter().for_each(|(conn, command)| self.carry_out(Effect::Send { conn, command }));
+            }
             Effect::Close { conn } => self.connections.close(net::ConnId(conn.0)),
             Effect::Write(batch) => {
                 self.note(|p| p.handed_to_writer = batch.end());

@@ -125,6 +125,7 @@ impl Running {
     /// The log could not be closed: the next start recovers as after a crash.
     pub(crate) async fn end(self, hurry: impl Future<Output = ()>) -> Result<()> {
         registration::leave(&self.shell, self.namesrv.as_deref(), &self.namesrv_addresses).await;
+        self.shell.stop_registering();
         self.shell.input(Input::Shutdown);
         self.shell.finish_batch();
         tokio::select! {
