@@ -127,8 +127,9 @@ pub fn store(data: &[u8]) {
     let verified = Look::open(disk.clone()).and_then(|look| look.verify(&mut Folded::default(), &mut |_| {}));
     let opened = open(disk.clone(), &config(), &mut Folded::default(), &mut |_| {});
     let Ok(Opened { store, reader, report, .. }) = opened else { return };
-    // A start reads what lies behind the snapshot, and a verification all: it may meet an entry of a newer version.
-    let verified = verified.is_ok() || matches!(verified, Err(OpenError::UnknownEntry { .. }));
+    // A start reads what lies behind the snapshot and the runs that go on from there, and a verification all: it may meet an
+    // entry or a run of a newer version.
+    let verified = matches!(verified, Ok(_) | Err(OpenError::UnknownEntry { .. } | OpenError::TooNew { .. }));
     assert!(report.log_min <= report.log_max && verified, "{report:?}");
     assert_eq!(store.watermarks().confirmed, report.log_max);
     for (topic, queue_id) in [(TOPIC, 0), (TOPIC, 1), ("%LMQ%q", 0), ("other", 0)] {
