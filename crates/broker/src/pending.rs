@@ -197,7 +197,9 @@ impl Broker {
     pub(crate) fn read_done(&mut self, now_ms: i64, read: ReadId, result: ReadResult, out: &mut Vec<Effect>) {
         let Some(pending) = self.reads.remove(&read) else { return };
         match (pending, result) {
-            (Pending::Pull(pull), ReadResult::Queue(slice)) => self.pull_read(pull, slice, out),
+            (Pending::Pull(pull), ReadResult::Queue(slice)) => {
+                self.pull_read_from_disk(now_ms, pull, slice, out);
+            }
             (Pending::PullCompacted { pull, kept }, ReadResult::Records(found)) => {
                 self.pull_compacted_read(now_ms, pull, &kept, found, out);
             }

@@ -343,6 +343,20 @@ impl Broker {
         }
     }
 
+    pub(crate) fn pull_read_from_disk(
+        &mut self,
+        now_ms: i64,
+        pull: PullRequest,
+        slice: QueueSlice,
+        out: &mut Vec<Effect>,
+    ) {
+        let from = u64::try_from(pull.offset).unwrap_or(0);
+        match self.was_overtaken(&pull.topic, pull.queue_id, from, slice.next_offset) {
+            true => self.serve_pull(now_ms, pull, out),
+            false => self.pull_read(pull, slice, out),
+        }
+    }
+
     /// The messages for a pull were read.
     pub(crate) fn pull_read(&mut self, pull: PullRequest, slice: QueueSlice, out: &mut Vec<Effect>) {
         let bounds = self.bounds(&pull.topic, pull.queue_id);

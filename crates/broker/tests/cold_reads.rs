@@ -1,6 +1,6 @@
 //! What happens while the broker reads something else than a pop's messages from disk: what is sent back, delayed messages,
 //! timers, half messages, what compaction keeps, offsets that are searched, messages that a certain consumer is to get. As in
-//! `cold_reads_pop.rs` each read is held, something else happens, and the read ends with what there was when it was asked for.
+//! `cold_reads_pop.rs` each read is held, something else happens, and the read ends with what there is then.
 
 // A test may panic; that is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
@@ -537,6 +537,40 @@ fn a_compaction_topic_that_could_not_be_read_at_a_start_is_read_later() {
     after(&mut world, LONG_MS);
     world.run("retain");
     assert_eq!(bodies(&mut world, "C"), ["one"]);
+}
+
+/// Simulation, seeds 700009 to 700059: the read found nothing but what came behind the segment that had gone, and whoever asked
+/// went on from there.
+#[test]
+fn who_reads_a_compaction_topic_while_its_segment_goes_gets_what_was_kept() {
+    let pull = "PULL_MESSAGE 1 consumerGroup=TOOLS_CONSUMER topic=C queueId=0 queueOffset=0 maxMsgNums=32 sysFlag=4 commitOffset=0 suspendTimeoutMillis=0 subVersion=0 subscription=*";
+    let pop = "POP_MESSAGE 1 consumerGroup=g topic=C queueId=0 maxMsgNums=32 invisibleTime=10000 pollTime=0 bornTime=0 initMode=0";
+    for request in [pull, pop] {
+        let mut world = world();
+        // What the group that pops has still to read would stay.
+        succeeds(&mut world, "UPDATE_BROKER_CONFIG 1 body=keepUnreadMessages=false");
+        create(&mut world, "C", COMPACTED);
+        for body in ["one", "two"] {
+            send(&mut world, "C", 0, &format!(",KEYS:{body}"), body);
+        }
+        fill(&mut world);
+        send(&mut world, "C", 0, ",KEYS:three", "three");
+        after(&mut world, LONG_MS);
+        world.run("hold-reads");
+        assert_eq!(world.run(request), HELD, "{request}");
+        // What is in the way of retention is read and written again, and then it goes.
+        assert_eq!(world.run("retain"), HELD, "{request}");
+        world.run("release-read 1");
+        world.run("flush");
+        world.run("retain");
+        let mut told = world.run("release-reads");
+        told.push_str(&world.run("flush"));
+        let found: Vec<&str> = ["one", "two", "three"]
+            .into_iter()
+            .filter(|body| told.contains(&format!("\"{body}\"")))
+            .collect();
+        assert_eq!(found, ["one", "two"], "{told}");
+    }
 }
 
 // Offsets that are searched.

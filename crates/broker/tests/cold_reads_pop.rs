@@ -1,5 +1,5 @@
 //! What happens to a pop, or to a message that is to come again, while it is read from disk. Each test is one race; in each the
-//! read is held, something else happens, and the read ends with what there was when it was asked for.
+//! read is held, something else happens, and the read ends with what there is then.
 
 // A test may panic; that is how it fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]

@@ -537,6 +537,7 @@ impl World {
         if let Some(clock) = self.ledger.clocks.get_mut(broker) {
             clock.restart();
         }
+        self.ledger.locks.ended(broker, self.now_ms);
         self.note(format_args!("{} dies: {mode:?}", Node::Broker(broker)));
         // The machine that is still there says so to whoever is connected; one without power says nothing.
         let silent = mode != CrashMode::Kill;

@@ -43,11 +43,19 @@ pub enum Bug {
     TakenUnread,
     /// Under asynchronous flush: syncs much later than it says.
     LateSync,
+    /// Gives a lock to whoever asks for it.
+    SharedLock,
+    /// Some messages of a key are taken for those of another.
+    MistakenKey,
+    /// Some messages of a priority are taken for those of none.
+    LostPriority,
+    /// Replies are handed over as those to another request.
+    MistakenReply,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::AckBeforeFlush,
         Self::AckBeforeSync,
         Self::AlteredBody,
@@ -66,6 +74,10 @@ impl Bug {
         Self::DuplicateOffset,
         Self::TakenUnread,
         Self::LateSync,
+        Self::SharedLock,
+        Self::MistakenKey,
+        Self::LostPriority,
+        Self::MistakenReply,
     ];
 
     /// The kind of state entries (`docs/formats/broker-state.md`) of which a broker with this bug passes some over at a start.
@@ -78,7 +90,7 @@ impl Bug {
     }
 
     /// A request as a broker with this bug understands it.
-    pub(crate) fn mistake(self, command: Command, random: &mut Random) -> Command {
+    pub(crate) fn mistake(self, mut command: Command, random: &mut Random) -> Command {
         let acks = command.code == RequestCode::ACK_MESSAGE.0;
         let (name, right, wrong) = match self {
             Self::LostTimer => {
@@ -86,6 +98,13 @@ impl Bug {
             }
             Self::LostCommit => ("commitOrRollback", "8", "12"),
             Self::UndoneRollBack => ("commitOrRollback", "12", "8"),
+            Self::SharedLock if command.code == RequestCode::LOCK_BATCH_MQ.0 => {
+                let body = String::from_utf8_lossy(&command.body).replace("locker-1", "locker-0");
+                command.body = body.into();
+                return command;
+            }
+            Self::MistakenKey => ("properties", "KEYS\u{1}k3", "KEYS\u{1}k4"),
+            Self::LostPriority => ("properties", "_SYS_MSG_PRIORITY_\u{1}1", "_SYS_MSG_PRIORITY_\u{1}x"),
             Self::ForgottenOrder => ("order", "true", "false"),
             Self::OffsetBack if random.one_in(4) => {
                 return with_field(command, "commitOffset", |offset| altered(offset, |offset| offset - 1));
@@ -110,6 +129,11 @@ impl Bug {
             }
             Self::DuplicateOffset if random.one_in(4) => {
                 with_field(command, "queueOffset", |offset| altered(offset, |offset| (offset - 1).max(0)))
+            }
+            Self::MistakenReply if command.code == RequestCode::PUSH_REPLY_MESSAGE_TO_CLIENT.0 => {
+                with_field(command, "properties", |text| {
+                    text.replace("CORRELATION_ID\u{1}", "CORRELATION_ID\u{1}1")
+                })
             }
             Self::AlteredBody if command.body.len() > 200 && random.one_in(20) => {
                 let mut bytes = command.body.to_vec();

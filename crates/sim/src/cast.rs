@@ -3,8 +3,11 @@
 use crate::check::flights::Popping;
 use crate::check::{Ledger, Queue, Want};
 use crate::clients::admin::Admin;
+use crate::clients::caller::Caller;
 use crate::clients::consumer::{Consumer, Group};
 use crate::clients::group_owner::GroupOwner;
+use crate::clients::keeper::Keeper;
+use crate::clients::locker::Locker;
 use crate::clients::owner::Owner;
 use crate::clients::popper::Popper;
 use crate::clients::producer::Producer;
@@ -79,10 +82,16 @@ pub(crate) fn all_began(ledger: &Ledger, broker: usize) -> bool {
 
 /// All clients; the ledger is told what they are to get.
 pub(crate) fn clients(ledger: &mut Ledger) -> Vec<Box<dyn Actor>> {
-    let mut all: Vec<Box<dyn Actor>> = Vec::new();
-    all.push(Box::new(Client::new("admin".to_owned(), Admin::new(&TOPICS, QUEUES))));
-    all.push(Box::new(Client::new("owner".to_owned(), Owner::new(0))));
-    all.push(Box::new(Client::new("group-owner".to_owned(), GroupOwner::new(1))));
+    let mut all: Vec<Box<dyn Actor>> = vec![
+        Box::new(Client::new("admin".to_owned(), Admin::new(&TOPICS, QUEUES))),
+        Box::new(Client::new("owner".to_owned(), Owner::new(0))),
+        Box::new(Client::new("group-owner".to_owned(), GroupOwner::new(1))),
+        Box::new(Client::new("keeper".to_owned(), Keeper::new(2))),
+        Box::new(Client::new("caller".to_owned(), Caller::new(0, "caller"))),
+    ];
+    for name in ["locker-0", "locker-1"] {
+        all.push(Box::new(Client::new(name.to_owned(), Locker::new(1, name))));
+    }
     for number in 0..PRODUCERS {
         all.push(Box::new(Client::new(format!("producer-{number}"), Producer::new(&TOPICS))));
     }

@@ -13,6 +13,8 @@ pub type Sent = (Id, u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Plain,
+    /// Its priority is the queue that it goes to.
+    Priority(u32),
     /// By delay level 1.
     Delayed,
     /// At a time of the broker's clock.
@@ -48,6 +50,7 @@ impl Message {
         // holds because writing to a string cannot fail
         let _ = match self.kind {
             Kind::Plain => Ok(()),
+            Kind::Priority(queue) => write!(text, "_SYS_MSG_PRIORITY_\u{1}{queue}\u{2}"),
             Kind::Delayed => write!(text, "DELAY\u{1}1\u{2}"),
             Kind::Timed { due_ms } => write!(text, "TIMER_DELIVER_MS\u{1}{due_ms}\u{2}"),
             Kind::Half { .. } => {

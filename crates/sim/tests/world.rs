@@ -56,6 +56,10 @@ fn checks_bite() {
             Bug::LostOffset | Bug::OffsetBack => "rolled back",
             Bug::TakenUnread => "never came",
             Bug::LostPopEnd => "was acknowledged by sim-pop",
+            Bug::SharedLock => "the lock that",
+            Bug::MistakenKey => "as the last of 3",
+            Bug::LostPriority => "of priority 1 went to queue 0",
+            Bug::MistakenReply => "came altered, or to another",
             Bug::DuplicateOffset | Bug::LateSync => "acknowledged at",
             Bug::AckBeforeFlush | Bug::AckBeforeSync | Bug::AlteredBody => "",
         };

@@ -251,6 +251,13 @@ impl Broker {
         Some(self.compaction.kept(topic, queue_id, from, below, count_max.min(READ_COUNT_MAX)))
     }
 
+    /// Whether messages of a queue that was read lie elsewhere by now: their segments went while the read was under way, and
+    /// it may have passed over them. They are to be asked for again.
+    pub(crate) fn was_overtaken(&self, topic: &str, queue_id: u32, from: u64, next: u64) -> bool {
+        let kept = self.kept_from(topic, queue_id, from, 1);
+        kept.is_none_or(|kept| kept.first().is_some_and(|(offset, _)| *offset < next))
+    }
+
     pub(crate) fn plan_kept(&self, kept: &[(u64, Position)]) -> ReadPlan {
         self.store.plan_records(kept.iter().map(|(_, position)| *position).collect())
     }

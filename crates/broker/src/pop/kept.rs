@@ -23,14 +23,13 @@ impl Broker {
     pub(crate) fn pop_kept_read(
         &mut self,
         now_ms: i64,
-        mut pop: Pop,
+        pop: Pop,
         found: Vec<Option<Bytes>>,
         out: &mut Vec<Effect>,
     ) {
-        let kept = std::mem::take(&mut pop.kept);
         let room = BYTES_MAX.saturating_sub(pop.bytes);
         let slice = pop.held.last().cloned().and_then(|key| {
-            self.kept_slice((&key.topic, key.queue_id), &kept, found, room, &pop.request.filter)
+            self.kept_slice((&key.topic, key.queue_id), &pop.kept, found, room, &pop.request.filter)
         });
         self.pop_read(now_ms, pop, slice, out);
     }

@@ -282,11 +282,18 @@ impl Broker {
     ) {
         // The queue that was read is the first of those to be visited, unless its topic was deleted meanwhile.
         let failed = slice.is_none();
+        let of_queue = std::mem::take(&mut pop.kept).is_empty();
+        let at = pop.at.max(pop.from);
         let key = pop.held.last().cloned().filter(|_| self.has_group(&pop.request));
         let key = key.filter(|key| pop.queues.front() == Some(&(Arc::clone(&key.topic), key.queue_id)));
         if let Some(key) = key {
             let bounds = self.bounds(&key.topic, key.queue_id);
             let step = match slice {
+                Some(slice)
+                    if of_queue && self.was_overtaken(&key.topic, key.queue_id, at, slice.next_offset) =>
+                {
+                    Step::Again
+                }
                 Some(slice) if self.pop_from(&pop.request, &key, bounds) == pop.from => {
                     self.visited(now_ms, &mut pop, key, slice)
                 }

@@ -2,7 +2,9 @@
 
 use kerolox_broker::{Broker, BrokerConfig, ConnId, Effect, Input, ReadId, State};
 use kerolox_store::disk::{CrashMode, HostileDisk};
-use kerolox_store::{FlushPolicy, Keeper, ReadResult, Reader, StoreConfig, WriteBatch, Writer, state};
+use kerolox_store::{
+    FlushPolicy, Keeper, ReadPlan, ReadResult, Reader, StoreConfig, WriteBatch, Writer, state,
+};
 use kerolox_wire::body::{RegisterBrokerBody, from_json};
 use kerolox_wire::record;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
@@ -54,7 +56,7 @@ struct Parts {
     reader: Reader<HostileDisk>,
     writes: Vec<WriteBatch>,
     /// Done, and not told of.
-    reads: Vec<(ReadId, ReadResult)>,
+    reads: Vec<(ReadId, ReadPlan)>,
 }
 
 impl World {
@@ -137,7 +139,7 @@ impl World {
             "drained" => format!("{}\n", self.parts.as_ref().unwrap().broker.is_drained()),
             // The same before the last batch ended: the shell may ask then.
             "drained-within" => format!("{}\n", self.drained_within),
-            // From now on reads end when the story says so. What they find is what there was when they were asked for.
+            // From now on reads end when the story says so, and find what there is then.
             "hold-reads" => {
                 self.holds_reads = true;
                 String::new()
@@ -276,16 +278,21 @@ impl World {
     }
 
     fn release_read(&mut self, number: &str, ends: impl Fn(ReadResult) -> ReadResult) -> String {
-        let held = &mut self.parts.as_mut().unwrap().reads;
-        let (read, found) = held.remove(number.parse().unwrap_or(0));
-        self.feed(vec![Input::ReadDone { read, result: ends(found) }])
+        let parts = self.parts.as_mut().unwrap();
+        let (read, plan) = parts.reads.remove(number.parse().unwrap_or(0));
+        let result = ends(parts.reader.execute(&plan, self.now_ms));
+        self.feed(vec![Input::ReadDone { read, result }])
     }
 
     fn release_reads(&mut self, ends: impl Fn(ReadResult) -> ReadResult) -> String {
         self.holds_reads = false;
-        let held = std::mem::take(&mut self.parts.as_mut().unwrap().reads);
-        let inputs = held.into_iter().map(|(read, found)| Input::ReadDone { read, result: ends(found) });
-        self.feed(inputs.collect())
+        let parts = self.parts.as_mut().unwrap();
+        let execute = |(read, plan)| {
+            let result = ends(parts.reader.execute(&plan, self.now_ms));
+            Input::ReadDone { read, result }
+        };
+        let inputs = std::mem::take(&mut parts.reads).into_iter().map(execute).collect();
+        self.feed(inputs)
     }
 
     /// As often as it may take: two segments go at a time, and what is moved before must be safe first.
@@ -392,11 +399,11 @@ impl World {
                     Effect::Close { conn } => writeln!(told, "-> {} closed", conn.0).unwrap(),
                     Effect::Write(batch) => parts.writes.push(batch),
                     Effect::Read { read, plan, .. } => {
-                        let result = parts.reader.execute(&plan, self.now_ms);
                         if self.holds_reads {
-                            parts.reads.push((read, result));
+                            parts.reads.push((read, plan));
                             told.push_str("a read is held\n");
                         } else {
+                            let result = parts.reader.execute(&plan, self.now_ms);
                             inputs.push(Input::ReadDone { read, result });
                         }
                     }

@@ -5,6 +5,7 @@ mod damage;
 pub mod flights;
 mod gone;
 mod groups;
+mod locks;
 mod offsets;
 
 use crate::clock::Clock;
@@ -17,6 +18,7 @@ pub use groups::{Reading, Want};
 use kerolox_store::Position;
 use kerolox_wire::properties::name as property;
 use kerolox_wire::record::RecordView;
+use locks::Locks;
 pub use offsets::CommitId;
 use offsets::Offsets;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +98,7 @@ pub struct Ledger {
     pub groups: Groups,
     /// What clients that pop were given.
     pub flights: Flights,
+    pub locks: Locks,
     pub violations: Vec<String>,
 }
 
@@ -225,7 +228,7 @@ impl Ledger {
             Kind::Half { .. } if !message::commits(message.id) => {
                 return Some("was rolled back and came".to_owned());
             }
-            Kind::Plain | Kind::Half { .. } => return None,
+            Kind::Plain | Kind::Priority(_) | Kind::Half { .. } => return None,
         };
         let told = format!("its broker was told {lowest} to {highest} since {sent_ms}");
         (early_ms > 0).then(|| format!("came {early_ms} ms early from {broker}: {:?}, {told}", message.kind))

@@ -1,6 +1,6 @@
 //! The administrator: creates topics on every broker.
 
-use super::{Context, Role, Sessions, is_ok, request};
+use super::{Context, EVERYWHERE, Role, Sessions, is_ok, request};
 use kerolox_wire::body::HeartbeatData;
 use kerolox_wire::{Command, RequestCode};
 use std::collections::BTreeSet;
@@ -22,9 +22,6 @@ impl Admin {
     }
 }
 
-/// A topic that every broker has.
-const EVERYWHERE: &str = "TBW102";
-
 impl Role for Admin {
     type Asked = Asked;
 
@@ -43,7 +40,7 @@ impl Role for Admin {
                 if asked || self.done.contains(&(broker, *topic)) {
                     continue;
                 }
-                let command = create(topic, self.queues);
+                let command = create(topic, self.queues, "");
                 sessions.ask(context, broker, command, topic);
             }
         }
@@ -67,8 +64,8 @@ impl Role for Admin {
     fn restart(&mut self) {}
 }
 
-/// The request that creates a topic with so many queues.
-pub(super) fn create(topic: &str, queues: u32) -> Command {
+/// The request that creates a topic with so many queues, and attributes as `mqadmin` takes them.
+pub(super) fn create(topic: &str, queues: u32, attributes: &str) -> Command {
     request(
         RequestCode::UPDATE_AND_CREATE_TOPIC,
         &[
@@ -79,6 +76,7 @@ pub(super) fn create(topic: &str, queues: u32) -> Command {
             ("perm", "6".to_owned()),
             ("topicFilterType", "SINGLE_TAG".to_owned()),
             ("order", "false".to_owned()),
+            ("attributes", attributes.to_owned()),
         ],
     )
 }

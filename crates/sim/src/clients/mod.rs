@@ -2,8 +2,11 @@
 //! go on elsewhere when something fails.
 
 pub mod admin;
+pub mod caller;
 pub mod consumer;
 pub mod group_owner;
+pub mod keeper;
+pub mod locker;
 pub mod owner;
 pub mod popper;
 pub mod producer;
@@ -16,6 +19,8 @@ use kerolox_wire::{Command, RequestCode, ResponseCode};
 
 /// The group that all producers are of.
 pub const PRODUCERS: &str = "sim-producers";
+/// A topic that every broker has.
+const EVERYWHERE: &str = "TBW102";
 
 /// What a kind of client does, beside what all do.
 pub trait Role {
@@ -60,6 +65,40 @@ pub(crate) fn request(code: RequestCode, pairs: &[(&str, String)]) -> Command {
         command.fields.push(name, value);
     }
     command
+}
+
+/// A send of one message, outside the topics that all read.
+pub(crate) fn send(group: &str, topic: &str, properties: &str, body: String) -> Command {
+    let pairs = [
+        ("producerGroup", group),
+        ("topic", topic),
+        ("defaultTopic", EVERYWHERE),
+        ("defaultTopicQueueNums", "1"),
+        ("queueId", "0"),
+        ("sysFlag", "0"),
+        ("bornTimestamp", "0"),
+        ("flag", "0"),
+        ("properties", properties),
+    ];
+    request(RequestCode::SEND_MESSAGE, &pairs.map(|(name, value)| (name, value.to_owned()))).with_body(body)
+}
+
+/// A pull from queue 0 of a topic that does not wait.
+pub(crate) fn pull(group: &str, topic: &str, offset: u64) -> Command {
+    let offset = offset.to_string();
+    let pairs = [
+        ("consumerGroup", group),
+        ("topic", topic),
+        ("queueId", "0"),
+        ("queueOffset", &offset),
+        ("maxMsgNums", "32"),
+        ("sysFlag", "4"),
+        ("commitOffset", "0"),
+        ("suspendTimeoutMillis", "0"),
+        ("subVersion", "0"),
+        ("subscription", "*"),
+    ];
+    request(RequestCode::PULL_MESSAGE, &pairs.map(|(name, value)| (name, value.to_owned())))
 }
 
 pub(crate) fn number(command: &Command, name: &str) -> u64 {

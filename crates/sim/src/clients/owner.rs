@@ -1,7 +1,7 @@
 //! The owner of a topic that is deleted and created again while all runs: after each new beginning there is nothing in it but what
 //! was sent since, from offset 0 on, and nobody else touches it.
 
-use super::{Context, Role, Sessions, is_ok, number, request};
+use super::{Context, EVERYWHERE, Role, Sessions, is_ok, number, pull, request, send};
 use kerolox_store::Position;
 use kerolox_wire::body::HeartbeatData;
 use kerolox_wire::message_id::MessageId;
@@ -10,8 +10,6 @@ use kerolox_wire::{Command, RequestCode, ResponseCode};
 
 const TOPIC: &str = "scratch";
 const GROUP: &str = "sim-owner";
-/// A topic that every broker has.
-const EVERYWHERE: &str = "TBW102";
 /// Messages of one life of the topic, at most.
 const MESSAGES: u64 = 12;
 
@@ -49,39 +47,13 @@ impl Owner {
         let group = ("consumerGroup", GROUP.to_owned());
         match self.step {
             Step::Delete => request(RequestCode::DELETE_TOPIC_IN_BROKER, &[topic]),
-            Step::Create => super::admin::create(TOPIC, 1),
-            Step::Send => {
-                let pairs = [
-                    ("producerGroup", GROUP.to_owned()),
-                    topic,
-                    ("defaultTopic", EVERYWHERE.to_owned()),
-                    ("defaultTopicQueueNums", "1".to_owned()),
-                    queue,
-                    ("sysFlag", "0".to_owned()),
-                    ("bornTimestamp", "0".to_owned()),
-                    ("flag", "0".to_owned()),
-                ];
-                request(RequestCode::SEND_MESSAGE, &pairs).with_body(format!("{} {}", self.life, self.begun))
-            }
+            Step::Create => super::admin::create(TOPIC, 1, ""),
+            Step::Send => send(GROUP, TOPIC, "", format!("{} {}", self.life, self.begun)),
             Step::Commit => {
                 let offset = ("commitOffset", (self.acked.len() as u64).to_string());
                 request(RequestCode::UPDATE_CONSUMER_OFFSET, &[group, topic, queue, offset])
             }
-            Step::Read { offset } => {
-                let pairs = [
-                    group,
-                    topic,
-                    queue,
-                    ("queueOffset", offset.to_string()),
-                    ("maxMsgNums", "32".to_owned()),
-                    ("sysFlag", "4".to_owned()),
-                    ("commitOffset", "0".to_owned()),
-                    ("suspendTimeoutMillis", "0".to_owned()),
-                    ("subVersion", "0".to_owned()),
-                    ("subscription", "*".to_owned()),
-                ];
-                request(RequestCode::PULL_MESSAGE, &pairs)
-            }
+            Step::Read { offset } => pull(GROUP, TOPIC, offset),
         }
     }
 

@@ -57,6 +57,7 @@ impl Producer {
             0 | 1 => Kind::Delayed,
             2 | 3 => Kind::Timed { due_ms: now_ms + random.between(1, 6_000) },
             4 | 5 => Kind::Half { ends: !random.one_in(3) },
+            6 => Kind::Priority(random.below(u64::from(QUEUES)) as u32),
             _ => Kind::Plain,
         };
         let count = if kind == Kind::Plain && random.one_in(8) { random.between(2, BATCH) } else { 1 };
@@ -217,9 +218,16 @@ fn acknowledged(
     for ((offset, position), Message { id, topic, kind, .. }) in messages {
         let (id, topic) = (*id, (*topic).to_owned());
         match kind {
-            Kind::Plain => {
-                let queue =
-                    Queue { broker, topic: topic.clone(), queue_id: number(answer, "queueId") as u32 };
+            Kind::Plain | Kind::Priority(_) => {
+                let queue_id = number(answer, "queueId") as u32;
+                if let Kind::Priority(wanted) = kind
+                    && queue_id != *wanted
+                {
+                    context
+                        .ledger
+                        .violated(format!("message {id} of priority {wanted} went to queue {queue_id}"));
+                }
+                let queue = Queue { broker, topic: topic.clone(), queue_id };
                 let (sent, place) = ((id, parcel.tries), Place { queue, offset });
                 context.ledger.acked(now_ms, sent, parcel.sent_ms, place, position);
             }

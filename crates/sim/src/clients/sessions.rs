@@ -8,7 +8,7 @@ use kerolox_broker::ConnId;
 use kerolox_wire::body::{
     GetConsumerListByGroupResponseBody, HeartbeatData, TopicRouteData, from_json, to_json,
 };
-use kerolox_wire::{Command, RequestCode};
+use kerolox_wire::{Command, RequestCode, ResponseCode};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A request that got no answer for so long is given up.
@@ -135,6 +135,13 @@ impl<A> Sessions<A> {
     pub fn tell(&self, context: &mut Context<'_>, broker: usize, command: Command) {
         if let Some(Link::Open(conn)) = self.links.get(&Node::Broker(broker)) {
             context.out.push(Out::Send(*conn, command.oneway()));
+        }
+    }
+
+    /// Says yes to a broker's question.
+    pub fn answer(&self, context: &mut Context<'_>, broker: usize, question: &Command) {
+        if let Some(Link::Open(conn)) = self.links.get(&Node::Broker(broker)) {
+            context.out.push(Out::Send(*conn, question.respond(ResponseCode::SUCCESS)));
         }
     }
 
