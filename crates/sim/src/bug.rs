@@ -51,11 +51,13 @@ pub enum Bug {
     LostPriority,
     /// Replies are handed over as those to another request.
     MistakenReply,
+    /// Some acknowledgements of one lite topic are taken for those of another.
+    MistakenRoom,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::AckBeforeFlush,
         Self::AckBeforeSync,
         Self::AlteredBody,
@@ -78,6 +80,7 @@ impl Bug {
         Self::MistakenKey,
         Self::LostPriority,
         Self::MistakenReply,
+        Self::MistakenRoom,
     ];
 
     /// The kind of state entries (`docs/formats/broker-state.md`) of which a broker with this bug passes some over at a start.
@@ -105,6 +108,7 @@ impl Bug {
             }
             Self::MistakenKey => ("properties", "KEYS\u{1}k3", "KEYS\u{1}k4"),
             Self::LostPriority => ("properties", "_SYS_MSG_PRIORITY_\u{1}1", "_SYS_MSG_PRIORITY_\u{1}x"),
+            Self::MistakenRoom => ("liteTopic", "a", "b"),
             Self::ForgottenOrder => ("order", "true", "false"),
             Self::OffsetBack if random.one_in(4) => {
                 return with_field(command, "commitOffset", |offset| altered(offset, |offset| offset - 1));

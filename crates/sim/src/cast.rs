@@ -7,6 +7,7 @@ use crate::clients::caller::Caller;
 use crate::clients::consumer::{Consumer, Group};
 use crate::clients::group_owner::GroupOwner;
 use crate::clients::keeper::Keeper;
+use crate::clients::lite::Lite;
 use crate::clients::locker::Locker;
 use crate::clients::owner::Owner;
 use crate::clients::popper::Popper;
@@ -88,6 +89,7 @@ pub(crate) fn clients(ledger: &mut Ledger) -> Vec<Box<dyn Actor>> {
         Box::new(Client::new("group-owner".to_owned(), GroupOwner::new(1))),
         Box::new(Client::new("keeper".to_owned(), Keeper::new(2))),
         Box::new(Client::new("caller".to_owned(), Caller::new(0, "caller"))),
+        Box::new(Client::new("lite".to_owned(), Lite::new(1, "lite"))),
     ];
     for name in ["locker-0", "locker-1"] {
         all.push(Box::new(Client::new(name.to_owned(), Locker::new(1, name))));

@@ -60,6 +60,7 @@ fn checks_bite() {
             Bug::MistakenKey => "as the last of 3",
             Bug::LostPriority => "of priority 1 went to queue 0",
             Bug::MistakenReply => "came altered, or to another",
+            Bug::MistakenRoom => "of rooms was acknowledged and came again",
             Bug::DuplicateOffset | Bug::LateSync => "acknowledged at",
             Bug::AckBeforeFlush | Bug::AckBeforeSync | Bug::AlteredBody => "",
         };

@@ -6,6 +6,7 @@ pub mod caller;
 pub mod consumer;
 pub mod group_owner;
 pub mod keeper;
+pub mod lite;
 pub mod locker;
 pub mod owner;
 pub mod popper;
