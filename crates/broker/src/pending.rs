@@ -42,6 +42,8 @@ pub(crate) enum Pending {
     Revive {
         key: Key,
         offset: u64,
+        /// Where retention had left it, if it did.
+        kept: Option<Position>,
     },
     /// The original of a message that a consumer sends back.
     SendBack(SendBack),
@@ -261,13 +263,13 @@ impl Broker {
             (Pending::RollCompacted { below, positions }, result) => {
                 self.compacted_rolled(now_ms, below, &positions, records(result), out);
             }
-            (Pending::Revive { key, offset }, ReadResult::Queue(slice)) => {
-                self.revive_read(now_ms, key, offset, Some(&slice));
+            (Pending::Revive { key, offset, kept }, ReadResult::Queue(slice)) => {
+                self.revive_read(now_ms, key, offset, kept, Some(&slice));
             }
-            (Pending::Revive { key, offset }, ReadResult::Records(found)) => {
-                self.revive_kept_read(now_ms, key, offset, found);
+            (Pending::Revive { key, offset, kept }, ReadResult::Records(found)) => {
+                self.revive_kept_read(now_ms, key, offset, kept, found);
             }
-            (Pending::Revive { key, offset }, _) => self.revive_read(now_ms, key, offset, None),
+            (Pending::Revive { key, offset, kept }, _) => self.revive_read(now_ms, key, offset, kept, None),
             (Pending::Delay { index }, ReadResult::Queue(slice)) => {
                 self.delay_read(now_ms, index, slice, out)
             }

@@ -545,7 +545,8 @@ fn a_compaction_topic_that_could_not_be_read_at_a_start_is_read_later() {
 fn who_reads_a_compaction_topic_while_its_segment_goes_gets_what_was_kept() {
     let pull = "PULL_MESSAGE 1 consumerGroup=TOOLS_CONSUMER topic=C queueId=0 queueOffset=0 maxMsgNums=32 sysFlag=4 commitOffset=0 suspendTimeoutMillis=0 subVersion=0 subscription=*";
     let pop = "POP_MESSAGE 1 consumerGroup=g topic=C queueId=0 maxMsgNums=32 invisibleTime=10000 pollTime=0 bornTime=0 initMode=0";
-    for request in [pull, pop] {
+    // Whether the broker learns that the segment went before the read ends, or after: the keeper tells when it is done.
+    for (request, told_before) in [(pull, true), (pull, false), (pop, true), (pop, false)] {
         let mut world = world();
         // What the group that pops has still to read would stay.
         succeeds(&mut world, "UPDATE_BROKER_CONFIG 1 body=keepUnreadMessages=false");
@@ -557,19 +558,69 @@ fn who_reads_a_compaction_topic_while_its_segment_goes_gets_what_was_kept() {
         send(&mut world, "C", 0, ",KEYS:three", "three");
         after(&mut world, LONG_MS);
         world.run("hold-reads");
-        assert_eq!(world.run(request), HELD, "{request}");
-        // What is in the way of retention is read and written again, and then it goes.
-        assert_eq!(world.run("retain"), HELD, "{request}");
-        world.run("release-read 1");
+        assert_eq!(world.run(request), HELD);
+        write_again(&mut world, 1);
+        let first = first_of_fill(&mut world);
+        world.run("retain-untold");
+        if told_before {
+            world.run("tell-retained");
+        }
+        let told = world.run("release-reads") + &world.run("flush");
+        let come = |body: &&str| told.contains(&format!("\"{body}\""));
+        let come: Vec<&str> = ["one", "two", "three"].into_iter().filter(come).collect();
+        assert_eq!(come, ["one", "two"], "{request}, {told_before}: {told}");
+        if !told_before {
+            world.run("tell-retained");
+        }
+        assert!(first_of_fill(&mut world) > first, "nothing went");
+    }
+}
+
+/// What is in the way of retention is read and written again: with the read of that number.
+fn write_again(world: &mut World, read: u32) {
+    assert_eq!(world.run("retain 1"), HELD);
+    world.run(&format!("release-read {read}"));
+    world.run("flush");
+    // With the keeper's next report the broker says that it is not needed any more.
+    assert_eq!(world.run("retain 1"), "");
+}
+
+fn first_of_fill(world: &mut World) -> u64 {
+    word(&world.run("GET_MIN_OFFSET 1 topic=Fill queueId=0"), "offset=").parse().unwrap()
+}
+
+/// It was taken for gone, and never came again to the group that had popped it.
+#[test]
+fn a_popped_message_that_is_written_again_while_it_is_read_comes_again() {
+    // The original is read, or what was written again before.
+    for again in [false, true] {
+        let mut world = world();
+        succeeds(&mut world, "UPDATE_BROKER_CONFIG 1 body=keepUnreadMessages=false");
+        create(&mut world, "C", COMPACTED);
+        send(&mut world, "C", 0, ",KEYS:k", "one");
+        let pop = "POP_MESSAGE 1 consumerGroup=g topic=C queueId=0 maxMsgNums=32 pollTime=0 bornTime=0 initMode=0 invisibleTime=";
+        let invisible_ms = if again { LONG_MS + 10_000 } else { 10_000 };
+        let told = world.run(&format!("{pop}{invisible_ms}")) + &world.run("flush");
+        assert!(told.contains("\"one\""), "{told}");
+        fill(&mut world);
+        if again {
+            after(&mut world, LONG_MS);
+            world.run("retain");
+            fill(&mut world);
+        }
+        world.run("hold-reads");
+        assert_eq!(world.run(&format!("tick +{LONG_MS}")), HELD);
+        write_again(&mut world, 1);
+        let first = first_of_fill(&mut world);
+        world.run("retain-untold");
+        world.run("release-reads");
         world.run("flush");
-        world.run("retain");
-        let mut told = world.run("release-reads");
-        told.push_str(&world.run("flush"));
-        let found: Vec<&str> = ["one", "two", "three"]
-            .into_iter()
-            .filter(|body| told.contains(&format!("\"{body}\"")))
-            .collect();
-        assert_eq!(found, ["one", "two"], "{told}");
+        world.run("tell-retained");
+        assert!(first_of_fill(&mut world) > first, "nothing went");
+        after(&mut world, 2_000);
+        after(&mut world, 2_000);
+        let told = world.run(&format!("{pop}10000")) + &world.run("flush");
+        assert!(told.contains("\"one\" reconsumed 1"), "{again}: {told}");
     }
 }
 

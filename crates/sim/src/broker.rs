@@ -10,8 +10,8 @@ use crate::world::{Event, SEGMENT_BYTES, World};
 use kerolox_broker::{AskId, Broker, BrokerConfig, ConnId, Effect, Input, ReadId, State};
 use kerolox_store::disk::{CrashMode, HostileDisk, Trouble};
 use kerolox_store::{
-    FlushPolicy, Keeper, Position, ReadPlan, ReadResult, Reader, SealJob, StateFold, StoreConfig, WriteBatch,
-    Writer,
+    DiskState, FlushPolicy, Keeper, Position, ReadPlan, ReadResult, Reader, SealJob, StateFold, StoreConfig,
+    WriteBatch, Writer,
 };
 use kerolox_wire::Command;
 use kerolox_wire::record::RecordView;
@@ -49,6 +49,11 @@ pub(crate) enum Step {
     Seal(Box<SealJob>),
     Tick,
     Keep,
+    /// Old segments went.
+    Trimmed {
+        min: Position,
+        disk: Box<DiskState>,
+    },
     Beat,
     AskTimeout(i32),
     /// It ends itself, because its disk failed.
@@ -193,6 +198,7 @@ impl World {
                 self.feed(broker, Input::Tick);
             }
             Step::Keep => self.keep(broker),
+            Step::Trimmed { min, disk } => self.feed(broker, Input::Trimmed { min, disk: *disk }),
             Step::Beat => {
                 self.beat(broker);
                 self.later(broker, BEAT_EVERY_MS, Step::Beat);
@@ -432,7 +438,9 @@ impl World {
             for gone in &disk.gone {
                 self.note(format_args!("{}: {gone:?}", Node::Broker(broker)));
             }
-            self.feed(broker, Input::Trimmed { min, disk });
+            // The broker learns of it later than those that read just then.
+            let delay_ms = if self.random.one_in(2) { 0 } else { self.disk_delay() };
+            self.later(broker, delay_ms, Step::Trimmed { min, disk: Box::new(disk) });
         }
         self.later(broker, KEEP_EVERY_MS, Step::Keep);
     }

@@ -310,6 +310,7 @@ impl<D: Disk> Keeper<D> {
         let all = self.shared.segments.all();
         let ready = all.iter().filter(|s| s.base > self.shared.written()).count();
         // Readers are told before the file goes: what they miss then is gone, not damaged.
+        self.room.goes_below(end);
         self.shared.set_min(end);
         let recycle = ready < READY_MAX;
         self.shared.segments.retire_first(recycle).map_err(|e| e.to_string())?;

@@ -83,12 +83,23 @@ impl Queue {
 
     /// First offset that there may be a message for.
     fn min(&self) -> u64 {
-        let first = self.pieces.front().map(|p| p.first);
+        self.min_from(0)
+    }
+
+    /// The same in runs that begin there or later.
+    fn min_from(&self, run: Position) -> u64 {
+        let at = self.pieces.partition_point(|p| p.run < run);
+        let first = self.pieces.get(at).map(|p| p.first);
         first.or((!self.open.is_empty()).then_some(self.open_first)).unwrap_or(self.next)
     }
 
     pub(crate) fn bounds(&self) -> Bounds {
         Bounds { min: self.min().min(self.visible), max: self.visible }
+    }
+
+    /// The first offset that consumers may find in runs that begin there or later.
+    pub(crate) fn first_from(&self, run: Position) -> u64 {
+        self.min_from(run).min(self.visible)
     }
 
     /// The piece that holds `offset`, or the first one behind it; `None`: the open one.

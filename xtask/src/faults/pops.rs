@@ -117,7 +117,11 @@ impl Pops {
         };
         let message = self.sent.get_mut(number)?;
         match (message.ack, message.invisible) {
-            (Ack::At(at), _) => self.again.push((Kind::Ack, at, number)),
+            (Ack::At(at), _) => {
+                self.again.push((Kind::Ack, at, number));
+                // Lost once, however often it comes.
+                message.ack = Ack::Sent;
+            }
             (_, Some((until, at))) if header.pop_time < until => {
                 self.again.push((Kind::Invisible, at, number));
             }
@@ -238,7 +242,7 @@ impl Worker for Pops {
     }
 
     fn settle(&mut self, client: &mut Client, judge: &mut Judge) -> Result<()> {
-        let end = Instant::now() + PATIENCE;
+        let (end, mut acked) = (Instant::now() + PATIENCE, Acked::default());
         let mut last = Instant::now();
         while (self.is_open(judge) || last.elapsed() < SILENCE) && Instant::now() < end {
             let popped = self.pop(client)?;
@@ -248,9 +252,10 @@ impl Worker for Pops {
                 last = Instant::now();
             }
             for popped in popped {
-                self.ack(client, &popped, &mut Acked::default())?;
+                self.ack(client, &popped, &mut acked)?;
             }
         }
+        judge.acknowledged(&acked);
         for (number, message) in self.sent.iter_mut().enumerate() {
             if let (Ack::No, Some(at), false) = (message.ack, message.acked, message.judged) {
                 judge.lost(Kind::Popped, at, format_args!("message {number} does not come"));

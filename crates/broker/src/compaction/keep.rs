@@ -244,7 +244,7 @@ impl Broker {
         if !self.compaction.has(topic) {
             return Some(Vec::new());
         }
-        let below = self.store.bounds(topic, queue_id).map_or(0, |bounds| bounds.min);
+        let below = self.store.first_left(topic, queue_id);
         if from < below && self.compaction.is_loading() {
             return None;
         }
@@ -262,10 +262,10 @@ impl Broker {
         self.store.plan_records(kept.iter().map(|(_, position)| *position).collect())
     }
 
-    /// The message of an offset, if it was kept: to be read.
-    pub(crate) fn plan_kept_one(&self, topic: &str, queue_id: u32, offset: u64) -> Option<ReadPlan> {
+    /// The message of an offset, by its position, if it was kept; `None` while that is not known yet.
+    pub(crate) fn kept_one(&self, topic: &str, queue_id: u32, offset: u64) -> Option<Option<Position>> {
         let kept = self.kept_from(topic, queue_id, offset, 1)?;
-        kept.first().filter(|(at, _)| *at == offset).map(|one| self.plan_kept(&[*one]))
+        Some(kept.first().filter(|(at, _)| *at == offset).map(|(_, position)| *position))
     }
 
     /// Makes of what was kept and read what a read of the queue would give; `None`: it is to be asked for again.

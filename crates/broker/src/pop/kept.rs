@@ -4,7 +4,7 @@ use super::{BYTES_MAX, Key, Pop, Step};
 use crate::Broker;
 use crate::effect::Effect;
 use bytes::Bytes;
-use kerolox_store::QueueSlice;
+use kerolox_store::{Position, QueueSlice};
 
 impl Broker {
     /// What to do with a queue at an offset from which on messages were kept; `None`: nothing in particular.
@@ -35,11 +35,18 @@ impl Broker {
     }
 
     /// A kept message whose time is over was read. (If it is its key's last no more, there is a newer one to pop.)
-    pub(crate) fn revive_kept_read(&mut self, now_ms: i64, key: Key, offset: u64, found: Vec<Option<Bytes>>) {
+    pub(crate) fn revive_kept_read(
+        &mut self,
+        now_ms: i64,
+        key: Key,
+        offset: u64,
+        kept: Option<Position>,
+        found: Vec<Option<Bytes>>,
+    ) {
         let record = found.into_iter().next().flatten().map(crate::compaction::restored);
         let count = u32::from(record.is_some());
         let records = record.unwrap_or_default();
         let slice = QueueSlice { records, count, next_offset: offset.saturating_add(1), damaged: Vec::new() };
-        self.revive_read(now_ms, key, offset, Some(&slice));
+        self.revive_read(now_ms, key, offset, kept, Some(&slice));
     }
 }

@@ -8,7 +8,7 @@ use crate::lite::Lite;
 use crate::moved::Origin;
 use crate::pending::Pending;
 use crate::produce::Draft;
-use kerolox_store::{AppendError, QueueRead, QueueReadOutcome, QueueSlice};
+use kerolox_store::{AppendError, Position, QueueRead, QueueReadOutcome, QueueSlice};
 use kerolox_wire::names::{self, RETRY_PREFIX};
 use kerolox_wire::properties::{PropertiesBuf, name as property};
 use kerolox_wire::receipt;
@@ -57,9 +57,14 @@ impl Broker {
                 self.can_be_popped(&key);
                 continue;
             }
-            if let Some(plan) = self.plan_kept_one(&key.topic, key.queue_id, offset) {
+            let Some(kept) = self.kept_one(&key.topic, key.queue_id, offset) else {
+                self.state.in_flight.put_off(now_ms + RETRY_MS, key, offset);
+                continue;
+            };
+            if let Some(position) = kept {
+                let plan = self.plan_kept(&[(offset, position)]);
                 self.pops.reviving += 1;
-                self.start_read(plan, Pending::Revive { key, offset }, out);
+                self.start_read(plan, Pending::Revive { key, offset, kept }, out);
                 continue;
             }
             let read = QueueRead::one(Arc::clone(&key.topic), key.queue_id, offset);
@@ -67,20 +72,33 @@ impl Broker {
                 QueueReadOutcome::Done(slice) => self.revive(now_ms, key, offset, &slice),
                 QueueReadOutcome::Cold(plan) => {
                     self.pops.reviving += 1;
-                    self.start_read(plan, Pending::Revive { key, offset }, out);
+                    self.start_read(plan, Pending::Revive { key, offset, kept }, out);
                 }
             }
         }
     }
 
     /// A message whose time is over was read from disk; `None`: it could not be.
-    pub(crate) fn revive_read(&mut self, now_ms: i64, key: Key, offset: u64, slice: Option<&QueueSlice>) {
+    /// `kept`: where retention had left it, which was read then.
+    pub(crate) fn revive_read(
+        &mut self,
+        now_ms: i64,
+        key: Key,
+        offset: u64,
+        kept: Option<Position>,
+        slice: Option<&QueueSlice>,
+    ) {
         self.pops.reviving = self.pops.reviving.saturating_sub(1);
         // It may have been acknowledged, or got more time, while it was read.
         if self.state.in_flight.message(&key, offset).is_none_or(|taken| taken.visible_ms > now_ms) {
             return;
         }
+        let moved = || self.kept_one(&key.topic, key.queue_id, offset) != Some(kept);
         match slice {
+            // It was written again meanwhile, and what was read went.
+            Some(slice) if slice.count == 0 && moved() => {
+                self.state.in_flight.put_off(now_ms + RETRY_MS, key, offset);
+            }
             Some(slice) => self.revive(now_ms, key, offset, slice),
             None => self.state.in_flight.put_off(now_ms + RETRY_MS, key, offset),
         }

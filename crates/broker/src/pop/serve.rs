@@ -289,19 +289,17 @@ impl Broker {
         if let Some(key) = key {
             let bounds = self.bounds(&key.topic, key.queue_id);
             let step = match slice {
+                // Where the group stands was set anew meanwhile: it has not seen what lies there.
+                Some(_) if self.pop_from(&pop.request, &key, bounds) != pop.from => {
+                    pop.at = 0;
+                    Step::Again
+                }
                 Some(slice)
                     if of_queue && self.was_overtaken(&key.topic, key.queue_id, at, slice.next_offset) =>
                 {
                     Step::Again
                 }
-                Some(slice) if self.pop_from(&pop.request, &key, bounds) == pop.from => {
-                    self.visited(now_ms, &mut pop, key, slice)
-                }
-                // Where the group stands was set anew meanwhile: it has not seen what lies there.
-                Some(_) => {
-                    pop.at = 0;
-                    Step::Again
-                }
+                Some(slice) => self.visited(now_ms, &mut pop, key, slice),
                 None => Step::Pass,
             };
             if matches!(step, Step::Pass) {

@@ -3,7 +3,8 @@
 use kerolox_broker::{Broker, BrokerConfig, ConnId, Effect, Input, ReadId, State};
 use kerolox_store::disk::{CrashMode, HostileDisk};
 use kerolox_store::{
-    FlushPolicy, Keeper, ReadPlan, ReadResult, Reader, StoreConfig, WriteBatch, Writer, state,
+    DiskState, FlushPolicy, Keeper, Position, ReadPlan, ReadResult, Reader, StoreConfig, WriteBatch, Writer,
+    state,
 };
 use kerolox_wire::body::{RegisterBrokerBody, from_json};
 use kerolox_wire::record;
@@ -55,8 +56,10 @@ struct Parts {
     keeper: Keeper<HostileDisk>,
     reader: Reader<HostileDisk>,
     writes: Vec<WriteBatch>,
-    /// Done, and not told of.
+    /// Asked for, and held.
     reads: Vec<(ReadId, ReadPlan)>,
+    /// What retention did, and the broker does not know yet.
+    untold: Option<(Position, DiskState)>,
 }
 
 impl World {
@@ -119,6 +122,7 @@ impl World {
             reader: opened.reader,
             writes: Vec::new(),
             reads: Vec::new(),
+            untold: None,
         });
         self.feed(Vec::new())
     }
@@ -135,6 +139,8 @@ impl World {
             }
             // What retention takes, it takes; some of it only after the broker has moved what it needs.
             "retain" => self.retain(rest.parse().unwrap_or(8)),
+            "retain-untold" => self.retain_untold(),
+            "tell-retained" => self.tell_retained(),
             "shutdown" => self.feed(vec![Input::Shutdown]),
             "drained" => format!("{}\n", self.parts.as_ref().unwrap().broker.is_drained()),
             // The same before the last batch ended: the shell may ask then.
@@ -293,6 +299,18 @@ impl World {
         };
         let inputs = std::mem::take(&mut parts.reads).into_iter().map(execute).collect();
         self.feed(inputs)
+    }
+
+    /// Segments go, and the broker is not told yet: [`World::tell_retained`] does.
+    fn retain_untold(&mut self) -> String {
+        let parts = self.parts.as_mut().unwrap();
+        parts.untold = Some(parts.keeper.retain(self.now_ms));
+        String::new()
+    }
+
+    fn tell_retained(&mut self) -> String {
+        let (min, disk) = self.parts.as_mut().unwrap().untold.take().unwrap();
+        self.feed(vec![Input::Trimmed { min, disk }])
     }
 
     /// As often as it may take: two segments go at a time, and what is moved before must be safe first.

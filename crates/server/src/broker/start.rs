@@ -185,6 +185,7 @@ impl Running {
 
     /// Lets what was queued for clients go out, after the log was fenced.
     pub(crate) async fn abandon(self) {
+        self.shell.stop_registering();
         self.connections.close_all();
         let _ = tokio::time::timeout(CLOSE_WAIT, self.closed()).await;
     }

@@ -4,6 +4,9 @@ use kerolox_broker::ConnId;
 use kerolox_wire::Command;
 use std::collections::VecDeque;
 
+/// Answers that wait, at most: beyond it the oldest wait no longer.
+const WAITING_MAX: usize = 10_000;
+
 /// What name servers know, and who waits for it.
 #[derive(Default)]
 pub(crate) struct Untold {
@@ -41,9 +44,11 @@ impl Untold {
     fn due(&mut self) -> Vec<(ConnId, Command)> {
         let known = self.told.iter().flatten().min().copied().unwrap_or(i64::MAX);
         let due = |(version, ..): &mut (i64, ConnId, Command)| *version <= known;
-        std::iter::from_fn(|| self.waiting.pop_front_if(due))
-            .map(|(_, conn, command)| (conn, command))
-            .collect()
+        let due = std::iter::from_fn(|| match self.waiting.len() > WAITING_MAX {
+            true => self.waiting.pop_front(),
+            false => self.waiting.pop_front_if(due),
+        });
+        due.map(|(_, conn, command)| (conn, command)).collect()
     }
 }
 
@@ -70,7 +75,9 @@ mod tests {
         assert_eq!(conns(&untold.wait(3, ConnId(4), command())), [4]);
         assert!(untold.wait(4, ConnId(5), command()).is_empty(), "a was not told yet");
         assert!(untold.told(b, Some(4)).is_empty());
-        assert_eq!(conns(&untold.give_up()), [5]);
+        (1..WAITING_MAX as u64).for_each(|n| assert!(untold.wait(4, ConnId(n + 10), command()).is_empty()));
+        assert_eq!(conns(&untold.wait(4, ConnId(9), command())), [5], "too many wait");
+        assert_eq!(untold.give_up().len(), WAITING_MAX);
         assert_eq!(conns(&untold.wait(9, ConnId(6), command())), [6]);
     }
 }

@@ -8,8 +8,8 @@ const EXPIRY_MS: i64 = 60_000;
 
 #[derive(Debug, Default)]
 pub struct Locks {
-    /// Who has it, and when it asked for it last.
-    held: BTreeMap<String, i64>,
+    /// Who has it from which broker, and when it asked for it last.
+    held: BTreeMap<String, (usize, i64)>,
     /// When each broker ended last: its locks are in memory only.
     ended_ms: BTreeMap<usize, i64>,
 }
@@ -32,11 +32,14 @@ impl Locks {
                 clocks.get(broker).map_or((since_ms, now_ms), |c| c.range(since_ms, now_ms));
             highest - lowest > EXPIRY_MS
         };
-        let other = self.held.iter().find(|(other, since)| *other != client && !expired(**since));
-        let what = other.map(|(other, since)| {
+        let held = |(other, (by, since)): &(&String, &(usize, i64))| {
+            *by == broker && *other != client && !expired(*since)
+        };
+        let other = self.held.iter().find(held);
+        let what = other.map(|(other, (_, since))| {
             format!("{client} was given at {now_ms} the lock that {other} had asked for at {since} and has")
         });
-        self.held.insert(client.to_owned(), asked_ms);
+        self.held.insert(client.to_owned(), (broker, asked_ms));
         what
     }
 
@@ -47,7 +50,7 @@ impl Locks {
 
     /// A broker ended.
     pub fn ended(&mut self, broker: usize, now_ms: i64) {
-        self.held.clear();
+        self.held.retain(|_, (by, _)| *by != broker);
         self.ended_ms.insert(broker, now_ms);
     }
 }
@@ -64,6 +67,8 @@ mod tests {
         assert!(locks.given(&[], 0, "b", 30, 60_030).is_some(), "a has it");
         locks.given_up("b");
         assert_eq!(locks.given(&[], 0, "b", 60_000, 60_031), None, "a did not renew it");
+        locks.ended(1, 60_035);
+        assert!(locks.given(&[], 0, "c", 60_036, 60_037).is_some(), "another broker ended");
         locks.ended(0, 60_040);
         assert_eq!(locks.given(&[], 0, "c", 60_040, 60_050), None, "that was before");
         assert_eq!(locks.given(&[], 0, "d", 60_041, 60_050), None);

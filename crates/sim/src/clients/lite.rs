@@ -153,6 +153,9 @@ impl Lite {
             hand.push(Popped { room, n, offset, pop_ms, invisible_ms, given_ms: context.now_ms });
         }
         for Popped { room, n, .. } in &hand {
+            if self.visited.insert(*room) {
+                self.forget_gone(context, *room);
+            }
             if self.consumed.contains(n) {
                 context.ledger.violated(format!("message {n} of {TOPIC} was acknowledged and came again"));
             }
@@ -164,7 +167,6 @@ impl Lite {
                     .ledger
                     .violated(format!("message {n} of {TOPIC} came out of order: {passed:?} are open"));
             }
-            self.visited.insert(*room);
         }
         self.hand = hand;
     }
@@ -184,6 +186,14 @@ impl Lite {
         };
     }
 
+    /// If the first message of a room had gone before anything came of it, it began with the last.
+    fn forget_gone(&mut self, context: &Context<'_>, room: usize) {
+        let gone = &context.ledger.gone;
+        if self.open.iter().any(|((of, _), position)| *of == room && gone.took(self.broker, *position)) {
+            self.open.retain(|(of, _), _| *of != room);
+        }
+    }
+
     /// At the end everything came.
     fn check_all(&mut self, context: &mut Context<'_>) {
         let since_ms = *self.closing_ms.get_or_insert(context.now_ms);
@@ -191,13 +201,11 @@ impl Lite {
             return;
         }
         self.closing_ms = Some(i64::MAX / 2);
-        // Of one of which nothing ever came the first may have gone; then it begins with the last.
-        let gone = |room: &usize, position: &Position| {
-            context.ledger.gone.took(self.broker, *position)
-                || !self.visited.contains(room) && context.ledger.gone.took(self.broker, 0)
-        };
-        let left = self.open.iter().filter(|((room, n), at)| !self.told.contains(n) && !gone(room, at));
-        let left: Vec<_> = left.map(|((room, n), _)| (*room, *n)).collect();
+        for room in (0..ROOMS.len()).filter(|room| !self.visited.contains(room)).collect::<Vec<_>>() {
+            self.forget_gone(context, room);
+        }
+        let left = self.open.keys().filter(|(_, n)| !self.told.contains(n));
+        let left: Vec<_> = left.copied().collect();
         if !left.is_empty() {
             context.ledger.violated(format!("messages {left:?} of {TOPIC} never came"));
         }

@@ -11,6 +11,7 @@ pub(crate) struct Room {
     end: AtomicU64,
     why: Mutex<String>,
     needed_from: AtomicU64,
+    gone_below: AtomicU64,
     /// How long messages are kept, in milliseconds; negative: as the settings say.
     retention_ms: AtomicI64,
 }
@@ -18,7 +19,13 @@ pub(crate) struct Room {
 impl Default for Room {
     fn default() -> Self {
         let most = || AtomicU64::new(Position::MAX);
-        Self { end: most(), why: Mutex::default(), needed_from: most(), retention_ms: AtomicI64::new(-1) }
+        Self {
+            end: most(),
+            why: Mutex::default(),
+            needed_from: most(),
+            gone_below: AtomicU64::new(0),
+            retention_ms: AtomicI64::new(-1),
+        }
     }
 }
 
@@ -44,6 +51,15 @@ impl Room {
 
     pub(crate) fn need_from(&self, position: Position) {
         self.needed_from.store(position, Ordering::Release);
+    }
+
+    /// What lies below this went, or is going: nobody may find it any more.
+    pub(crate) fn gone_below(&self) -> Position {
+        self.gone_below.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn goes_below(&self, end: Position) {
+        self.gone_below.store(end, Ordering::Release);
     }
 
     /// How long messages are kept, if that is not as the settings say.

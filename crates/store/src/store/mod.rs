@@ -186,6 +186,13 @@ impl Store {
         self.index.queues.find(topic, queue_id).map(|queue| queue.bounds())
     }
 
+    /// The first offset of a queue that is read for sure (unless it is damaged): what lies before it goes just now, or went, though
+    /// [`Store::bounds`] may not say so yet. A read that ended before this was asked passed over nothing behind it.
+    pub fn first_left(&self, topic: &str, queue_id: u32) -> u64 {
+        let gone_below = self.room.gone_below();
+        self.index.queues.find(topic, queue_id).map_or(0, |queue| queue.first_from(gone_below))
+    }
+
     /// The offset that the next message of a queue gets. Of the queues that a message names as further ones
     /// ([`kerolox_wire::properties::further_queues`]), it must say these.
     pub fn next_offset(&self, topic: &str, queue_id: u32) -> u64 {
