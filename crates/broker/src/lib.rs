@@ -233,6 +233,7 @@ impl Broker {
         broker.find_compacted();
         broker.find_lite_topics();
         broker.expire_topics(now_ms);
+        broker.state.offsets.watch();
         broker.note_needed();
         broker
     }
@@ -380,7 +381,7 @@ impl Broker {
         self.store.trimmed(min, disk);
         self.expire_topics(now_ms);
         if let Some(wanted) = wanted {
-            self.look_for_unread();
+            self.look_for_unread(wanted);
             // What stays for a group's sake need not be moved.
             let below = wanted.min(self.unread_from());
             self.roll_timers(below, out);
@@ -463,6 +464,7 @@ impl Broker {
             // The changes stay where they are and are tried again; who waits for them learns why.
             self.acks.fail_unplaced(&e.to_string(), out);
         }
+        self.heed_lowered_offsets();
         if self.retention.note_due && self.changes.is_empty() {
             self.retention.note_due = false;
             self.note_needed();

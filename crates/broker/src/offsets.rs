@@ -16,6 +16,8 @@ pub(crate) struct Offsets {
     /// Changed by pulls since the last state record.
     lazy: BTreeMap<(Arc<str>, Arc<str>, u32), u64>,
     lazy_since_ms: Option<i64>,
+    /// See [`Offsets::watch`].
+    lowered: Option<Vec<Commit>>,
 }
 
 /// One committed offset.
@@ -60,7 +62,11 @@ impl Offsets {
         if before == Some(offset) {
             return None;
         }
-        Some(Commit { group, topic, queue_id, offset })
+        let commit = Commit { group, topic, queue_id, offset };
+        if let Some(lowered) = self.lowered.as_mut().filter(|_| before.is_none_or(|before| offset < before)) {
+            lowered.push(commit.clone());
+        }
+        Some(commit)
     }
 
     /// Sets an offset that came along with a pull: it goes into the log with the next state record or after a while.
@@ -69,6 +75,16 @@ impl Offsets {
             self.lazy.insert((c.group, c.topic, queue_id), offset);
             self.lazy_since_ms.get_or_insert(now_ms);
         }
+    }
+
+    /// From now on it is noted what is set anew, or back.
+    pub(crate) fn watch(&mut self) {
+        self.lowered = Some(Vec::new());
+    }
+
+    /// What was set anew, or back, since this was asked last.
+    pub(crate) fn take_lowered(&mut self) -> Vec<Commit> {
+        self.lowered.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// When the first offset of [`Offsets::take_lazy`] came.

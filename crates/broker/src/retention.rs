@@ -88,7 +88,7 @@ impl Broker {
     }
 
     /// Retention wants to take the log up to `below`: which of it do consumer groups have still to read?
-    pub(crate) fn look_for_unread(&mut self) {
+    pub(crate) fn look_for_unread(&mut self, below: Position) {
         // What is appended after the round began is unread as well, for all that this round can tell.
         let end = self.store.watermarks().appended;
         let begin = || {
@@ -105,7 +105,29 @@ impl Broker {
         };
         match next {
             Some(next) => self.retention.unread.round = Some((next, lowest)),
+            // Of what lies above nobody asked: before that goes there is another round, for groups may begin to read what they did
+            // not read.
+            None if lowest.position > below => {
+                self.retention.unread.known = Lowest { position: below, holder: None };
+            }
             None => self.retention.unread.known = lowest,
+        }
+    }
+
+    /// Groups began to read, or go back, at once: not only the next round knows of it.
+    pub(crate) fn heed_lowered_offsets(&mut self) {
+        for Commit { group, topic, queue_id, offset } in self.state.offsets.take_lowered() {
+            if !self.may_read(&group, &topic) {
+                continue;
+            }
+            let mut known = self.retention.unread.known.clone();
+            self.lower(&mut known, (&group, &topic, queue_id, offset));
+            self.retention.note_due |= known.position < self.retention.unread.known.position;
+            self.retention.unread.known = known;
+            if let Some((next, mut lowest)) = self.retention.unread.round.take() {
+                self.lower(&mut lowest, (&group, &topic, queue_id, offset));
+                self.retention.unread.round = Some((next, lowest));
+            }
         }
     }
 

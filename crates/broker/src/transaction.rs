@@ -356,9 +356,18 @@ impl Broker {
         }
     }
 
-    /// Half messages below `position` are given up: the segment they lie in is to go.
+    /// Half messages below `position` are given up, for the segment they lie in is to go; but not before their producers had the time
+    /// that checks give them.
     pub(crate) fn give_up_halves(&mut self, now_ms: i64, below: u64, out: &mut Vec<Effect>) {
+        let config = &self.config;
+        let checks_ms =
+            config.transaction_check_interval_ms.saturating_mul(i64::from(config.transaction_check_max));
+        let patience_ms = checks_ms.saturating_add(config.transaction_timeout_ms);
+        let is_over = |half: &Half| {
+            half.checks >= config.transaction_check_max || now_ms.saturating_sub(half.since_ms) >= patience_ms
+        };
         let old = self.state.halves.iter().take_while(|(position, _)| *position < below);
+        let old = old.filter(|(_, half)| is_over(half));
         let old: Vec<(u64, Half)> = old.take(CHECKS_MAX).collect();
         for (position, half) in old {
             self.read_half(now_ms, position, half.offset, HalfRead::GiveUp, out);

@@ -624,6 +624,64 @@ fn a_popped_message_that_is_written_again_while_it_is_read_comes_again() {
     }
 }
 
+// What is still to be read, or to be ended.
+
+/// Everything was looked at once, when there was nobody but a group that had read it all: what began or went back until its segment was
+/// to go was not known.
+#[test]
+fn what_a_group_begins_to_read_after_all_was_looked_at_stays() {
+    let commit = |world: &mut World, group: &str, offset: u32| {
+        world.run(&format!(
+            "UPDATE_CONSUMER_OFFSET 1 consumerGroup={group} topic=T queueId=0 commitOffset={offset}"
+        ));
+        world.run("flush");
+    };
+    // Another group begins, or the same goes back; nothing has to stay of what is read by then.
+    for (group, offset, left) in [("h", 1, vec!["one"]), ("g", 0, vec!["zero", "one"]), ("g", 2, vec![])] {
+        let mut world = world();
+        fill(&mut world);
+        after(&mut world, LONG_MS / 2);
+        send(&mut world, "T", 0, "", "zero");
+        send(&mut world, "T", 0, "", "one");
+        fill(&mut world);
+        for group in ["g", "h"] {
+            succeeds(
+                &mut world,
+                &format!(r#"UPDATE_AND_CREATE_SUBSCRIPTIONGROUP 1 json={{"groupName":"{group}"}}"#),
+            );
+        }
+        commit(&mut world, "g", 2);
+        after(&mut world, LONG_MS / 2);
+        world.run("retain");
+        assert!(first_of_fill(&mut world) > 0, "something went, and all was looked at");
+        commit(&mut world, group, offset);
+        after(&mut world, LONG_MS);
+        world.run("retain");
+        let found = bodies(&mut world, "T");
+        assert!(
+            found.ends_with(&left.iter().map(|body| (*body).to_owned()).collect::<Vec<_>>()),
+            "{found:?}"
+        );
+        assert_eq!(found.is_empty(), left.is_empty(), "{group} from {offset} on: {found:?}");
+    }
+}
+
+/// It was set apart as soon as its segment was to go, and its producer's commit was refused.
+#[test]
+fn a_half_message_that_is_still_to_be_asked_about_stays() {
+    for (checks, left) in [(100_000, vec!["h".to_owned()]), (1, Vec::new())] {
+        let mut world = world();
+        succeeds(&mut world, &format!("UPDATE_BROKER_CONFIG 1 body=transactionCheckMax={checks}"));
+        let half = send_half(&mut world, "h");
+        fill(&mut world);
+        after(&mut world, LONG_MS);
+        world.run("retain");
+        let told = world.run(&end(half, COMMIT)) + &world.run("flush");
+        assert_eq!(told.contains("SUCCESS"), !left.is_empty(), "{checks}: {told}");
+        assert_eq!(bodies(&mut world, "T"), left, "{checks}");
+    }
+}
+
 // Offsets that are searched.
 
 #[test]

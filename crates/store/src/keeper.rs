@@ -278,11 +278,11 @@ impl<D: Disk> Keeper<D> {
         let wanted = decide(&limits).0.len().checked_sub(1).and_then(|last| candidates.get(last));
         state.wanted = wanted.map(|last| last.end).filter(|end| *end > needed_from);
         for (why, segment) in go.into_iter().zip(&all).take(RETIRE_MAX) {
-            state.gone.push(Gone { from: segment.base, to: segment.end, why });
             if let Err(e) = self.retire(segment.end) {
                 state.full.get_or_insert(format!("old segments cannot be removed: {e}"));
                 break;
             }
+            state.gone.push(Gone { from: segment.base, to: segment.end, why });
         }
         if !self.unwritten.is_empty() {
             state.full.get_or_insert("no room to write the index".to_owned());

@@ -157,7 +157,7 @@ impl<D: Disk> Reading<'_, D> {
         // Once more at once: most troubles are over then.
         match self.shared.read(position, len).or_else(|_| self.shared.read(position, len)) {
             Ok(bytes) => {
-                self.reader.unreadable.fine(position);
+                self.reader.unreadable.fine(position..position + len as u64);
                 bytes
             }
             Err(e) => {
@@ -281,7 +281,11 @@ impl<D: Disk> Reading<'_, D> {
             }
             end = next_end;
         }
-        let read = |end: Position| self.shared.read(at, (end - at) as usize).ok().flatten();
+        let read = |end: Position| {
+            let bytes = self.shared.read(at, (end - at) as usize).ok()?;
+            self.reader.unreadable.fine(at..end);
+            bytes
+        };
         // A bad sector in the neighbourhood must not take this record along.
         let bytes = read(end).or_else(|| if end > alone { read(alone) } else { None });
         Span { at, bytes: bytes.unwrap_or_default() }
@@ -371,11 +375,13 @@ impl<D: Disk> Reading<'_, D> {
 
     /// Walks over a run's range of the log. An unreadable part that is given up is damaged.
     fn scan(&self, run: &RunFacts, mut visit: impl FnMut(Scanned<'_, '_>)) {
-        if let Err(e) = self.scan_strictly(run, None, &mut visit)
-            && self.refused(run.start, &e)
-        {
-            // Nothing of what cannot be read is an error now.
-            let _ = self.scan_strictly(run, Some(run.end), &mut visit);
+        match self.scan_strictly(run, None, &mut visit) {
+            Ok(()) => self.reader.unreadable.fine(run.start..run.end),
+            // Nothing of what cannot be read is an error now, nor what shares its last block with the next run.
+            Err(e) if self.refused(run.start, &e) => {
+                let _ = self.scan_strictly(run, Some(Position::MAX), &mut visit);
+            }
+            Err(_) => {}
         }
     }
 

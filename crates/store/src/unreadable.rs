@@ -3,12 +3,13 @@
 
 use crate::Position;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 /// A place that could not be read for so long counts as damaged.
 pub(crate) const GIVEN_UP_MS: i64 = 30_000;
-/// Nobody tried for so long: what happens next is another trouble.
-const FORGOTTEN_MS: i64 = 2 * GIVEN_UP_MS;
+/// Nobody met it for so long (clients try again every few seconds): what happens next is another trouble.
+const FORGOTTEN_MS: i64 = GIVEN_UP_MS / 2;
 /// What lies so near belongs to the same trouble.
 const NEAR_BYTES: u64 = 1 << 20;
 /// With so many places it is not a place that is bad, but the disk: then nothing is given up.
@@ -42,11 +43,11 @@ impl Unreadable {
         !many && now_ms - first_ms >= GIVEN_UP_MS
     }
 
-    /// A place could be read.
-    pub(crate) fn fine(&self, place: Position) {
+    /// All of a part could be read.
+    pub(crate) fn fine(&self, part: Range<Position>) {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !places.is_empty() {
-            places.remove(&place);
+            places.retain(|place, _| !part.contains(place));
         }
     }
 }
@@ -59,6 +60,9 @@ mod tests {
     fn a_place_is_given_up_after_its_time() {
         let unreadable = Unreadable::default();
         assert!(!unreadable.gives_up(100, 0));
+        for now_ms in (0..GIVEN_UP_MS).step_by(FORGOTTEN_MS as usize - 1) {
+            assert!(!unreadable.gives_up(100, now_ms), "after {now_ms}");
+        }
         assert!(!unreadable.gives_up(100, GIVEN_UP_MS - 1));
         assert!(unreadable.gives_up(100, GIVEN_UP_MS));
         assert!(unreadable.gives_up(100 + NEAR_BYTES, GIVEN_UP_MS), "its neighbour is of the same trouble");
@@ -69,7 +73,11 @@ mod tests {
     fn a_trouble_that_passed_is_forgotten() {
         let unreadable = Unreadable::default();
         assert!(!unreadable.gives_up(100, 0));
-        unreadable.fine(100);
+        unreadable.fine(50..100);
+        unreadable.fine(101..200);
+        assert!(!unreadable.gives_up(100, GIVEN_UP_MS - FORGOTTEN_MS - 1), "what lies beside it is not it");
+        assert!(!unreadable.gives_up(100, GIVEN_UP_MS - 2));
+        unreadable.fine(100..101);
         assert!(!unreadable.gives_up(100, GIVEN_UP_MS));
         assert!(!unreadable.gives_up(100, GIVEN_UP_MS + FORGOTTEN_MS), "nobody tried meanwhile");
     }
@@ -77,7 +85,7 @@ mod tests {
     #[test]
     fn a_disk_that_is_bad_everywhere_makes_nothing_damaged() {
         let unreadable = Unreadable::default();
-        for now_ms in [0, 20_000, 40_000] {
+        for now_ms in [0, 14_000, 28_000, 40_000] {
             for place in 0..=PLACES_MAX as u64 {
                 assert!(!unreadable.gives_up(place * 3 * NEAR_BYTES, now_ms), "{place} after {now_ms}");
             }

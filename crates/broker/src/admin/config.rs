@@ -102,6 +102,8 @@ impl Broker {
             self.register_due = true;
         }
         let changed = self.state.config.contains_key("fileReservedTime");
+        // Nothing goes by the new time before it is known what has to stay.
+        self.store.need_from(0);
         self.store.retain_for(changed.then_some(self.config.retention_hours * 3_600_000));
         self.retention_changed();
     }

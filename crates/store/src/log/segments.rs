@@ -112,8 +112,10 @@ impl<D: Disk> Segments<D> {
         let path = segment_path(base);
         let failed = |step, source| SegmentError { path: segment_path(base), step, source };
         let file = match self.disk.create(&path) {
-            // Left from an attempt that failed half way: nothing of the log has ever been written to it.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.disk.open(&path),
+            // Left from an attempt that failed half way, maybe of one that was to be recycled.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                self.disk.remove(&path).and_then(|()| self.disk.create(&path))
+            }
             result => result,
         };
         let file = file.map_err(|e| failed("create", e))?;
@@ -139,25 +141,44 @@ impl<D: Disk> Segments<D> {
         list.push(Arc::new(segment));
     }
 
-    /// Takes the first segment away: its file becomes the next segment (`recycle`) or is removed.
+    /// Takes the first segment away: its file becomes the next segment (`recycle`) or is removed. If that fails it stays the
+    /// first, to be taken away later: one that nobody knows would be there again after the next start, before a hole.
     pub(crate) fn retire_first(&self, recycle: bool) -> Result<(), SegmentError> {
         let _one = self.change();
         let Some((first, end)) = self.all().first().cloned().zip(self.end()) else { return Ok(()) };
-        let (old, new) = (segment_path(first.base), segment_path(end));
         let failed = |step, source| SegmentError { path: segment_path(first.base), step, source };
-        // Readers stop finding it before anything happens to the file.
+        let recycled = match recycle && first.end - first.base == self.segment_bytes {
+            true => self.recycle(first.base, end),
+            false => self.remove(first.base).map(|()| None),
+        };
+        let recycled = recycled.map_err(|(step, source)| failed(step, source))?;
         self.list.write().unwrap_or_else(PoisonError::into_inner).remove(0);
-        if !recycle || first.end - first.base != self.segment_bytes {
-            self.disk.remove(&old).map_err(|e| failed("remove", e))?;
-            return self.disk.sync_dir(LOG_DIR).map_err(|e| failed("sync directory of", e));
+        if let Some(file) = recycled {
+            self.push(end, file, true);
         }
-        self.disk.rename(&old, &new).map_err(|e| failed("recycle", e))?;
-        self.disk.sync_dir(LOG_DIR).map_err(|e| failed("sync directory of", e))?;
-        // Only now that the old name is gone for good may its content be touched.
-        let file = self.disk.open(&new).map_err(|e| failed("open recycled", e))?;
-        clear_last_bytes(&file, self.segment_bytes).map_err(|e| failed("clear end of", e))?;
-        self.push(end, file, true);
         Ok(())
+    }
+
+    /// One that is not there any more was removed, or renamed, by an attempt that failed later.
+    fn remove(&self, base: Position) -> Result<(), (&'static str, io::Error)> {
+        match self.disk.remove(&segment_path(base)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(("remove", e)),
+            _ => {}
+        }
+        self.disk.sync_dir(LOG_DIR).map_err(|e| ("sync directory of", e))
+    }
+
+    fn recycle(&self, base: Position, end: Position) -> Result<Option<D::File>, (&'static str, io::Error)> {
+        let new = segment_path(end);
+        match self.disk.rename(&segment_path(base), &new) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return self.remove(base).map(|()| None),
+            renamed => renamed.map_err(|e| ("recycle", e))?,
+        }
+        self.disk.sync_dir(LOG_DIR).map_err(|e| ("sync directory of", e))?;
+        // Only now that the old name is gone for good may its content be touched.
+        let file = self.disk.open(&new).map_err(|e| ("open recycled", e))?;
+        clear_last_bytes(&file, self.segment_bytes).map_err(|e| ("clear end of", e))?;
+        Ok(Some(file))
     }
 }
 

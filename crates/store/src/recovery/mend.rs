@@ -36,7 +36,7 @@ pub(super) fn mend<D: Disk>(disk: &D, layout: &Layout<D>, walked: &Walked) -> io
         let mut touched = rewrite(segment, rewrite_from.max(segment.base), end.min(segment.end))?;
         let (from, to) = (end.max(segment.base), erase_to.min(segment.end));
         if from < to {
-            let erased = erase(segment, from, to, &mut truncated)?;
+            let erased = erase(segment, from, to, known.is_some(), &mut truncated)?;
             touched = touched || erased;
         }
         if touched || known.is_none() {
@@ -63,18 +63,25 @@ fn rewrite<F: DiskFile>(segment: &Segment<F>, mut from: Position, to: Position) 
     Ok(any)
 }
 
-/// Zeroes what is not zero yet. `truncated` moves behind the last record found at its own place.
+/// Zeroes a part. `all`: also what reads as zeros: a start before this one may have zeroed it and failed to sync, and what the disk
+/// holds then comes back when nobody remembers the zeros any more. (Without a frontier the part may be as long as all segments are:
+/// then only what is not zero yet.) `truncated` moves behind the last record found at its own place.
 fn erase<F: DiskFile>(
     segment: &Segment<F>,
     mut from: Position,
     to: Position,
+    all: bool,
     truncated: &mut Position,
 ) -> io::Result<bool> {
     let mut any = false;
     while from < to {
         let len = CHUNK_BYTES.min(to - from);
         match has_content(&segment.file, from - segment.base, len as usize) {
-            Ok(None) => {}
+            Ok(None) if !all => {}
+            Ok(None) => {
+                write_all_at(&segment.file, &vec![0; len as usize], from - segment.base)?;
+                any = true;
+            }
             Ok(Some(bytes)) => {
                 *truncated = (*truncated).max(last_own_end(&bytes, from).min(segment.end));
                 write_all_at(&segment.file, &vec![0; bytes.len()], from - segment.base)?;

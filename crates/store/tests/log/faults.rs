@@ -1,7 +1,7 @@
 //! Calls that fail.
 
 use crate::world::*;
-use kerolox_store::disk::{CrashMode, Disk, Fault, FaultAction, HostileDisk, OpKind};
+use kerolox_store::disk::{CrashMode, Disk, Fault, FaultAction, HostileDisk, OpKind, Trouble};
 use kerolox_store::{AppendError, WriteError};
 
 /// Fails all calls of `run` that can fail so; gives the paths.
@@ -293,4 +293,55 @@ fn a_bad_sector_behind_the_end_does_not_keep_a_start() {
         again.flush();
         assert_eq!(again.bodies("T", 0).len(), 2);
     }
+}
+
+/// Simulation, seed 730349: the start before had zeroed what lay behind the log's end, in the page cache: its sync failed. The next
+/// one found zeros, and left the disk as it was; when the zeros were forgotten, records that had been cut off went on where
+/// the log ended then, and offsets were there twice.
+#[test]
+fn what_a_start_cuts_off_stays_cut_off_though_the_start_before_failed_to_sync_it() {
+    let mut w = World::open(HostileDisk::default());
+    let safe = w.send("T", 0, "safe");
+    w.flush();
+    // The rest of the first segment, and what goes on in the second.
+    let room = (SEGMENT - safe.end - (safe.end - safe.position) - 40) as usize;
+    let torn = w.send("T", 0, &"a".repeat(room));
+    let stale = w.send("T", 0, "stale");
+    assert_eq!(stale.position, SEGMENT);
+    w.write(false);
+    let (first, second) = ("commitlog/00000000000000000000", format!("commitlog/{SEGMENT:020}"));
+    w.disk.tamper(first, |log| log[torn.position as usize..].fill(0));
+    w.disk.tamper(&second, |_| ());
+    let mut failed = 0;
+    for call in 0..100 {
+        let disk = w.disk.crash(CrashMode::Kill, 0);
+        disk.restart_count();
+        disk.set_faults(vec![Fault { call, action: FaultAction::Io }]);
+        let opened = World::try_open(disk.clone(), &config());
+        let synced = |(_, kind, path): &(u64, OpKind, String)| *kind == OpKind::SyncData && *path == second;
+        let hit = disk.faults_hit().iter().any(synced);
+        disk.set_faults(Vec::new());
+        if !hit {
+            continue;
+        }
+        assert!(opened.is_err(), "it started though the sync failed");
+        failed += 1;
+        let mut again = World::open(disk);
+        assert_eq!(again.bodies("T", 0), ["safe"]);
+        let other = "b".repeat(room);
+        assert_eq!(again.send("T", 0, &other).end, torn.end);
+        again.flush();
+        // The filler behind it is written, and the second segment is not.
+        again.send("T", 0, "never written");
+        again.disk.set_trouble(Some(Trouble {
+            kinds: &[OpKind::Open],
+            action: FaultAction::Io,
+            left: u32::MAX,
+        }));
+        again.try_write(true).unwrap_err();
+        again.disk.set_trouble(None);
+        let last = World::open(again.disk.crash(CrashMode::KillEvicted, 0));
+        assert_eq!(last.bodies("T", 0), ["safe", &other]);
+    }
+    assert!(failed > 0, "no sync of the second segment failed");
 }

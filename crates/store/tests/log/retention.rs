@@ -1,7 +1,7 @@
 //! What goes, and what readers see of it.
 
 use crate::world::*;
-use kerolox_store::disk::{CrashMode, HostileDisk};
+use kerolox_store::disk::{CrashMode, FaultAction, HostileDisk, OpKind, Trouble};
 use kerolox_store::{QueueRead, QueueReadOutcome, ReadResult, TopicRetention};
 
 const RETENTION_MS: i64 = 1_000_000;
@@ -42,6 +42,27 @@ fn expired_segments_go_but_never_the_active_one() {
     assert!(runs.iter().all(|r| r.as_str() >= format!("kerolox/runs/{min:020}").as_str()), "{runs:?}");
     let again = World::open(w.disk.crash(CrashMode::Lost, 0));
     assert_eq!(again.store.bounds("T", 0), Some(bounds));
+}
+
+/// Simulation, seed 730858: a segment that could not be removed was known to nobody any more; the next start found it again, with
+/// a hole behind it.
+#[test]
+fn a_segment_that_could_not_be_removed_goes_later() {
+    const KINDS: [&[OpKind]; 4] = [&[OpKind::Remove], &[OpKind::Rename], &[OpKind::SyncDir], &[OpKind::Open]];
+    for kinds in KINDS {
+        let mut w = filled(5);
+        w.now += 2 * RETENTION_MS;
+        w.disk.set_trouble(Some(Trouble { kinds, action: FaultAction::Io, left: 1 }));
+        (0..10).for_each(|_| w.retain());
+        w.disk.set_trouble(None);
+        let bounds = w.store.bounds("T", 0).unwrap();
+        assert!(bounds.min > 0, "{kinds:?}");
+        let again = World::open(w.disk.crash(CrashMode::Lost, 0));
+        assert_eq!(again.store.bounds("T", 0), Some(bounds), "{kinds:?}");
+        let bases: Vec<u64> = logs(&again).iter().map(|path| path[10..].parse().unwrap()).collect();
+        assert!(bases.windows(2).all(|pair| pair[1] == pair[0] + SEGMENT), "{kinds:?}: {bases:?}");
+        assert_eq!(again.report.log_min, bases[0], "{kinds:?}");
+    }
 }
 
 #[test]
