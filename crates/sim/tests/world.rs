@@ -68,7 +68,7 @@ fn checks_bite() {
             Bug::LateSync => FlushPolicy::Async { interval_ms: 500 },
             _ => FlushPolicy::Sync,
         };
-        let caught = (0..20)
+        let caught = (0..80)
             .any(|seed| play(seed, flush, Some(bug)).violations.iter().any(|found| found.contains(wanted)));
         assert!(caught, "{bug:?} went unnoticed");
     }
