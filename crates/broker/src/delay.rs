@@ -174,19 +174,13 @@ impl Broker {
         };
         self.delay.set(index, Level::Reading);
         match self.store.read_queue(read) {
-            QueueReadOutcome::Done(slice) => self.delay_read(now_ms, index, slice, out),
+            QueueReadOutcome::Done(slice) => self.delay_read(now_ms, index, slice),
             QueueReadOutcome::Cold(plan) => self.start_read(plan, Pending::Delay { index }, out),
         }
     }
 
     /// The next messages of a level were read: those that are due go to their real topic.
-    pub(crate) fn delay_read(
-        &mut self,
-        now_ms: i64,
-        index: usize,
-        slice: QueueSlice,
-        _out: &mut Vec<Effect>,
-    ) {
+    pub(crate) fn delay_read(&mut self, now_ms: i64, index: usize, slice: QueueSlice) {
         self.counters.damaged += slice.damaged.len() as u64;
         let delay_ms = self.state.delay_queues_ms.get(index).copied().unwrap_or(0);
         let mut delivered_to = None;

@@ -270,9 +270,7 @@ impl Broker {
                 self.revive_kept_read(now_ms, key, offset, kept, found);
             }
             (Pending::Revive { key, offset, kept }, _) => self.revive_read(now_ms, key, offset, kept, None),
-            (Pending::Delay { index }, ReadResult::Queue(slice)) => {
-                self.delay_read(now_ms, index, slice, out)
-            }
+            (Pending::Delay { index }, ReadResult::Queue(slice)) => self.delay_read(now_ms, index, slice),
             (Pending::Delay { index }, _) => self.delay.retry(now_ms, index),
             (Pending::Half { position, why: HalfRead::Check }, _) => self.check_unread(now_ms, position),
             // Retention comes again.

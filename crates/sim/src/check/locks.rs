@@ -32,6 +32,10 @@ impl Locks {
                 clocks.get(broker).map_or((since_ms, now_ms), |c| c.range(since_ms, now_ms));
             highest - lowest > EXPIRY_MS
         };
+        // Its answer came when the time was over: nobody knows since when another has it.
+        if expired(asked_ms) {
+            return None;
+        }
         let held = |(other, (by, since)): &(&String, &(usize, i64))| {
             *by == broker && *other != client && !expired(*since)
         };

@@ -76,22 +76,14 @@ fn erase<F: DiskFile>(
     let mut any = false;
     while from < to {
         let len = CHUNK_BYTES.min(to - from);
-        match has_content(&segment.file, from - segment.base, len as usize) {
-            Ok(None) if !all => {}
-            Ok(None) => {
-                write_all_at(&segment.file, &vec![0; len as usize], from - segment.base)?;
-                any = true;
-            }
-            Ok(Some(bytes)) => {
-                *truncated = (*truncated).max(last_own_end(&bytes, from).min(segment.end));
-                write_all_at(&segment.file, &vec![0; bytes.len()], from - segment.base)?;
-                any = true;
-            }
-            // What cannot be read is not wanted either.
-            Err(_) => {
-                write_all_at(&segment.file, &vec![0; len as usize], from - segment.base)?;
-                any = true;
-            }
+        let content = has_content(&segment.file, from - segment.base, len as usize);
+        if let Ok(Some(bytes)) = &content {
+            *truncated = (*truncated).max(last_own_end(bytes, from).min(segment.end));
+        }
+        // What cannot be read is not wanted either.
+        if all || !matches!(content, Ok(None)) {
+            write_all_at(&segment.file, &vec![0; len as usize], from - segment.base)?;
+            any = true;
         }
         from += len;
     }
