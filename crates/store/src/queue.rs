@@ -182,7 +182,7 @@ impl Queues {
         self.find(topic, queue_id).map_or_else(|| self.begin_of(topic), |queue| queue.next)
     }
 
-    fn begin_of(&self, topic: &str) -> u64 {
+    pub(crate) fn begin_of(&self, topic: &str) -> u64 {
         if topic.starts_with(LMQ_PREFIX) { self.begin.1 } else { self.begin.0 }
     }
 

@@ -242,7 +242,10 @@ pub(crate) fn decode_directory(bytes: &[u8]) -> Option<Directory> {
         let mut rows = Vec::new();
         for _ in 0..fields.u32()? {
             let (queue_id, first, count) = (fields.u32()?, fields.u64()?, fields.u32()?);
-            rows.push(DirectoryRow { queue_id, first, count, bytes: fields.u64()?, at: fields.u64()? });
+            let (bytes, at) = (fields.u64()?, fields.u64()?);
+            // Offsets and sizes are far below that, or it is none of ours.
+            i64::try_from(first.checked_add(u64::from(count))?.max(bytes).max(at)).ok()?;
+            rows.push(DirectoryRow { queue_id, first, count, bytes, at });
         }
         topics.push((topic, rows));
     }
@@ -346,5 +349,22 @@ mod tests {
         assert_eq!(hex, PINNED.concat());
         assert_eq!(places, [("A".into(), 3, 40, 92), ("Bb".into(), 0, 0, 136)]);
         assert_eq!(decode_header(&bytes), Some(facts));
+    }
+
+    /// Found by fuzzing: an offset near the end of all numbers made the next one overflow.
+    #[test]
+    fn a_directory_of_impossible_numbers_is_none() {
+        let directory = |first: u64, bytes: u64| {
+            let mut out = vec![0, 0, 0, 1, 0, 1, b'T', 0, 0, 0, 1, 0, 0, 0, 0];
+            out.extend_from_slice(&first.to_be_bytes());
+            out.extend_from_slice(&[0, 0, 0, 2]);
+            out.extend_from_slice(&bytes.to_be_bytes());
+            out.extend_from_slice(&[0; 12]);
+            decode_directory(&out)
+        };
+        assert!(directory(i64::MAX as u64 - 2, i64::MAX as u64).is_some());
+        assert!(directory(i64::MAX as u64 - 1, 0).is_none());
+        assert!(directory(u64::MAX - 1, 0).is_none());
+        assert!(directory(0, 1 << 63).is_none());
     }
 }

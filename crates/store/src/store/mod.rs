@@ -199,6 +199,11 @@ impl Store {
         self.index.queues.next_offset(topic, queue_id)
     }
 
+    /// The first offset of a new queue of a topic: not 0 where damage may have taken others of its name.
+    pub fn begins_at(&self, topic: &str) -> u64 {
+        self.index.queues.begin_of(topic)
+    }
+
     /// How many light message queues there are.
     pub fn lmq_count(&self) -> usize {
         self.index.queues.lmq_count()
