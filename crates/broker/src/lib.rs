@@ -88,6 +88,16 @@ use transaction::Checks;
 /// Where Apache's refusals point to.
 const FAQ: &str = "\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further details.";
 
+/// Requests whose answer is messages, or that there are some: nobody who wants no answer is given any.
+const GIVE_MESSAGES: &[RequestCode] = &[
+    RequestCode::PULL_MESSAGE,
+    RequestCode::LITE_PULL_MESSAGE,
+    RequestCode::POP_MESSAGE,
+    RequestCode::POP_LITE_MESSAGE,
+    RequestCode::PEEK_MESSAGE,
+    RequestCode::NOTIFICATION,
+];
+
 /// Requests whose bodies are read.
 const HAVE_BODIES: &[RequestCode] = &[
     RequestCode::UPDATE_BROKER_CONFIG,
@@ -266,6 +276,9 @@ impl Broker {
         if !HAVE_BODIES.contains(&code) {
             // One that nobody asks for is not kept while the request waits for a read.
             request.body = bytes::Bytes::new();
+        }
+        if request.is_oneway() && GIVE_MESSAGES.contains(&code) {
+            return;
         }
         match code {
             RequestCode::SEND_MESSAGE | RequestCode::SEND_MESSAGE_V2 | RequestCode::SEND_BATCH_MESSAGE => {

@@ -91,7 +91,13 @@ impl<F: DiskFile> RunFile<F> {
         if crc32fast::hash(&bytes) != self.facts.directory_crc {
             return Err(RunError::Damaged("directory"));
         }
-        run::decode_directory(&bytes).ok_or(RunError::Damaged("directory"))
+        // The rows lie before it.
+        let fits = |row: &run::DirectoryRow| {
+            row.at.saturating_add(u64::from(row.count) * ENTRY_BYTES as u64) <= self.facts.directory_at
+        };
+        let directory = run::decode_directory(&bytes);
+        let directory = directory.filter(|d| d.topics.iter().flat_map(|(_, rows)| rows).all(fits));
+        directory.ok_or(RunError::Damaged("directory"))
     }
 
     /// Entries `skip..skip + take` of a row with `count` entries at `at`.
