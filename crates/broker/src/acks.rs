@@ -38,14 +38,17 @@ impl Acks {
 
     /// `answer` may leave when the state changes of this batch are confirmed.
     pub(crate) fn wait_for_state(&mut self, conn: ConnId, command: Command) {
-        self.unplaced_bytes += command.body.len();
-        self.unplaced.push(Answer { conn, command, once_registered: false });
+        self.wait_unplaced(Answer { conn, command, once_registered: false });
     }
 
     /// `answer` may leave when the state changes of this batch are confirmed and the name servers know of them.
     pub(crate) fn wait_for_registration(&mut self, conn: ConnId, command: Command) {
-        self.unplaced_bytes += command.body.len();
-        self.unplaced.push(Answer { conn, command, once_registered: true });
+        self.wait_unplaced(Answer { conn, command, once_registered: true });
+    }
+
+    fn wait_unplaced(&mut self, answer: Answer) {
+        self.unplaced_bytes += answer.command.body.len();
+        self.unplaced.push(answer);
     }
 
     /// Bytes of the bodies that wait for state changes of this batch.

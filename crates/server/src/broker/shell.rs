@@ -168,21 +168,19 @@ impl Shell {
             self.registered.notify_one();
         }
         let due = self.untold.borrow_mut().told(number, version.map(|version| version.counter));
-        self.send_all(due);
+        self.send_due(due);
+        self.connections.flush();
     }
 
     /// Name servers are told of nothing more.
     pub(crate) fn stop_registering(&self) {
         let due = self.untold.borrow_mut().give_up();
-        self.send_all(due);
+        self.send_due(due);
+        self.connections.flush();
     }
 
-    fn send_all(&self, due: Vec<(ConnId, Command)>) {
-        if due.is_empty() {
-            return;
-        }
+    fn send_due(&self, due: Vec<(ConnId, Command)>) {
         due.into_iter().for_each(|(conn, command)| self.carry_out(Effect::Send { conn, command }));
-        self.connections.flush();
     }
 
     /// Carries out effects whenever there are some. Runs until dropped.
@@ -217,7 +215,7 @@ impl Shell {
             Effect::SendOnceRegistered { conn, command } => {
                 let version = self.topics_version().counter;
                 let due = self.untold.borrow_mut().wait(version, conn, command);
-                due.into_iter().for_each(|(conn, command)| self.carry_out(Effect::Send { conn, command }));
+                self.send_due(due);
             }
             Effect::Close { conn } => self.connections.close(net::ConnId(conn.0)),
             Effect::Write(batch) => {
