@@ -137,8 +137,10 @@ fn fill(server: &Server, kind: Kind, kill: bool) -> Result<Base<'_>> {
         wait_until_written(&server.data().join("config/consumerOffset.json"))?;
     }
     super::keep(server, kill)?;
-    // Some of the settings are others after a start, whatever was hurt: they are asked for after one without injuries.
+    // Some of the settings are others after a start, and after queues were read (their reader's group is one more), whatever was hurt:
+    // they are asked for after that without injuries.
     server.start_to_first_send()?;
+    Verifier::default().read_past_errors(server.broker())?;
     let settings = settings(&mut Client::connect(server.broker())?)?;
     server.kill()?;
     Ok(Base { server, producer, records: records(&kept(server))?, settings })
