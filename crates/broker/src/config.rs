@@ -124,6 +124,8 @@ pub struct Limits {
     pub offsets_max: usize,
     /// Timer messages that wait.
     pub timers_max: usize,
+    /// Entries of the timers' index that are read at once at a start.
+    pub timer_entries_at_once: u32,
     /// Requests that wait for answers of clients.
     pub relays_max: usize,
     /// Light message queues, those of lite topics included.
@@ -153,6 +155,7 @@ impl Default for Limits {
             changes_bytes_max: 4 << 20,
             offsets_max: 2_000_000,
             timers_max: 20_000_000,
+            timer_entries_at_once: 64 << 10,
             relays_max: 10_000,
             lmq_max: 1_000_000,
             lite_subscriptions_max: 100_000,

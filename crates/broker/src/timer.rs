@@ -25,8 +25,6 @@ use kerolox_wire::{Command, ResponseCode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Entries of the index that are read at once at a start.
-const LOAD_ENTRIES: u32 = 64 << 10;
 /// How long before its time a message is read.
 const AHEAD_MS: i64 = 2_000;
 /// Messages that are read at once, and bytes of those that wait in memory for their time.
@@ -164,7 +162,8 @@ impl Broker {
         }
         self.timers.loading = Some(from);
         self.timers.reading = true;
-        let plan = self.store.plan_entries(names::WHEEL_TIMER_TOPIC, 0, from, LOAD_ENTRIES);
+        let count = self.config.limits.timer_entries_at_once;
+        let plan = self.store.plan_entries(names::WHEEL_TIMER_TOPIC, 0, from, count);
         self.start_read(plan, Pending::TimerIndex, out);
     }
 
@@ -180,7 +179,10 @@ impl Broker {
             self.timers.pause_until_ms = now_ms + RETRY_MS;
             return;
         };
-        let next = entries.last().map(|last| last.offset + 1);
+        // What is lost has no entries: a part of which nothing is left is not the end.
+        let count = u64::from(self.config.limits.timer_entries_at_once);
+        let behind = self.timers.loading.unwrap_or(0).saturating_add(count);
+        let next = entries.last().map_or(behind, |last| last.offset + 1);
         for entry in entries {
             let due = (entry.tag_code, entry.offset);
             // What was appended meanwhile is there already.
@@ -188,10 +190,8 @@ impl Broker {
                 self.timers.insert(due.0, due.1, entry.position);
             }
         }
-        self.timers.loading = next;
-        if next.is_some() {
-            self.load_timers(out);
-        }
+        self.timers.loading = Some(next);
+        self.load_timers(out);
         if self.timers.loading.is_none() {
             self.tick_timers(now_ms, out);
         }

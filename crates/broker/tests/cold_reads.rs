@@ -213,6 +213,30 @@ fn send_timer(world: &mut World, due_ms: u64, body: &str) -> String {
     format!("RECALL_MESSAGE 1 topic=T recallHandle={}", word(&told, "recallHandle="))
 }
 
+/// A part of which nothing was left passed for the end: all later messages stayed unknown until the next start.
+#[test]
+fn timers_behind_a_part_of_the_index_that_is_lost_are_delivered() {
+    let mut world = world();
+    let due = format!(",TIMER_DELIVER_MS:{}", 1_000_000 + 60_000);
+    let timers: Vec<u64> = (0..10).map(|n| send(&mut world, "T", 0, &due, &format!("m{n}")).0).collect();
+    // With that the index is in a file.
+    world.run("shutdown");
+    world.run("flush");
+    world.run("hold-reads");
+    world.run("settings timer_entries_at_once=4");
+    assert_eq!(world.run("tick +0"), HELD);
+    for position in &timers[..4] {
+        world.run(&format!("damage {}", position + 90));
+    }
+    world.run("damage-runs");
+    assert_eq!(world.run("release-read"), HELD, "there is more");
+    world.run("release-reads");
+    world.run("connect 1");
+    after(&mut world, 57_000);
+    after(&mut world, 10_000);
+    assert_eq!(bodies(&mut world, "T"), ["m4", "m5", "m6", "m7", "m8", "m9"]);
+}
+
 #[test]
 fn a_timer_message_recalled_while_it_is_read_is_not_delivered() {
     let mut world = world();

@@ -111,6 +111,7 @@ impl World {
                 }
                 "reads_max" => config.limits.reads_max = value.parse().unwrap(),
                 "relays_max" => config.limits.relays_max = value.parse().unwrap(),
+                "timer_entries_at_once" => config.limits.timer_entries_at_once = value.parse().unwrap(),
                 _ => panic!("{key}?"),
             }
         }
@@ -191,6 +192,13 @@ impl World {
                 self.open()
             }
             // Flips a bit of the log at a position, as a medium may; read from there after a restart.
+            // The entries of every index run are damaged.
+            "damage-runs" => {
+                for path in self.disk.paths().iter().filter(|path| path.ends_with(".run")) {
+                    self.disk.tamper(path, |bytes| bytes[100] ^= 1);
+                }
+                String::new()
+            }
             "damage" => {
                 let position: usize = rest.parse().unwrap();
                 let path = format!("commitlog/{:020}", position - position % SEGMENT_BYTES);
