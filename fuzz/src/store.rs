@@ -285,7 +285,9 @@ fn fit(disk: &HostileDisk, path: &str) {
                 && let Some(directory) = at.checked_add(len).and_then(|end| bytes.get(at..end))
             {
                 let crc = crc32fast::hash(directory).to_be_bytes();
-                bytes[84..88].copy_from_slice(&crc);
+                if let Some(place) = bytes.get_mut(84..88) {
+                    place.copy_from_slice(&crc);
+                }
             }
             seal(bytes, 0, 88);
         }
