@@ -256,6 +256,9 @@ fn encode(facts: FrontierFacts) -> Vec<u8> {
     bytes
 }
 
+/// Twice as much as settings allow.
+const SEGMENT_BYTES_MAX: u64 = 2 << 30;
+
 /// Version, *crc from* and size of segments, from one of the two places.
 fn decode_head(block: &[u8]) -> Option<(u32, Position, u64)> {
     let (head, rest) = block.split_at_checked(FACTS_BYTES)?;
@@ -275,6 +278,10 @@ fn decode(bytes: &[u8]) -> Result<Option<FrontierFacts>, FrontierError> {
     let Some((version, crc_from, segment_bytes)) = head else { return Ok(None) };
     if version > VERSION {
         return Err(FrontierError::TooNew { found: version, known: VERSION });
+    }
+    // Whoever believed it would look for the log's end for ever.
+    if segment_bytes > SEGMENT_BYTES_MAX {
+        return Ok(None);
     }
     let slots: Vec<Slot> = blocks.take(3).filter_map(Slot::decode).collect();
     let (Some(flushed), Some(limit)) =
@@ -299,6 +306,16 @@ mod tests {
         let disk = HostileDisk::default();
         disk.create_dir(FRONTIER_DIR).unwrap();
         disk
+    }
+
+    /// Found by fuzzing: a verification looked for the end of the log for minutes.
+    #[test]
+    fn segments_of_an_impossible_size_are_not_believed() {
+        for (segment_bytes, believed) in [(1 << 30, true), (SEGMENT_BYTES_MAX + 1, false), (1 << 60, false)] {
+            let (disk, facts) = (disk(), FrontierFacts { segment_bytes, ..FACTS });
+            Frontier::begin(&disk, facts).unwrap();
+            assert_eq!(Frontier::read(&disk).unwrap(), believed.then_some(facts), "{segment_bytes}");
+        }
     }
 
     #[test]
