@@ -6,7 +6,7 @@ mod support;
 use kerolox_wire::header::Topic;
 use kerolox_wire::{Command, RequestCode};
 use std::path::Path;
-use support::{Folder, Kerolox, Raw, refusal, send_request};
+use support::{Folder, Kerolox, Raw, free_offset, refusal, send_request};
 
 const TOPICS: &str = r#"{"dataVersion":{"counter":1},"topicConfigTable":{"Theirs":{"topicName":"Theirs","perm":6,"readQueueNums":3,"writeQueueNums":3}}}"#;
 
@@ -44,6 +44,11 @@ fn a_cut_file_is_read_from_its_backup() {
     }
 }
 
+/// Why a start there is refused, with ports that no other start has at the same time.
+fn refused(data: &Path) -> String {
+    refusal(&["--data", data.to_str().unwrap(), "--port-offset", &free_offset().to_string()], 1)
+}
+
 #[test]
 fn files_that_cannot_be_understood_are_named() {
     let wrong = [
@@ -61,13 +66,13 @@ fn files_that_cannot_be_understood_are_named() {
         let folder = Folder::new("wrong");
         let data = folder.path("data");
         write(&data, name, text);
-        let said = refusal(&["--data", data.to_str().unwrap()], 1);
+        let said = refused(&data);
         assert!(said.contains(why), "{said}");
     }
     let folder = Folder::new("rocks");
     let data = folder.path("data");
     std::fs::create_dir_all(data.join("config/metadata")).unwrap();
-    assert!(refusal(&["--data", data.to_str().unwrap()], 1).contains("RocksDB"));
+    assert!(refused(&data).contains("RocksDB"));
 }
 
 /// Whoever ends in order leaves what Apache needs, and takes nothing of it for Apache's; after a kill it is out of date.
@@ -147,6 +152,6 @@ fn a_file_of_more_values_than_any_broker_has_is_refused() {
         "consumerOffset.json",
         &format!(r#"{{"offsetTable":{{{}}}}}"#, r#""T@G":{0:1},"#.repeat(5_000_000)),
     );
-    let said = refusal(&["--data", data.to_str().unwrap()], 1);
+    let said = refused(&data);
     assert!(said.contains("consumerOffset.json holds 5000000 values"), "{said}");
 }
