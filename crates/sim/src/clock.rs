@@ -68,6 +68,12 @@ impl Clock {
         }
     }
 
+    /// Whether what runs since `from_ms` of the true time had surely not come to `until_ms` of its own by `now_ms`. One that was set back
+    /// may have been there before.
+    pub fn is_before(&self, from_ms: i64, now_ms: i64, until_ms: i64) -> bool {
+        !self.went_back(from_ms, now_ms) && self.range(from_ms, now_ms).1 < until_ms
+    }
+
     /// Whether it was set back between two true times: then what one process was told may be less than what one before was.
     pub fn went_back(&self, from_ms: i64, to_ms: i64) -> bool {
         let pairs = self.readings.iter().zip(self.readings.iter().skip(1));

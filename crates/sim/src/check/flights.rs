@@ -50,15 +50,10 @@ struct Noted {
 }
 
 impl Noted {
-    /// By `now_ms` of the world's time the broker's clock had not come to `until_ms` yet. One that was set back may have been
-    /// there before, and have given the message to another.
+    /// By `now_ms` of the world's time the broker's clock had not come to `until_ms` yet, and nobody else was given the message.
     fn is_held(&self, clocks: &[Clock], now_ms: i64, until_ms: i64) -> bool {
         let Delivery { broker, given_ms, .. } = self.delivery;
-        match clocks.get(broker) {
-            Some(clock) if clock.went_back(given_ms, now_ms) => false,
-            Some(clock) => clock.range(given_ms, now_ms).1 < until_ms,
-            None => now_ms < until_ms,
-        }
+        clocks.get(broker).map_or(now_ms < until_ms, |clock| clock.is_before(given_ms, now_ms, until_ms))
     }
 }
 

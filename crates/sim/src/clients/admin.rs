@@ -1,7 +1,6 @@
 //! The administrator: creates topics on every broker.
 
 use super::{Context, EVERYWHERE, Role, Sessions, is_ok, request};
-use kerolox_wire::body::HeartbeatData;
 use kerolox_wire::{Command, RequestCode};
 use std::collections::BTreeSet;
 
@@ -29,10 +28,6 @@ impl Role for Admin {
         &[EVERYWHERE]
     }
 
-    fn heartbeat(&self, client: &str) -> HeartbeatData {
-        HeartbeatData { client_id: client.to_owned(), ..HeartbeatData::default() }
-    }
-
     fn act(&mut self, sessions: &mut Sessions<Asked>, context: &mut Context<'_>) {
         for broker in sessions.open_brokers(EVERYWHERE) {
             for topic in self.topics {
@@ -58,8 +53,6 @@ impl Role for Admin {
             self.done.insert((broker, asked));
         }
     }
-
-    fn asked(&mut self, _: &mut Sessions<Asked>, _: &mut Context<'_>, _: usize, _: &Command) {}
 
     fn restart(&mut self) {}
 }

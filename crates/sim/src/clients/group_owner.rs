@@ -2,7 +2,7 @@
 //! group had consumed before, and nobody else touches it.
 
 use super::{Context, Role, Sessions, is_ok, number, request};
-use kerolox_wire::body::{HeartbeatData, SubscriptionGroupConfig, to_json};
+use kerolox_wire::body::{SubscriptionGroupConfig, to_json};
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 
 const TOPIC: &str = "orders";
@@ -90,10 +90,6 @@ impl Role for GroupOwner {
         &[TOPIC]
     }
 
-    fn heartbeat(&self, client: &str) -> HeartbeatData {
-        HeartbeatData { client_id: client.to_owned(), ..HeartbeatData::default() }
-    }
-
     fn act(&mut self, sessions: &mut Sessions<Step>, context: &mut Context<'_>) {
         if context.ledger.lost_since(self.broker, &mut self.cuts) {
             // Nobody knows what is left of this life.
@@ -132,8 +128,6 @@ impl Role for GroupOwner {
             Step::Query { .. } => {}
         }
     }
-
-    fn asked(&mut self, _: &mut Sessions<Step>, _: &mut Context<'_>, _: usize, _: &Command) {}
 
     /// What it does is on its own disk.
     fn restart(&mut self) {}

@@ -3,7 +3,6 @@
 
 use super::{Context, EVERYWHERE, Role, Sessions, is_ok, number, pull, send};
 use kerolox_wire::Command;
-use kerolox_wire::body::HeartbeatData;
 use kerolox_wire::properties::name as property;
 use kerolox_wire::record::RecordView;
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,10 +128,6 @@ impl Role for Keeper {
         &[EVERYWHERE]
     }
 
-    fn heartbeat(&self, client: &str) -> HeartbeatData {
-        HeartbeatData { client_id: client.to_owned(), ..HeartbeatData::default() }
-    }
-
     fn act(&mut self, sessions: &mut Sessions<Step>, context: &mut Context<'_>) {
         if context.ledger.lost_since(self.broker, &mut self.cuts) {
             // Nobody knows what is left of it, nor whether there is such a topic.
@@ -176,8 +171,6 @@ impl Role for Keeper {
             Step::Read { .. } => {}
         }
     }
-
-    fn asked(&mut self, _: &mut Sessions<Step>, _: &mut Context<'_>, _: usize, _: &Command) {}
 
     /// What it does is on its own disk.
     fn restart(&mut self) {}

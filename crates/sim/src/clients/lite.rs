@@ -4,7 +4,7 @@
 use super::{Context, EVERYWHERE, Role, Sessions, is_ok, number, request, send};
 use crate::network::broker_name;
 use kerolox_store::Position;
-use kerolox_wire::body::{HeartbeatData, LiteSubscription, LiteSubscriptionCtlRequestBody, to_json};
+use kerolox_wire::body::{LiteSubscription, LiteSubscriptionCtlRequestBody, to_json};
 use kerolox_wire::message_id::MessageId;
 use kerolox_wire::properties::name as property;
 use kerolox_wire::receipt::{Kind, ORDERED, Receipt};
@@ -227,10 +227,6 @@ impl Role for Lite {
         &[EVERYWHERE]
     }
 
-    fn heartbeat(&self, client: &str) -> HeartbeatData {
-        HeartbeatData { client_id: client.to_owned(), ..HeartbeatData::default() }
-    }
-
     fn act(&mut self, sessions: &mut Sessions<Step>, context: &mut Context<'_>) {
         if context.ledger.lost_since(self.broker, &mut self.cuts) {
             // Nobody knows what is left of all this, nor who is said to have consumed what.
@@ -285,10 +281,8 @@ impl Role for Lite {
             Step::Pop if is_ok(answer) => self.popped(context, answer),
             Step::Ack(Popped { n, pop_ms, invisible_ms, given_ms, .. }) if is_ok(answer) => {
                 let clock = context.ledger.clocks.get(broker);
-                let in_time = clock.is_some_and(|clock| {
-                    !clock.went_back(given_ms, context.now_ms)
-                        && clock.range(given_ms, context.now_ms).1 < pop_ms + invisible_ms
-                });
+                let in_time = clock
+                    .is_some_and(|clock| clock.is_before(given_ms, context.now_ms, pop_ms + invisible_ms));
                 if in_time {
                     self.consumed.insert(n);
                 }
@@ -297,8 +291,6 @@ impl Role for Lite {
         }
         self.next(context);
     }
-
-    fn asked(&mut self, _: &mut Sessions<Step>, _: &mut Context<'_>, _: usize, _: &Command) {}
 
     /// What it knows is on its own disk, but for what it had in hand.
     fn restart(&mut self) {

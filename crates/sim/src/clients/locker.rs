@@ -2,9 +2,7 @@
 
 use super::{Context, EVERYWHERE, Role, Sessions, is_ok};
 use crate::network::broker_name;
-use kerolox_wire::body::{
-    HeartbeatData, LockBatchRequestBody, LockBatchResponseBody, MessageQueue, from_json, to_json,
-};
+use kerolox_wire::body::{LockBatchRequestBody, LockBatchResponseBody, MessageQueue, from_json, to_json};
 use kerolox_wire::{Command, RequestCode};
 
 const GROUP: &str = "sim-locks";
@@ -55,10 +53,6 @@ impl Role for Locker {
         &[EVERYWHERE]
     }
 
-    fn heartbeat(&self, client: &str) -> HeartbeatData {
-        HeartbeatData { client_id: client.to_owned(), ..HeartbeatData::default() }
-    }
-
     fn act(&mut self, sessions: &mut Sessions<Step>, context: &mut Context<'_>) {
         let now_ms = context.now_ms;
         if now_ms < self.next_ms || sessions.count() > 0 || !sessions.is_open(self.broker) {
@@ -101,8 +95,6 @@ impl Role for Locker {
         };
         self.next_ms = now_ms + context.random.between(0, 1_500);
     }
-
-    fn asked(&mut self, _: &mut Sessions<Step>, _: &mut Context<'_>, _: usize, _: &Command) {}
 
     fn restart(&mut self) {
         self.step = Step::Unlock;

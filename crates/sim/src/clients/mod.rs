@@ -31,8 +31,10 @@ pub trait Role {
     /// The topics whose routes it needs.
     fn topics(&self) -> &[&'static str];
 
-    /// What it says of itself to its brokers.
-    fn heartbeat(&self, client: &str) -> HeartbeatData;
+    /// What it says of itself to its brokers: of most, who they are.
+    fn heartbeat(&self, client: &str) -> HeartbeatData {
+        HeartbeatData { client_id: client.to_owned(), ..HeartbeatData::default() }
+    }
 
     /// It may do something.
     fn act(&mut self, sessions: &mut Sessions<Self::Asked>, context: &mut Context<'_>);
@@ -50,11 +52,12 @@ pub trait Role {
     /// A broker asks something.
     fn asked(
         &mut self,
-        sessions: &mut Sessions<Self::Asked>,
-        context: &mut Context<'_>,
-        broker: usize,
-        question: &Command,
-    );
+        _sessions: &mut Sessions<Self::Asked>,
+        _context: &mut Context<'_>,
+        _broker: usize,
+        _question: &Command,
+    ) {
+    }
 
     /// The process dies and starts anew.
     fn restart(&mut self);

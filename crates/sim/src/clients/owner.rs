@@ -3,7 +3,6 @@
 
 use super::{Context, EVERYWHERE, Role, Sessions, is_ok, number, pull, request, send};
 use kerolox_store::Position;
-use kerolox_wire::body::HeartbeatData;
 use kerolox_wire::message_id::MessageId;
 use kerolox_wire::record::RecordView;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
@@ -101,10 +100,6 @@ impl Role for Owner {
         &[EVERYWHERE]
     }
 
-    fn heartbeat(&self, client: &str) -> HeartbeatData {
-        HeartbeatData { client_id: client.to_owned(), ..HeartbeatData::default() }
-    }
-
     fn act(&mut self, sessions: &mut Sessions<Step>, context: &mut Context<'_>) {
         if context.ledger.lost_since(self.broker, &mut self.cuts) {
             // Nobody knows what is left of this life.
@@ -156,8 +151,6 @@ impl Role for Owner {
             Step::Read { .. } => {}
         }
     }
-
-    fn asked(&mut self, _: &mut Sessions<Step>, _: &mut Context<'_>, _: usize, _: &Command) {}
 
     /// What it does is on its own disk.
     fn restart(&mut self) {}

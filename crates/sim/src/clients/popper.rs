@@ -303,15 +303,6 @@ impl Role for Popper {
         }
     }
 
-    fn asked(
-        &mut self,
-        _sessions: &mut Sessions<Asked>,
-        _context: &mut Context<'_>,
-        _broker: usize,
-        _question: &Command,
-    ) {
-    }
-
     /// Nobody knows any more what it had in hand.
     fn restart(&mut self) {
         self.messages.clear();
