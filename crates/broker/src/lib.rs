@@ -410,7 +410,6 @@ impl Broker {
         }
         self.stopped = true;
         self.store.fence(why);
-        self.changes.clear();
         self.acks.fail(why, out);
         self.start_draining(now_ms, out);
         out.push(Effect::Stop { why: why.to_owned() });

@@ -239,8 +239,8 @@ impl Broker {
     /// Whether a group without an offset begins at the first message of a queue, wherever it wants to begin.
     pub(crate) fn is_young(&self, topic: &str, queue_id: u32) -> bool {
         let near = self.store.span_bytes(topic, queue_id) <= self.config.young_bytes;
-        // One that is new since damage may have taken others of its name does not begin at 0.
-        near && [0, self.store.begins_at(topic)].contains(&self.bounds(topic, queue_id).min)
+        // One that is new since damage may have taken others of its name does not begin at 0; and damage may come again.
+        near && self.bounds(topic, queue_id).min <= self.store.begins_at(topic)
     }
 
     /// Answered when the new offset is as safe as the flush policy says.

@@ -27,6 +27,9 @@ use std::sync::Arc;
 /// Half messages that are read for a check at a time.
 const CHECKS_MAX: usize = 32;
 
+/// The most that a half message's own time before its first check keeps the log from going: as long as Apache's defaults keep it.
+const IMMUNE_MS_MAX: i64 = 72 * 3_600_000;
+
 /// When which half message is due for a check.
 #[derive(Default)]
 pub(crate) struct Checks {
@@ -362,9 +365,9 @@ impl Broker {
         let config = &self.config;
         let checks_ms =
             config.transaction_check_interval_ms.saturating_mul(i64::from(config.transaction_check_max));
-        let patience_ms = checks_ms.saturating_add(config.transaction_timeout_ms);
         let is_over = |half: &Half| {
-            half.checks >= config.transaction_check_max || now_ms.saturating_sub(half.since_ms) >= patience_ms
+            let asked_from_ms = self.check_due_ms(half).min(half.since_ms.saturating_add(IMMUNE_MS_MAX));
+            half.checks >= config.transaction_check_max || now_ms.saturating_sub(asked_from_ms) >= checks_ms
         };
         let old = self.state.halves.iter().take_while(|(position, _)| *position < below);
         let old = old.filter(|(_, half)| is_over(half));

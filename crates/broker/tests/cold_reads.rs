@@ -705,6 +705,13 @@ fn a_queue_that_is_new_after_damage_is_young() {
     let told = world.run("POP_MESSAGE 1 consumerGroup=g topic=New queueId=0 maxMsgNums=32 invisibleTime=10000 pollTime=0 bornTime=0 initMode=1")
         + &world.run("flush");
     assert!(told.contains("\"one\"") && told.contains("\"two\""), "{told}");
+    // Damage again: the next new queue begins still later.
+    let (lost, _) = send(&mut world, "T", 0, "", "lost-too");
+    world.run(&format!("damage {}", lost + 90));
+    kill(&mut world);
+    let told = world.run("POP_MESSAGE 1 consumerGroup=h topic=New queueId=0 maxMsgNums=32 invisibleTime=10000 pollTime=0 bornTime=0 initMode=1")
+        + &world.run("flush");
+    assert!(told.contains("\"one\"") && told.contains("\"two\""), "{told}");
 }
 
 /// It was set apart as soon as its segment was to go, and its producer's commit was refused.
@@ -720,6 +727,27 @@ fn a_half_message_that_is_still_to_be_asked_about_stays() {
         let told = world.run(&end(half, COMMIT)) + &world.run("flush");
         assert_eq!(told.contains("SUCCESS"), !left.is_empty(), "{checks}: {told}");
         assert_eq!(bodies(&mut world, "T"), left, "{checks}");
+    }
+}
+
+/// One whose producer had asked for more time before it is asked was set apart before it ever was.
+#[test]
+fn a_half_message_stays_while_its_producer_is_not_to_be_asked() {
+    for (immunity_s, after_ms, stays) in
+        [(900, 600_000, true), (900, 2_000_000, false), (i32::MAX, LONG_MS, false)]
+    {
+        let mut world = world();
+        world.run("retention-bytes 1");
+        world.run("connect 1");
+        succeeds(&mut world, "UPDATE_BROKER_CONFIG 1 body=transactionCheckMax=1");
+        let properties = format!(",TRAN_MSG:true,PGROUP:p,CHECK_IMMUNITY_TIME_IN_SECONDS:{immunity_s}");
+        let (position, told) = send(&mut world, "T", 4, &properties, "h");
+        fill(&mut world);
+        after(&mut world, after_ms);
+        world.run("retain");
+        let told = world.run(&end((position, word(&told, "queueOffset=").parse().unwrap()), COMMIT))
+            + &world.run("flush");
+        assert_eq!(told.contains("SUCCESS"), stays, "{immunity_s} s, after {after_ms} ms: {told}");
     }
 }
 

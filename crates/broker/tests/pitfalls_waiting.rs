@@ -493,3 +493,30 @@ fn issue_1459_2485_after_a_restart_queues_are_locked_again_at_once() {
     assert!(has(world.run(&lock(1))));
     assert!(!has(world.run(&lock(2))), "and only one has it");
 }
+
+/// What the log had not taken when it was fenced was said to be kept where it was asked for a second time: the second of two
+/// equal commits changes nothing, and was taken for one that waits for nothing (seed 761605 of the simulation).
+#[test]
+fn a_commit_that_the_log_never_took_is_never_acknowledged() {
+    let mut world = world();
+    let body = format!("body={}", "x".repeat(1_030_000));
+    for _ in 0..16 {
+        send(&mut world, 0, "", &body);
+        world.run("flush");
+    }
+    world.fill_disk();
+    let mut offset = 0;
+    let mut commit = |world: &mut World, again: bool| {
+        offset += u64::from(!again);
+        let asked = format!(
+            "UPDATE_CONSUMER_OFFSET 1 consumerGroup=TOOLS_CONSUMER topic=T queueId=0 commitOffset={offset}"
+        );
+        world.run(&asked) + &world.run("flush")
+    };
+    let refused = (0..2_000).map(|_| commit(&mut world, false)).find(|told| !told.contains("SUCCESS"));
+    assert!(refused.unwrap().contains("SYSTEM_BUSY"));
+    assert!(commit(&mut world, true).contains("SYSTEM_BUSY"));
+    assert!(world.run("fail-sync").contains("stop:"));
+    let told = commit(&mut world, true);
+    assert!(told.contains("SYSTEM_BUSY"), "{told}");
+}

@@ -2,7 +2,7 @@
 
 use crate::disk::{Aligned, BLOCK_BYTES, Disk, DiskFile, write_all_at};
 use crate::index::{RunDraft, RunFile, run_path};
-use crate::log::{Room, Shared, WriteError, is_direct, segment_path};
+use crate::log::{Room, SegmentError, Shared, WriteError, is_direct, segment_path};
 use crate::retention::{self, Candidate, Limits};
 use crate::snapshot::Snapshot;
 use crate::store::{SealJob, Sealed};
@@ -279,10 +279,18 @@ impl<D: Disk> Keeper<D> {
         state.wanted = wanted.map(|last| last.end).filter(|end| *end > needed_from);
         for (why, segment) in go.into_iter().zip(&all).take(RETIRE_MAX) {
             if let Err(e) = self.retire(segment.end) {
-                state.full.get_or_insert(format!("old segments cannot be removed: {e}"));
+                state.stuck = Some(e.to_string());
                 break;
             }
             state.gone.push(Gone { from: segment.base, to: segment.end, why });
+            if let Err(e) = self.remove_runs(segment.end) {
+                state.stuck = Some(e);
+                break;
+            }
+        }
+        // It was reckoned as if all went that is to go.
+        if state.stuck.is_some() && space.used_ratio() > limits.disk_full_ratio {
+            state.full.get_or_insert("old segments cannot be removed".to_owned());
         }
         if !self.unwritten.is_empty() {
             state.full.get_or_insert("no room to write the index".to_owned());
@@ -306,14 +314,18 @@ impl<D: Disk> Keeper<D> {
     }
 
     /// The first segment, which ends at `end`, goes.
-    fn retire(&mut self, end: Position) -> Result<(), String> {
+    fn retire(&mut self, end: Position) -> Result<(), SegmentError> {
         let all = self.shared.segments.all();
         let ready = all.iter().filter(|s| s.base > self.shared.written()).count();
         // Readers are told before the file goes: what they miss then is gone, not damaged.
         self.room.goes_below(end);
         self.shared.set_min(end);
         let recycle = ready < READY_MAX;
-        self.shared.segments.retire_first(recycle).map_err(|e| e.to_string())?;
+        self.shared.segments.retire_first(recycle)
+    }
+
+    /// Those of what went.
+    fn remove_runs(&mut self, end: Position) -> Result<(), String> {
         let gone: Vec<(Position, Position)> =
             self.runs.range(..end).map(|(start, age)| (*start, age.end)).collect();
         for (start, end) in gone {

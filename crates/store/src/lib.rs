@@ -245,6 +245,8 @@ pub struct DiskState {
     pub full: Option<String>,
     /// Retention would take the log up to here, were it not for [`Store::need_from`].
     pub wanted: Option<Position>,
+    /// Why it cannot take what is to go.
+    pub stuck: Option<String>,
     /// What it took now.
     pub gone: Vec<Gone>,
 }

@@ -15,6 +15,7 @@ use kerolox_wire::record::{RECORD_BYTES_MIN, RecordHead, RecordView};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Entries that are taken from an index run at once.
@@ -155,21 +156,23 @@ impl<D: Disk> Reading<'_, D> {
     /// `len` bytes of the log; `None` if they are gone, or given up.
     fn read(&self, position: Position, len: usize) -> Option<Vec<u8>> {
         // Once more at once: most troubles are over then.
+        let part = position..position + len as u64;
         match self.shared.read(position, len).or_else(|_| self.shared.read(position, len)) {
             Ok(bytes) => {
-                self.reader.unreadable.fine(position..position + len as u64);
+                self.reader.unreadable.fine(part);
                 bytes
             }
             Err(e) => {
-                self.refused(position, &e);
+                self.refused(part, &e);
                 None
             }
         }
     }
 
     /// The disk refused to read something; true if that is to be taken for damage.
-    fn refused(&self, position: Position, e: &io::Error) -> bool {
-        let given_up = self.reader.unreadable.gives_up(position, self.now_ms);
+    fn refused(&self, part: Range<Position>, e: &io::Error) -> bool {
+        let position = part.start;
+        let given_up = self.reader.unreadable.gives_up(part, self.now_ms);
         if !given_up {
             self.failed.borrow_mut().get_or_insert_with(|| format!("the log at {position}: {e}"));
         }
@@ -378,7 +381,7 @@ impl<D: Disk> Reading<'_, D> {
         match self.scan_strictly(run, None, &mut visit) {
             Ok(()) => self.reader.unreadable.fine(run.start..run.end),
             // Nothing of what cannot be read is an error now, nor what shares its last block with the next run.
-            Err(e) if self.refused(run.start, &e) => {
+            Err(e) if self.refused(run.start..run.end, &e) => {
                 let _ = self.scan_strictly(run, Some(Position::MAX), &mut visit);
             }
             Err(_) => {}

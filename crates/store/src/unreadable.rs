@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// A place that could not be read for so long counts as damaged.
 pub(crate) const GIVEN_UP_MS: i64 = 30_000;
-/// Nobody met it for so long (clients try again every few seconds): what happens next is another trouble.
+/// Nobody met it for so long (clients are made to try again every few seconds): what happens next is another trouble.
 const FORGOTTEN_MS: i64 = GIVEN_UP_MS / 2;
 /// What lies so near belongs to the same trouble.
 const NEAR_BYTES: u64 = 1 << 20;
@@ -21,14 +21,17 @@ pub(crate) struct Unreadable(Mutex<BTreeMap<Position, Trouble>>);
 
 #[derive(Clone, Copy)]
 struct Trouble {
+    /// Where what was asked for ends.
+    end: Position,
     first_ms: i64,
     last_ms: i64,
 }
 
 impl Unreadable {
-    /// A place could not be read; whether that has been so for so long that it counts as damaged. `now_ms` is of a clock that
+    /// A part could not be read; whether that has been so for so long that it counts as damaged. `now_ms` is of a clock that
     /// does not jump.
-    pub(crate) fn gives_up(&self, place: Position, now_ms: i64) -> bool {
+    pub(crate) fn gives_up(&self, part: Range<Position>, now_ms: i64) -> bool {
+        let place = part.start;
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if places.len() >= PLACES_MAX {
             places.retain(|_, trouble| now_ms - trouble.last_ms < FORGOTTEN_MS);
@@ -38,16 +41,17 @@ impl Unreadable {
         let first_ms = fresh.map(|(_, trouble)| trouble.first_ms).min().unwrap_or(now_ms);
         let many = places.len() >= PLACES_MAX;
         if !many || places.contains_key(&place) {
-            places.insert(place, Trouble { first_ms, last_ms: now_ms });
+            let end = places.get(&place).map_or(part.end, |trouble| trouble.end.max(part.end));
+            places.insert(place, Trouble { end, first_ms, last_ms: now_ms });
         }
         !many && now_ms - first_ms >= GIVEN_UP_MS
     }
 
-    /// All of a part could be read.
+    /// All of a part could be read. A trouble of more than that is not over: the head of a record may lie in a good sector.
     pub(crate) fn fine(&self, part: Range<Position>) {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !places.is_empty() {
-            places.retain(|place, _| !part.contains(place));
+            places.retain(|place, trouble| *place < part.start || trouble.end > part.end);
         }
     }
 }
@@ -56,30 +60,40 @@ impl Unreadable {
 mod tests {
     use super::*;
 
+    fn at(place: Position) -> Range<Position> {
+        place..place + 10
+    }
+
     #[test]
     fn a_place_is_given_up_after_its_time() {
         let unreadable = Unreadable::default();
-        assert!(!unreadable.gives_up(100, 0));
+        assert!(!unreadable.gives_up(at(100), 0));
         for now_ms in (0..GIVEN_UP_MS).step_by(FORGOTTEN_MS as usize - 1) {
-            assert!(!unreadable.gives_up(100, now_ms), "after {now_ms}");
+            assert!(!unreadable.gives_up(at(100), now_ms), "after {now_ms}");
         }
-        assert!(!unreadable.gives_up(100, GIVEN_UP_MS - 1));
-        assert!(unreadable.gives_up(100, GIVEN_UP_MS));
-        assert!(unreadable.gives_up(100 + NEAR_BYTES, GIVEN_UP_MS), "its neighbour is of the same trouble");
-        assert!(!unreadable.gives_up(100 + 3 * NEAR_BYTES, GIVEN_UP_MS));
+        assert!(!unreadable.gives_up(at(100), GIVEN_UP_MS - 1));
+        assert!(unreadable.gives_up(at(100), GIVEN_UP_MS));
+        assert!(
+            unreadable.gives_up(at(100 + NEAR_BYTES), GIVEN_UP_MS),
+            "its neighbour is of the same trouble"
+        );
+        assert!(!unreadable.gives_up(at(100 + 3 * NEAR_BYTES), GIVEN_UP_MS));
     }
 
     #[test]
     fn a_trouble_that_passed_is_forgotten() {
         let unreadable = Unreadable::default();
-        assert!(!unreadable.gives_up(100, 0));
-        unreadable.fine(50..100);
+        assert!(!unreadable.gives_up(at(100), 0));
+        unreadable.fine(50..109);
         unreadable.fine(101..200);
-        assert!(!unreadable.gives_up(100, GIVEN_UP_MS - FORGOTTEN_MS - 1), "what lies beside it is not it");
-        assert!(!unreadable.gives_up(100, GIVEN_UP_MS - 2));
-        unreadable.fine(100..101);
-        assert!(!unreadable.gives_up(100, GIVEN_UP_MS));
-        assert!(!unreadable.gives_up(100, GIVEN_UP_MS + FORGOTTEN_MS), "nobody tried meanwhile");
+        assert!(
+            !unreadable.gives_up(at(100), GIVEN_UP_MS - FORGOTTEN_MS - 1),
+            "what lies beside it is not it"
+        );
+        assert!(!unreadable.gives_up(at(100), GIVEN_UP_MS - 2));
+        unreadable.fine(100..110);
+        assert!(!unreadable.gives_up(at(100), GIVEN_UP_MS));
+        assert!(!unreadable.gives_up(at(100), GIVEN_UP_MS + FORGOTTEN_MS), "nobody tried meanwhile");
     }
 
     #[test]
@@ -87,7 +101,7 @@ mod tests {
         let unreadable = Unreadable::default();
         for now_ms in [0, 14_000, 28_000, 40_000] {
             for place in 0..=PLACES_MAX as u64 {
-                assert!(!unreadable.gives_up(place * 3 * NEAR_BYTES, now_ms), "{place} after {now_ms}");
+                assert!(!unreadable.gives_up(at(place * 3 * NEAR_BYTES), now_ms), "{place} after {now_ms}");
             }
         }
     }

@@ -118,8 +118,8 @@ impl Log<'_> {
                 ReadResult::Failed(why) => return Err(format!("reading {topic}: {why}")),
                 _ => return Err(format!("reading {topic}: an answer to another question")),
             };
-            let Some(last) = entries.last() else { break };
-            next = last.offset + 1;
+            // A part of which damage left nothing is not the end.
+            next = entries.last().map_or(next.saturating_add(ENTRIES.into()), |last| last.offset + 1);
             entries.into_iter().for_each(&mut *take);
         }
         Ok(())

@@ -21,6 +21,10 @@ use kerolox_wire::{Command, ResponseCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// A client whose pop met what cannot be read pops again after so long at most: so it is told when the disk reads again, or gives
+/// the place up.
+const TROUBLED_MS: i64 = 5_000;
+
 impl Broker {
     pub(crate) fn serve_pop(&mut self, now_ms: i64, request: PopRequest, out: &mut Vec<Effect>) {
         if self.acks.unplaced_bytes() >= ANSWERS_BYTES_MAX
@@ -282,6 +286,9 @@ impl Broker {
     ) {
         // The queue that was read is the first of those to be visited, unless its topic was deleted meanwhile.
         let failed = slice.is_none();
+        if failed {
+            pop.request.until_ms = pop.request.until_ms.min(now_ms + TROUBLED_MS);
+        }
         let of_queue = std::mem::take(&mut pop.kept).is_empty();
         let at = pop.at.max(pop.from);
         let key = pop.held.last().cloned().filter(|_| self.has_group(&pop.request));

@@ -15,15 +15,15 @@ pub(crate) struct RetentionLines {
 }
 
 impl RetentionLines {
-    /// After a report of the keeper, which took `gone`.
-    pub(crate) fn say(&self, now_ms: i64, gone: &[Gone], broker: &mut Broker) {
+    /// After a report of the keeper, which took `gone`, and no more if it is `stuck`.
+    pub(crate) fn say(&self, now_ms: i64, gone: &[Gone], stuck: Option<String>, broker: &mut Broker) {
         gone.iter().for_each(|gone| report::line(&went(now_ms, gone)));
         for (topic, count) in broker.take_expired() {
             report::line(&format!(
                 "retention: topic {topic} let go of its oldest {count} messages, as its own retention says"
             ));
         }
-        let held = broker.held_by();
+        let held = stuck.or_else(|| broker.held_by());
         let said = self.held_said_ms.get();
         if let Some(held) = &held
             && said.is_none_or(|said| now_ms - said >= HELD_EVERY_MS)

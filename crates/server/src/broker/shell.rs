@@ -295,9 +295,9 @@ impl Shell {
     }
 
     fn trimmed(&self, min: Position, mut disk: DiskState) {
-        let gone = std::mem::take(&mut disk.gone);
+        let (gone, stuck) = (std::mem::take(&mut disk.gone), disk.stuck.take());
         self.input(Input::Trimmed { min, disk });
-        self.retained.say(self.clock.now_ms(), &gone, &mut self.core.borrow_mut().broker);
+        self.retained.say(self.clock.now_ms(), &gone, stuck, &mut self.core.borrow_mut().broker);
     }
 
     /// Lets the broker know that time passed, when it asked to. Runs until dropped.

@@ -17,7 +17,9 @@ pub(crate) use frontier::{
 };
 pub(crate) use room::Room;
 pub(crate) use scan::{Found, Scanner, said_position};
-pub(crate) use segments::{LOG_DIR, Segment, Segments, clear_last_bytes, segment_name, segment_path};
+pub(crate) use segments::{
+    LOG_DIR, Segment, SegmentError, Segments, clear_last_bytes, segment_name, segment_path,
+};
 pub(crate) use shared::Shared;
 pub(crate) use tail::Tail;
 pub(crate) use writer::is_direct;

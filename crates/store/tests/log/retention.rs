@@ -65,6 +65,28 @@ fn a_segment_that_could_not_be_removed_goes_later() {
     }
 }
 
+/// One file that nothing could remove, and no message was taken any more, however empty the disk was.
+#[test]
+fn a_segment_that_cannot_be_removed_is_told_and_hinders_nothing() {
+    let mut w = filled(5);
+    w.now += 2 * RETENTION_MS;
+    w.disk.set_trouble(Some(Trouble {
+        kinds: &[OpKind::Rename, OpKind::Remove],
+        action: FaultAction::Io,
+        left: u32::MAX,
+    }));
+    let (_, state) = w.keeper.retain(w.now);
+    let why = state.stuck.unwrap();
+    assert!(why.starts_with("segment commitlog/00000000000000000000: re"), "{why}");
+    assert_eq!((state.full, state.gone), (None, Vec::new()));
+    w.retain();
+    w.send("T", 0, "taken");
+    // That the disk is full is not hidden by what should have gone.
+    w.disk.set_capacity(state.space.unwrap().used * 21 / 20);
+    let (_, state) = w.keeper.retain(w.now);
+    assert!(state.full.is_some(), "{state:?}");
+}
+
 #[test]
 fn nothing_goes_before_a_later_dump_is_sealed() {
     let mut w = World::open(HostileDisk::default());

@@ -79,6 +79,21 @@ fn a_bad_sector_holds_up_its_queue_for_half_a_minute() {
     assert_eq!(read_at(&w, first, 30_001), Ok((count as u32 - first as u32, 30, COUNT - count)));
 }
 
+/// The part of a record that could be read ended the trouble with the rest of it each time: it was never given up, and what waits
+/// for all of several records to be read (timers, moves before their segment goes) waited for ever.
+#[test]
+fn a_record_with_its_head_in_a_good_sector_is_given_up_too() {
+    let (w, places) = cold();
+    w.disk.bad_sectors(LOG, 4096..8192);
+    let (position, _) = *places.iter().find(|(from, to)| *from + 91 <= 4096 && *to > 4096).unwrap();
+    let read = |now_ms| w.reader.execute(&w.store.plan_records(vec![position]), now_ms);
+    for now_ms in [0, 10_000, 20_000, 29_999] {
+        assert!(matches!(read(now_ms), ReadResult::Failed(_)), "after {now_ms} ms");
+    }
+    let given_up = read(30_000);
+    assert!(matches!(&given_up, ReadResult::Records(found) if found == &[None]), "{given_up:?}");
+}
+
 /// With an index run that cannot be read either, the whole row seemed to be gone: nothing was said of it, and it was remembered.
 #[test]
 fn a_disk_that_refuses_everything_does_not_empty_queues() {
