@@ -16,7 +16,7 @@ pub(crate) use frontier::{
     FRONTIER_DIR, FRONTIER_PATH, Frontier, FrontierError, FrontierFacts, FrontierLook,
 };
 pub(crate) use room::Room;
-pub(crate) use scan::{Found, Scanner, said_position};
+pub(crate) use scan::{Found, Scanner, goes_on, said_position};
 pub(crate) use segments::{
     LOG_DIR, Segment, SegmentError, Segments, clear_last_bytes, segment_name, segment_path,
 };

@@ -7,6 +7,7 @@ use crate::log::{Segment, Shared};
 use kerolox_wire::record::{
     MAGIC_BLANK, MAGIC_V1, MAGIC_V2, POSITION_AT, RECORD_BYTES_MIN, RecordError, RecordHead, RecordView,
 };
+use std::borrow::Borrow;
 use std::io;
 
 /// Length and magic number.
@@ -94,6 +95,11 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
         }
         let start = usize::try_from(position - self.window_at).map_err(io::Error::other)?;
         Ok(self.window.get(start..).unwrap_or_default())
+    }
+
+    /// Whether no record and no filler ever began at `position`, or all of its head was lost.
+    pub(crate) fn is_zero(&mut self, position: Position) -> io::Result<bool> {
+        Ok(self.bytes(position, HEAD_BYTES)?.iter().take(HEAD_BYTES).all(|b| *b == 0))
     }
 
     /// What lies at `position`.
@@ -188,6 +194,37 @@ impl<'a, F: DiskFile> Scanner<'a, F> {
         }
         Ok(None)
     }
+}
+
+/// Where the log goes on from `at` on, where nothing says how far it was written. `segments`: those that end behind `at`, in order.
+/// In the segment that holds `at`, only with a record that is not older than all before (`newest_ms`): an older one was cut off once,
+/// and Apache RocketMQ, which only moves its end, did not erase it. In a later one with any: Apache removes those that it cuts off.
+/// Records must be `accept`ed besides. `flushed`: see [`Scanner::new`].
+pub(crate) fn goes_on<F: DiskFile, S: Borrow<Segment<F>>>(
+    segments: impl Iterator<Item = io::Result<S>>,
+    at: Position,
+    newest_ms: i64,
+    flushed: Option<Position>,
+    accept: impl Fn(&RecordView<'_>) -> bool,
+) -> io::Result<Option<Position>> {
+    for segment in segments {
+        let segment = segment?;
+        let segment = segment.borrow();
+        let mut scanner = Scanner::new(segment, Position::MAX, flushed);
+        let accept = |found: &Found<'_>| match found {
+            Found::Record(view) => (segment.base > at || view.store_ms >= newest_ms) && accept(view),
+            Found::Blank | Found::Bad(_) => false,
+        };
+        let from = at.max(segment.base);
+        let next = match accept(&scanner.at(from)?) {
+            true => Some(from),
+            false => scanner.search(from, segment.end, accept)?,
+        };
+        if next.is_some() {
+            return Ok(next);
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a damaged record was written at `position`: it says so, or would be sound if it did. (One that a disk wrote to a wrong place knows

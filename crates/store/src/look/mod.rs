@@ -18,8 +18,8 @@ pub use verify::{Fault, Part, Verified};
 pub use walk::Seen;
 
 use crate::disk::Disk;
-use crate::log::{FrontierFacts, FrontierLook, LOG_DIR, segment_name};
-use crate::recovery::rival_ms;
+use crate::log::{FrontierFacts, FrontierLook, LOG_DIR, Segment, segment_name, segment_path};
+use crate::recovery::Rival;
 use crate::{OpenError, Position};
 use std::io;
 
@@ -37,7 +37,7 @@ pub enum Origin {
 pub struct Look<D: Disk> {
     disk: D,
     frontier: FrontierLook,
-    rival_ms: Option<i64>,
+    rival: Rival,
     origin: Origin,
     /// Where segments begin, and the lengths of their files.
     files: Vec<(Position, u64)>,
@@ -65,7 +65,9 @@ impl<D: Disk> Look<D> {
             (false, false) if !files.is_empty() => Origin::Apache,
             _ => Origin::Kerolox,
         };
-        Ok(Self { rival_ms: rival_ms(&disk), disk, frontier, origin, files })
+        let rival =
+            Rival::find(&disk, frontier.facts).map_err(OpenError::io("listing the data directory"))?;
+        Ok(Self { rival, disk, frontier, origin, files })
     }
 
     /// Whether there is no log.
@@ -95,6 +97,26 @@ impl<D: Disk> Look<D> {
     pub fn segment_of(&self, position: Position) -> Position {
         let after = self.files.partition_point(|(base, _)| *base <= position);
         after.checked_sub(1).and_then(|i| self.files.get(i)).map_or(0, |(base, _)| *base)
+    }
+
+    /// Where the segment ends that begins at `base`, by its file's length if nothing else is known.
+    fn end_of(&self, base: Position, len: u64) -> Position {
+        base + self.facts().map_or(len, |facts| facts.segment_bytes)
+    }
+
+    /// `None`: retention of a running broker took it away meanwhile.
+    fn segment(&self, base: Position, len: u64) -> Option<io::Result<Segment<D::File>>> {
+        let segment = |file| Segment { base, end: self.end_of(base, len), recycled: false, file };
+        match self.disk.open(&segment_path(base)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            file => Some(file.map(segment)),
+        }
+    }
+
+    /// The segments that end behind `at`.
+    fn segments_from(&self, at: Position) -> impl Iterator<Item = io::Result<Segment<D::File>>> {
+        let files = self.files.iter().filter(move |(base, len)| self.end_of(*base, *len) > at);
+        files.filter_map(|(base, len)| self.segment(*base, *len))
     }
 
     /// About where the log ends: for progress.

@@ -2,7 +2,7 @@
 
 use super::Look;
 use crate::disk::{Disk, DiskFile, read_up_to};
-use crate::log::{Found, LOG_DIR, Scanner, Segment, segment_name, segment_path};
+use crate::log::{Found, LOG_DIR, Scanner, Segment, goes_on, segment_name, segment_path};
 use crate::{Damage, OpenError, Position, Progress};
 use kerolox_wire::record::RecordView;
 use std::io;
@@ -76,37 +76,49 @@ impl<D: Disk> Walk<'_, D> {
     fn run(mut self, begin: Position, to: Position) -> Result<Position, OpenError> {
         let mut at = begin;
         for (base, len) in &self.look.files {
-            let end = base + self.look.facts().map_or(*len, |f| f.segment_bytes);
+            let end = self.look.end_of(*base, *len);
             if end <= at || *base >= to {
                 continue;
             }
-            if *base > at && self.missing(at, *base).is_break() {
-                return Ok(*base);
-            }
             let path = segment_path(*base);
-            let file = match self.look.disk.open(&path) {
-                // Retention of a running broker took it away meanwhile.
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    at = end;
-                    continue;
+            let failed = |e| OpenError::io(format!("reading {path}"))(e);
+            while at < *base {
+                match self.missing(at, *base).map_err(failed)? {
+                    After::Next(next) => at = next,
+                    After::End(end) => return Ok(end),
                 }
-                file => file.map_err(OpenError::io(format!("opening {path}")))?,
+            }
+            let Some(segment) = self.look.segment(*base, *len).transpose().map_err(failed)? else {
+                at = end;
+                continue;
             };
-            let segment = Segment { base: *base, end, recycled: false, file };
-            at = at.max(*base);
-            match self.segment(&segment, at, to).map_err(OpenError::io(format!("reading {path}")))? {
+            match self.segment(&segment, at, to).map_err(failed)? {
                 After::Next(next) => at = next,
                 After::End(end) => return Ok(end),
             }
         }
         if let Some(flushed) = self.flushed.map(|flushed| flushed.min(to)).filter(|flushed| at < *flushed) {
-            let _ = self.missing(at, flushed);
+            let _ = self.hole(at, flushed);
             at = flushed;
         }
         Ok(at)
     }
 
-    fn missing(&mut self, at: Position, to: Position) -> ControlFlow<()> {
+    /// There is no file for what lies between `at` and the next segment, which begins at `base`.
+    fn missing(&mut self, at: Position, base: Position) -> io::Result<After> {
+        self.others_went_on(at)?;
+        let next = match self.flushed {
+            Some(flushed) if at < flushed => base.min(flushed),
+            None if self.goes_on(at)?.is_some() => base,
+            _ => return Ok(After::End(at)),
+        };
+        Ok(match self.hole(at, next) {
+            ControlFlow::Continue(()) => After::Next(next),
+            ControlFlow::Break(()) => After::End(next),
+        })
+    }
+
+    fn hole(&mut self, at: Position, to: Position) -> ControlFlow<()> {
         let why = "the segment's file is missing".to_owned();
         (self.visit)(Seen::Damage(&Damage { position: at, bytes: to - at, record: None, why }))
     }
@@ -120,9 +132,7 @@ impl<D: Disk> Walk<'_, D> {
             at = next.unwrap_or(segment.end);
         }
         while at < segment.end.min(to) {
-            if self.others_went_on(segment, at)? {
-                self.flushed = None;
-                self.crc_from = Position::MAX;
+            if self.look.facts().is_some_and(|f| f.clean && f.flushed == at) && self.others_went_on(at)? {
                 scanner = self.scanner(segment);
             }
             let why = match scanner.at(at)? {
@@ -138,6 +148,10 @@ impl<D: Disk> Walk<'_, D> {
                 Found::Blank => {
                     at = segment.end;
                     break;
+                }
+                Found::Bad(_) if self.others_went_on(at)? => {
+                    scanner = self.scanner(segment);
+                    continue;
                 }
                 Found::Bad(why) => why.to_string(),
             };
@@ -164,40 +178,21 @@ impl<D: Disk> Walk<'_, D> {
         }
     }
 
-    /// Whether Apache RocketMQ went on with the log behind the frontier: after a clean end whatever lies there is its work, after
-    /// another one its checkpoint file must know of messages that are newer than all of ours.
-    fn others_went_on(&self, segment: &Segment<D::File>, at: Position) -> io::Result<bool> {
-        let Some(facts) = self.look.facts().filter(|_| self.flushed.is_some_and(|flushed| at >= flushed))
-        else {
-            return Ok(false);
-        };
-        let newer = self.look.rival_ms.is_some_and(|ms| ms > self.newest_ms);
-        if !(facts.clean && at == facts.flushed || newer) {
-            return Ok(false);
+    /// Whether Apache RocketMQ went on with the log at `at`, above the frontier: as a start sees it.
+    fn others_went_on(&mut self, at: Position) -> io::Result<bool> {
+        let above = self.flushed.is_some_and(|flushed| at >= flushed);
+        let (rival, segments) = (&self.look.rival, self.look.segments_from(at));
+        let went_on = above && rival.went_on(at, self.newest_ms, segments, Some(Position::MAX))?;
+        if went_on {
+            self.flushed = None;
+            self.crc_from = Position::MAX;
         }
-        Ok(match Scanner::new(segment, Position::MAX, Some(segment.end)).at(at)? {
-            Found::Record(view) => !view.has_crc() || facts.clean,
-            Found::Blank => self.next_goes_on(segment.end)?,
-            Found::Bad(_) => false,
-        })
+        Ok(went_on)
     }
 
-    /// Whether a segment begins there with a record that is not older than all before.
-    fn next_goes_on(&self, base: Position) -> io::Result<bool> {
-        let Some((_, len)) = self.look.files.iter().find(|(other, _)| *other == base) else {
-            return Ok(false);
-        };
-        let file = match self.look.disk.open(&segment_path(base)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-            file => file?,
-        };
-        let segment = Segment { base, end: base + len, recycled: false, file };
-        let found =
-            Scanner::new(&segment, Position::MAX, Some(segment.end)).at(base).map(|found| match found {
-                Found::Record(view) => view.store_ms >= self.newest_ms,
-                Found::Blank | Found::Bad(_) => false,
-            })?;
-        Ok(found)
+    /// Where the log goes on, if nothing says how far it was written.
+    fn goes_on(&self, at: Position) -> io::Result<Option<Position>> {
+        goes_on(self.look.segments_from(at), at, self.newest_ms, Some(Position::MAX), |_| true)
     }
 
     /// What lies at `at` is no record: damage, or the end.
@@ -211,19 +206,16 @@ impl<D: Disk> Walk<'_, D> {
         if self.flushed.is_some_and(|flushed| at >= flushed) {
             return Ok(After::End(at));
         }
-        let upto = self.flushed.unwrap_or(segment.end).min(segment.end);
-        let (unknown, newest_ms) = (self.flushed.is_none(), self.newest_ms);
-        let next = scanner.search(at, upto, |found| match found {
-            // Without a frontier, an older record is one that was cut off once and never erased.
-            Found::Record(view) => !unknown || view.store_ms >= newest_ms,
-            Found::Blank => !unknown,
-            Found::Bad(_) => false,
-        })?;
-        let next = match next {
-            Some(next) => next,
-            None if !unknown => upto,
-            None if self.next_goes_on(segment.end)? => segment.end,
-            None => return Ok(After::End(at)),
+        let next = match self.flushed {
+            Some(flushed) => {
+                let upto = flushed.min(segment.end);
+                let next = scanner.search(at, upto, |found| !matches!(found, Found::Bad(_)))?;
+                next.unwrap_or(upto)
+            }
+            None => match self.goes_on(at)? {
+                Some(next) => next.min(segment.end),
+                None => return Ok(After::End(at)),
+            },
         };
         // A segment that became another one under this reader's hands.
         let there = self.look.disk.list(LOG_DIR)?;

@@ -1,15 +1,12 @@
 //! What there is in a data directory.
 
-use super::OpenError;
+use super::{OpenError, Rival};
 use crate::disk::{Disk, read_up_to};
 use crate::index::RUN_DIR;
-use crate::keeper::ABORT;
-use crate::log::{Found, Frontier, FrontierFacts, LOG_DIR, Scanner, Segment, segment_name, segment_path};
+use crate::log::{Frontier, FrontierFacts, LOG_DIR, Segment, segment_name, segment_path};
 use crate::{Position, StoreConfig};
 use std::sync::Arc;
 
-/// Apache's checkpoint file.
-const CHECKPOINT: &str = "checkpoint";
 /// The lock file, as Apache's.
 const LOCK: &str = "lock";
 /// Least size of a segment: so that each holds at least some records.
@@ -19,10 +16,7 @@ pub(super) struct Layout<D: Disk> {
     pub(super) lock: D::Lock,
     /// `None`: no frontier that can be believed.
     pub(super) facts: Option<FrontierFacts>,
-    /// Another program went on with the log after a clean end.
-    pub(super) foreign: bool,
-    /// Store time of the newest message that Apache RocketMQ knew of, by its checkpoint file.
-    pub(super) rival_ms: Option<i64>,
+    pub(super) rival: Rival,
     pub(super) clean: bool,
     pub(super) segment_bytes: u64,
     /// In order; there may be holes between them.
@@ -47,15 +41,17 @@ impl<D: Disk> Layout<D> {
         files.sort_unstable();
         let segment_bytes = segment_bytes(config, facts.as_ref(), &files)?;
         let segments = open_segments(disk, &files, segment_bytes)?;
-        let root = disk.list("").map_err(OpenError::io("listing the data directory"))?;
-        let aborted = root.iter().any(|(name, _)| name == ABORT);
-        let clean = facts.is_none_or(|f| f.clean) && !aborted;
+        let rival = Rival::find(disk, facts).map_err(OpenError::io("listing the data directory"))?;
+        let clean = facts.is_none_or(|f| f.clean) && !rival.aborted;
         let min = segments.first().map_or(0, |s| s.base);
-        let rival_ms = rival_ms(disk);
-        let mut layout = Self { lock, facts, foreign: false, rival_ms, clean, segment_bytes, segments, min };
+        let layout = Self { lock, facts, rival, clean, segment_bytes, segments, min };
         layout.check_end()?;
-        layout.foreign = layout.find_foreign().map_err(OpenError::io("reading the end of the log"))?;
         Ok(layout)
+    }
+
+    /// Where the log was closed in order.
+    pub(super) fn clean_end(&self) -> Option<Position> {
+        self.facts.filter(|f| f.clean).map(|f| f.flushed)
     }
 
     /// The segment that the frontier is in must be there: nothing but a mistake takes it away.
@@ -70,33 +66,6 @@ impl<D: Disk> Layout<D> {
             "the log was on disk up to {flushed}, but the segment that held its end ({path}) is missing; put it back"
         )))
     }
-
-    /// After a clean end nothing lies behind the frontier but zeros and leftovers of recycled segments. A record at its
-    /// own place there means that another program (Apache RocketMQ) went on with the log.
-    fn find_foreign(&self) -> std::io::Result<bool> {
-        let Some(facts) = self.facts.filter(|f| f.clean) else { return Ok(false) };
-        let Some(segment) = self.segments.iter().find(|s| (s.base..s.end).contains(&facts.flushed)) else {
-            return Ok(false);
-        };
-        let found = Scanner::new(segment, Position::MAX, None).at(facts.flushed).map(|f| match f {
-            Found::Record(_) => true,
-            // A filler that leads to a next segment with a record in it.
-            Found::Blank => self.first_is_record(segment.end),
-            Found::Bad(_) => false,
-        })?;
-        Ok(found)
-    }
-
-    fn first_is_record(&self, base: Position) -> bool {
-        let next = self.segments.iter().find(|s| s.base == base);
-        next.is_some_and(|s| matches!(Scanner::new(s, Position::MAX, None).at(base), Ok(Found::Record(_))))
-    }
-}
-
-/// The first number of Apache's checkpoint file (`StoreCheckpoint.physicMsgTimestamp`). A hint: an unreadable one is none.
-pub(crate) fn rival_ms<D: Disk>(disk: &D) -> Option<i64> {
-    let bytes = read_up_to(&disk.open(CHECKPOINT).ok()?, 8, 0).ok()?;
-    Some(i64::from_be_bytes(*bytes.first_chunk()?)).filter(|ms| *ms > 0)
 }
 
 fn segment_bytes(

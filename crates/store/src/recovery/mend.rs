@@ -22,7 +22,7 @@ pub(super) fn mend<D: Disk>(disk: &D, layout: &Layout<D>, walked: &Walked) -> io
     let end = walked.end;
     let known = layout.facts.filter(|_| !walked.foreign_end);
     // After a clean end everything written is below the frontier.
-    if known.is_some_and(|f| f.clean && f.flushed == end) {
+    if layout.clean && known.is_some_and(|f| f.flushed == end) {
         return Ok(0);
     }
     let rewrite_from = known.map_or(end, |f| f.flushed);

@@ -7,6 +7,7 @@
 mod fold;
 mod layout;
 mod mend;
+mod rival;
 mod suspects;
 mod walk;
 
@@ -20,7 +21,7 @@ use crate::store::{Recovered, Store};
 use crate::{Damage, Opened, Position, Reader, StoreConfig};
 use kerolox_wire::record::RecordView;
 use layout::Layout;
-pub(crate) use layout::rival_ms;
+pub(crate) use rival::Rival;
 use std::io;
 use std::sync::Arc;
 use walk::{Walk, Walked};

@@ -8,7 +8,7 @@ use super::{OpenError, Progress, Report, StateFold};
 use crate::disk::{Disk, DiskFile};
 use crate::index::{Index, Indexed, RUN_DIR, RunDraft, RunError, RunFile, run_name, run_path};
 use crate::keeper::RunAge;
-use crate::log::{Found, Scanner, Segment};
+use crate::log::{Found, Scanner, Segment, goes_on};
 use crate::queue::Entry;
 use crate::snapshot::{self, Snapshot, SnapshotError};
 use crate::store::{Dump, is_queued};
@@ -122,8 +122,8 @@ impl<'a, D: Disk> Walk<'a, D> {
             crc_from,
             walked: Walked {
                 end: layout.min,
-                foreign: facts.is_none() && !layout.segments.is_empty() || layout.foreign,
-                foreign_end: layout.foreign,
+                foreign: facts.is_none() && !layout.segments.is_empty(),
+                foreign_end: false,
                 index: Index::new(layout.min),
                 state_next: 0,
                 dump,
@@ -375,7 +375,7 @@ impl<'a, D: Disk> Walk<'a, D> {
         while at < to {
             self.reach(at);
             let Some(segment) = self.segment_at(at) else {
-                match self.missing(at, to) {
+                match self.missing(at, to)? {
                     After::Next(next) => at = next,
                     After::End => break,
                 }
@@ -404,9 +404,8 @@ impl<'a, D: Disk> Walk<'a, D> {
         let mut at = from;
         while at < to.min(segment.end) {
             self.reach(at);
-            // What others appended after a clean end carries no checksums.
-            if self.walked.foreign_end && self.flushed.is_some_and(|flushed| at >= flushed) {
-                scanner = self.trust_others(segment);
+            if self.layout.clean_end() == Some(at) && self.others_went_on(at)? {
+                scanner = Scanner::new(segment, self.crc_from, None);
             }
             let found = scanner.at(at).map_err(OpenError::io(format!("reading the log at {at}")))?;
             let before = at;
@@ -416,7 +415,9 @@ impl<'a, D: Disk> Walk<'a, D> {
                     self.record(&view);
                 }
                 Found::Blank => at = segment.end,
-                Found::Bad(_) if self.rival_goes_on(segment, at)? => scanner = self.trust_others(segment),
+                Found::Bad(_) if self.others_went_on(at)? => {
+                    scanner = Scanner::new(segment, self.crc_from, None);
+                }
                 Found::Bad(why) => {
                     let why = why.to_string();
                     match self.bad(segment, at, to, &why)? {
@@ -436,28 +437,25 @@ impl<'a, D: Disk> Walk<'a, D> {
         Ok(After::Next(at))
     }
 
-    /// From here on the log is somebody else's: no frontier, no checksums over whole records.
-    fn trust_others<'s>(&mut self, segment: &'s Segment<D::File>) -> Scanner<'s, D::File> {
-        self.walked.foreign_end = true;
-        self.walked.foreign = true;
-        self.flushed = None;
-        self.crc_from = Position::MAX;
-        Scanner::new(segment, self.crc_from, None)
+    /// Whether Apache RocketMQ went on with the log at `at`, above the frontier. From there on the log is its: no frontier, no
+    /// checksums over whole records.
+    fn others_went_on(&mut self, at: Position) -> Result<bool, OpenError> {
+        let failed = |e| OpenError::io(format!("searching the log from {at}"))(e);
+        let above = self.flushed.is_some_and(|flushed| at >= flushed);
+        let went_on = above
+            && self.layout.rival.went_on(at, self.newest_ms, self.segments_from(at), None).map_err(failed)?;
+        if went_on {
+            self.walked.foreign_end = true;
+            self.walked.foreign = true;
+            self.flushed = None;
+            self.crc_from = Position::MAX;
+        }
+        Ok(went_on)
     }
 
-    /// Whether above the frontier, and after an end that was not a clean one, Apache RocketMQ went on with the log: its
-    /// checkpoint file then knows of messages that are newer than all of ours.
-    fn rival_goes_on(&self, segment: &Segment<D::File>, at: Position) -> Result<bool, OpenError> {
-        let newer = self.layout.rival_ms.is_some_and(|ms| ms > self.newest_ms) && self.newest_ms > i64::MIN;
-        if !newer || self.flushed.is_none_or(|flushed| at < flushed) {
-            return Ok(false);
-        }
-        let failed = |e| OpenError::io(format!("reading the log at {at}"))(e);
-        match Scanner::new(segment, Position::MAX, None).at(at).map_err(failed)? {
-            Found::Record(view) => Ok(!view.has_crc() && view.store_ms >= self.newest_ms),
-            Found::Blank => self.next_segment_goes_on(segment.end, Position::MAX).map_err(failed),
-            Found::Bad(_) => Ok(false),
-        }
+    /// The segments that end behind `at`.
+    fn segments_from(&self, at: Position) -> impl Iterator<Item = io::Result<Arc<Segment<D::File>>>> {
+        self.layout.segments.iter().filter(move |s| s.end > at).map(|s| Ok(Arc::clone(s)))
     }
 
     /// Indexes and folds a record.
@@ -512,15 +510,19 @@ impl<'a, D: Disk> Walk<'a, D> {
     }
 
     /// There is no file for this part of the log.
-    fn missing(&mut self, at: Position, to: Position) -> After {
+    fn missing(&mut self, at: Position, to: Position) -> Result<After, OpenError> {
+        self.others_went_on(at)?;
         let next = self.layout.segments.iter().map(|s| s.base).find(|base| *base > at);
-        let Some(flushed) = self.flushed.filter(|flushed| at < *flushed) else {
-            self.walked.end = at;
-            return After::End;
+        let next = match (self.flushed, next) {
+            (Some(flushed), next) if at < flushed => next.unwrap_or(flushed).min(flushed).min(to),
+            (None, Some(next)) if self.goes_on(at)?.is_some() => next,
+            _ => {
+                self.walked.end = at;
+                return Ok(After::End);
+            }
         };
-        let next = next.unwrap_or(flushed).min(flushed).min(to);
         self.damage(at, next, "the segment's file is missing", None);
-        After::Next(next)
+        Ok(After::Next(next))
     }
 
     /// What lies at `at` is no record.
@@ -536,21 +538,15 @@ impl<'a, D: Disk> Walk<'a, D> {
         }
         let failed = |e| OpenError::io(format!("searching the log from {at}"))(e);
         let mut scanner = Scanner::new(segment, self.crc_from, self.flushed);
-        let upto = self.flushed.unwrap_or(segment.end).min(segment.end).min(to);
-        let newest_ms = self.newest_ms;
-        let unknown = self.flushed.is_none();
-        let next = scanner.search(at, upto, |found| match found {
-            // Without a frontier, an older record is one that was cut off once and never erased.
-            Found::Record(view) => !unknown || view.store_ms >= newest_ms,
-            Found::Blank => !unknown,
-            Found::Bad(_) => false,
-        });
-        let next = match next.map_err(failed)? {
-            Some(next) => next,
-            None if !unknown => upto,
-            None => match self.next_segment_goes_on(segment.end, self.crc_from).map_err(failed)? {
-                true => segment.end,
-                false => return Ok(After::End),
+        let next = match self.flushed {
+            Some(flushed) => {
+                let upto = flushed.min(segment.end).min(to);
+                let next = scanner.search(at, upto, |found| !matches!(found, Found::Bad(_)));
+                next.map_err(failed)?.unwrap_or(upto)
+            }
+            None => match self.goes_on(at)? {
+                Some(next) => next.min(segment.end),
+                None => return Ok(After::End),
             },
         };
         let claim = scanner.claim(at).map_err(failed)?.map(|view| Claim {
@@ -564,14 +560,10 @@ impl<'a, D: Disk> Walk<'a, D> {
         Ok(After::Next(next))
     }
 
-    /// Whether a segment begins there with a record that is newer than all before.
-    fn next_segment_goes_on(&self, base: Position, crc_from: Position) -> io::Result<bool> {
-        let Some(segment) = self.segment_at(base) else { return Ok(false) };
-        let found = Scanner::new(&segment, crc_from, None).at(base).map(|found| match found {
-            Found::Record(view) => view.store_ms >= self.newest_ms,
-            Found::Blank | Found::Bad(_) => false,
-        })?;
-        Ok(found)
+    /// Where the log goes on, if nothing says how far it was written.
+    fn goes_on(&self, at: Position) -> Result<Option<Position>, OpenError> {
+        goes_on(self.segments_from(at), at, self.newest_ms, None, |_| true)
+            .map_err(OpenError::io(format!("searching the log from {at}")))
     }
 
     /// Quarantines a region. Offsets of messages that may have been in it must not be given away again.

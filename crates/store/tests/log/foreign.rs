@@ -1,5 +1,6 @@
 //! Logs that Apache RocketMQ wrote: records without a checksum over all of themselves, plain fillers.
 
+use crate::look::{both, verify};
 use crate::world::*;
 use bytes::BytesMut;
 use kerolox_store::disk::{CrashMode, HostileDisk};
@@ -79,6 +80,14 @@ pub(crate) fn written_by_apache(count: u64) -> (Apache, HostileDisk) {
     (apache, disk)
 }
 
+fn segment(number: u64) -> String {
+    format!("commitlog/{:020}", number * SEGMENT)
+}
+
+fn flip(disk: &HostileDisk, at: u64) {
+    assert!(disk.tamper(&segment(at / SEGMENT), |log| log[(at % SEGMENT) as usize] ^= 1));
+}
+
 #[test]
 fn a_log_of_apache_is_taken_over_in_place() {
     let (apache, disk) = written_by_apache(100);
@@ -137,23 +146,28 @@ fn leftovers_behind_apaches_end_stay_dead() {
     assert_eq!(w.bodies("T", 0).len(), 5);
 }
 
-/// There and back again: Kerolox, then Apache on the same directory, then Kerolox.
-#[test]
-fn apache_may_go_on_with_the_log_after_a_clean_end() {
+/// Ten messages of Kerolox, which ended in order, and fifty of Apache behind them; where these lie.
+fn there_and_back() -> (HostileDisk, Apache, Vec<u64>) {
     let mut w = World::open(HostileDisk::default());
     (0..10).for_each(|i| drop(w.send("T", 0, &format!("kerolox {i}"))));
     w.flush();
-    let end = w.store.watermarks().appended;
     let end = {
         w.seal();
-        w.store.watermarks().appended.max(end)
+        w.store.watermarks().appended
     };
     let disk = w.close();
     let mut apache = Apache::new();
-    apache.segments = vec![disk.content("commitlog/00000000000000000000").unwrap()[..end as usize].to_vec()];
+    apache.segments = vec![disk.content(&segment(0)).unwrap()[..end as usize].to_vec()];
     apache.now = 1_000_000;
-    (10..60).for_each(|i| drop(apache.send("T", 0, i, &format!("apache {i} {}", "x".repeat(500)))));
+    let sent = (10..60).map(|i| apache.send("T", 0, i, &format!("apache {i} {}", "x".repeat(500)))).collect();
     assert!(apache.segments.len() > 1);
+    (disk, apache, sent)
+}
+
+/// There and back again: Kerolox, then Apache on the same directory, then Kerolox.
+#[test]
+fn apache_may_go_on_with_the_log_after_a_clean_end() {
+    let (disk, apache, _) = there_and_back();
     apache.put_on(&disk);
     let mut w = World::open(disk);
     assert_eq!(w.report.log_max, apache.end());
@@ -163,6 +177,74 @@ fn apache_may_go_on_with_the_log_after_a_clean_end() {
     w.flush();
     let w = World::open(w.disk.crash(CrashMode::Lost, 0));
     assert_eq!(w.bodies("T", 0).len(), 61);
+}
+
+/// All that Apache had appended was dropped, and nobody said so.
+#[test]
+fn damage_in_the_first_record_that_apache_appended_costs_that_one() {
+    let (disk, apache, sent) = there_and_back();
+    apache.put_on(&disk);
+    let checkpoint = (1_000_030_i64).to_be_bytes().repeat(2);
+    let first = sent[0] as usize;
+    // A bit, all of it (the checkpoint file knows of newer ones, or Apache was killed), and all but the last of its segment.
+    for (what, from, to) in [
+        ("bit", first + 95, first + 96),
+        ("checkpoint", first, first + 600),
+        ("killed", first, first + 600),
+        ("long", first, SEGMENT as usize),
+    ] {
+        let disk = disk.crash(CrashMode::Kill, 0);
+        let fill = if what == "bit" { 0x55 } else { 0 };
+        disk.tamper(&segment(0), |log| log[from..to].fill(fill));
+        match what {
+            "bit" => {}
+            "killed" => disk.tamper_create("abort", Vec::new()),
+            _ => disk.tamper_create("checkpoint", checkpoint.clone()),
+        }
+        let [look, start] = both(&disk);
+        assert_eq!(look, start, "{what}");
+        assert_eq!((start.0.len(), start.0[0].0, start.1), (1, first as u64, apache.end()), "{what}");
+        let mut w = World::open(disk);
+        let kept = sent.iter().filter(|p| **p as usize >= to).count();
+        assert_eq!(w.all("T", 0).0.len(), 10 + kept, "{what}");
+        w.now = 2_000_000;
+        assert_eq!(w.send("T", 0, "kerolox again").queue_offset, 60, "{what}");
+    }
+}
+
+/// The same where only a filler fitted behind Kerolox' last record.
+#[test]
+fn damage_in_the_first_record_of_the_segment_that_apache_began_costs_that_one() {
+    let (disk, mut apache, _) = there_and_back();
+    apache.segments.truncate(1);
+    let end = verify(&disk).end as usize;
+    apache.segments[0].truncate(end);
+    apache.send("T", 0, 10, &"x".repeat(SEGMENT as usize - end - 90));
+    assert_eq!(apache.segments.len(), 2, "it found no room");
+    let sent: Vec<u64> = (11..20).map(|i| apache.send("T", 0, i, "apache")).collect();
+    apache.put_on(&disk);
+    flip(&disk, SEGMENT + 90);
+    let [look, start] = both(&disk);
+    assert_eq!((&look, start.1), (&start, apache.end()));
+    assert_eq!(start.0, [(SEGMENT, sent[0] - SEGMENT)]);
+}
+
+/// Apache takes a record of ours for bad, cuts the log before it and goes on: its next record lies on both sides of our end.
+#[test]
+fn what_apache_appended_over_our_last_record_is_not_lost() {
+    let (disk, mut apache, _) = there_and_back();
+    let end = verify(&disk).end;
+    let cut = apache.segments[0].windows(9).position(|w| w == b"kerolox 9").unwrap() - 88;
+    apache.segments.truncate(1);
+    apache.segments[0].truncate(cut);
+    apache.send("T", 0, 9, &"x".repeat(end as usize - cut));
+    (10..60).for_each(|i| drop(apache.send("T", 0, i, "apache")));
+    apache.put_on(&disk);
+    let derived = |path: &String| path.ends_with(".run") || path.ends_with("snapshot");
+    disk.paths().into_iter().filter(derived).for_each(|path| drop(disk.tamper_remove(&path)));
+    let [look, start] = both(&disk);
+    assert_eq!((&look, start.1), (&start, apache.end()));
+    assert_eq!(World::open(disk).all("T", 0).0.len(), 59, "all but that one");
 }
 
 /// The same, but Kerolox was killed. Apache's checkpoint file tells its records from our torn ones.
@@ -194,6 +276,30 @@ fn apache_may_go_on_with_the_log_after_a_kill() {
         w.flush();
         let w = World::open(w.disk.crash(CrashMode::Lost, 0));
         assert_eq!(w.bodies("T", 0).len(), 61);
+    }
+}
+
+/// All that lay behind the hole was zeroed and removed.
+#[test]
+fn a_missing_file_amid_a_log_of_apache_is_damage() {
+    let mut apache = Apache::new();
+    let sent: Vec<u64> = (0..200).map(|i| apache.send("T", 0, i, &"x".repeat(300))).collect();
+    let disk = HostileDisk::default();
+    apache.put_on(&disk);
+    assert!(disk.tamper_remove(&segment(2)) && disk.tamper_remove(&segment(3)));
+    // What lies beside the hole may be damaged as well: the last record before it, the first one behind it.
+    let (last, first) = (sent.iter().rfind(|p| **p < 2 * SEGMENT), sent.iter().find(|p| **p >= 4 * SEGMENT));
+    for hit in [&[][..], &[*last.unwrap()], &[*first.unwrap()], &[*last.unwrap(), *first.unwrap()]] {
+        let disk = disk.crash(CrashMode::Kill, 0);
+        hit.iter().for_each(|at| flip(&disk, at + 90));
+        let [look, start] = both(&disk);
+        assert_eq!(look, start, "{hit:?}");
+        assert!(start.0.contains(&(2 * SEGMENT, 2 * SEGMENT)), "{start:?}");
+        assert_eq!((start.0.len(), start.1), (1 + hit.len(), apache.end()));
+        let w = World::open(disk);
+        let lost = |p: &u64| (2 * SEGMENT..4 * SEGMENT).contains(p) || hit.contains(p);
+        let want: Vec<u64> = (0..200).filter(|i| !lost(&sent[*i as usize])).collect();
+        assert_eq!(w.all("T", 0).0.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), want, "{hit:?}");
     }
 }
 

@@ -341,7 +341,7 @@ fn entries_that_say_nothing_are_told_with_their_position() {
 }
 
 /// What a start reports of a disk without index runs and snapshot, and what a look does: damage, and where the log ends.
-fn both(disk: &HostileDisk) -> [(Vec<(u64, u64)>, u64); 2] {
+pub(crate) fn both(disk: &HostileDisk) -> [(Vec<(u64, u64)>, u64); 2] {
     let places = |damaged: &[Damage]| damaged.iter().map(|d| (d.position, d.bytes)).collect::<Vec<_>>();
     let found = verify(disk);
     let start = World::open(disk.crash(CrashMode::Kill, 0)).report;

@@ -1,0 +1,58 @@
+//! Whether another program, Apache RocketMQ, went on with the log behind the frontier.
+
+use crate::Position;
+use crate::disk::{Disk, DiskFile, read_up_to};
+use crate::keeper::ABORT;
+use crate::log::{FrontierFacts, Scanner, Segment, goes_on};
+use std::borrow::Borrow;
+use std::io;
+use std::iter;
+
+/// Apache's checkpoint file.
+const CHECKPOINT: &str = "checkpoint";
+
+/// What a directory says of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rival {
+    facts: Option<FrontierFacts>,
+    /// Store time of the newest message that it knew of.
+    newest_ms: Option<i64>,
+    /// The file `abort` is there: it, or a start of ours, did not end in order.
+    pub(super) aborted: bool,
+}
+
+impl Rival {
+    pub(crate) fn find<D: Disk>(disk: &D, facts: Option<FrontierFacts>) -> io::Result<Self> {
+        let aborted = disk.list("")?.iter().any(|(name, _)| name == ABORT);
+        Ok(Self { facts, newest_ms: newest_ms(disk), aborted })
+    }
+
+    /// Whether it went on at `at`, where the log of ours ends. After a clean end whatever lies there is its work; after another
+    /// one, records without our checksum are if its checkpoint file knows of a message that is newer than all of ours (`newest_ms`).
+    /// Its first record may be damaged: one that follows says as much. `segments`, `flushed`: see [`goes_on`].
+    pub(crate) fn went_on<F: DiskFile, S: Borrow<Segment<F>>>(
+        &self,
+        at: Position,
+        newest_ms: i64,
+        mut segments: impl Iterator<Item = io::Result<S>>,
+        flushed: Option<Position>,
+    ) -> io::Result<bool> {
+        let clean = self.facts.is_some_and(|f| f.clean && f.flushed == at);
+        let newer = newest_ms > i64::MIN && self.newest_ms.is_some_and(|ms| ms > newest_ms);
+        let Some(first) = segments.next().filter(|_| clean || newer).transpose()? else { return Ok(false) };
+        let untouched = !newer && !self.aborted && first.borrow().base <= at;
+        if untouched && Scanner::new(first.borrow(), Position::MAX, flushed).is_zero(at)? {
+            return Ok(false);
+        }
+        // Nothing of ours was ever left there after a clean end.
+        let newest_ms = if clean { i64::MIN } else { newest_ms };
+        let segments = iter::once(Ok(first)).chain(segments);
+        Ok(goes_on(segments, at, newest_ms, flushed, |view| clean || !view.has_crc())?.is_some())
+    }
+}
+
+/// The first number of the checkpoint file (`StoreCheckpoint.physicMsgTimestamp`). A hint: an unreadable one is none.
+fn newest_ms<D: Disk>(disk: &D) -> Option<i64> {
+    let bytes = read_up_to(&disk.open(CHECKPOINT).ok()?, 8, 0).ok()?;
+    Some(i64::from_be_bytes(*bytes.first_chunk()?)).filter(|ms| *ms > 0)
+}
