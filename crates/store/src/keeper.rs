@@ -2,7 +2,7 @@
 
 use crate::disk::{Aligned, BLOCK_BYTES, Disk, DiskFile, write_all_at};
 use crate::index::{RunDraft, RunFile, run_path};
-use crate::log::{Room, SegmentError, Shared, WriteError, is_direct, segment_path};
+use crate::log::{CLEAR_BYTES, Room, SegmentError, Shared, WriteError, is_direct, segment_path};
 use crate::retention::{self, Candidate, Limits};
 use crate::snapshot::Snapshot;
 use crate::store::{SealJob, Sealed};
@@ -340,6 +340,16 @@ impl<D: Disk> Keeper<D> {
         Ok(())
     }
 
+    /// What is left of a recycled segment's former life right behind the log's end goes: Apache RocketMQ, which may go on with the log,
+    /// would take it for records.
+    fn clear_end(&self) -> io::Result<()> {
+        let end = self.shared.written();
+        let Some(segment) = self.shared.segments.find(end) else { return Ok(()) };
+        let bytes = CLEAR_BYTES.min((segment.end - end) as usize);
+        write_all_at(&segment.file, self.zeros.get(bytes), end - segment.base)?;
+        segment.file.sync_data()
+    }
+
     /// Clean end: the frontier says so, `abort` is removed. The writer must have synced everything before.
     ///
     /// # Errors
@@ -355,7 +365,7 @@ impl<D: Disk> Keeper<D> {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),
         };
-        let closed = self.shared.frontier.close().and_then(|()| unmark());
+        let closed = self.clear_end().and_then(|()| self.shared.frontier.close()).and_then(|()| unmark());
         let closed = closed.and_then(|()| self.shared.disk.sync_dir(""));
         closed.map_err(|e| self.fenced("closing", &e))
     }

@@ -18,7 +18,7 @@ pub(crate) use frontier::{
 pub(crate) use room::Room;
 pub(crate) use scan::{Found, Scanner, goes_on, said_position};
 pub(crate) use segments::{
-    LOG_DIR, Segment, SegmentError, Segments, clear_last_bytes, segment_name, segment_path,
+    CLEAR_BYTES, LOG_DIR, Segment, SegmentError, Segments, clear_ends, segment_name, segment_path,
 };
 pub(crate) use shared::Shared;
 pub(crate) use tail::Tail;

@@ -177,13 +177,19 @@ impl<D: Disk> Segments<D> {
         self.disk.sync_dir(LOG_DIR).map_err(|e| ("sync directory of", e))?;
         // Only now that the old name is gone for good may its content be touched.
         let file = self.disk.open(&new).map_err(|e| ("open recycled", e))?;
-        clear_last_bytes(&file, self.segment_bytes).map_err(|e| ("clear end of", e))?;
+        clear_ends(&file, self.segment_bytes).map_err(|e| ("clear ends of", e))?;
         Ok(Some(file))
     }
 }
 
-/// Zeroes what a short filler left from the segment's former life would occupy (see `blank`).
-pub(crate) fn clear_last_bytes(file: &impl DiskFile, segment_bytes: u64) -> io::Result<()> {
-    write_all_at(file, &[0; BLANK_MARK_BYTES], segment_bytes - BLANK_MARK_BYTES as u64)?;
+/// Bytes at both ends of a prepared segment that hold nothing of a former life: as many as a filler has.
+pub(crate) const CLEAR_BYTES: usize = BLANK_MARK_BYTES;
+
+/// Zeroes what could be taken for something of the log: at the end, where a short filler would lie (see `blank`), and at the beginning,
+/// for Apache RocketMQ: it takes the first record of its last file for one of the log wherever that says to lie.
+pub(crate) fn clear_ends(file: &impl DiskFile, segment_bytes: u64) -> io::Result<()> {
+    for at in [0, segment_bytes - CLEAR_BYTES as u64] {
+        write_all_at(file, &[0; CLEAR_BYTES], at)?;
+    }
     file.sync_data()
 }

@@ -10,7 +10,7 @@ use super::layout::{Layout, has_content};
 use super::walk::Walked;
 use crate::Position;
 use crate::disk::{Disk, DiskFile, read_up_to, write_all_at};
-use crate::log::{BLANK_MARK_BYTES, Segment, clear_last_bytes, said_position, segment_path};
+use crate::log::{CLEAR_BYTES, Segment, clear_ends, said_position, segment_path};
 use kerolox_wire::record::RecordHead;
 use std::io;
 use std::sync::Arc;
@@ -126,10 +126,10 @@ pub(super) fn usable<D: Disk>(
             segment.file.sync_data().map_err(failed("syncing"))?;
         }
         if behind {
-            let at = layout.segment_bytes - BLANK_MARK_BYTES as u64;
-            let blank = has_content(&segment.file, at, BLANK_MARK_BYTES);
-            if !matches!(blank, Ok(None)) {
-                clear_last_bytes(&segment.file, layout.segment_bytes).map_err(failed("clearing"))?;
+            let ends = [0, layout.segment_bytes - CLEAR_BYTES as u64];
+            let is_clear = |at| matches!(has_content(&segment.file, at, CLEAR_BYTES), Ok(None));
+            if !ends.into_iter().all(is_clear) {
+                clear_ends(&segment.file, layout.segment_bytes).map_err(failed("clearing"))?;
             }
         }
         usable.push(Arc::clone(segment));

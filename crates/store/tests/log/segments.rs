@@ -2,6 +2,7 @@
 
 use crate::world::*;
 use kerolox_store::disk::{CrashMode, HostileDisk};
+use kerolox_store::{FlushPolicy, StoreConfig};
 use kerolox_wire::record::{MAGIC_BLANK, RecordHead};
 
 /// Body length that makes a message to topic `T` exactly so long.
@@ -124,13 +125,61 @@ fn recycled_segments_never_show_their_former_life() {
     assert!(recycled >= 3, "{recycled}");
 }
 
+/// Apache goes on behind what it takes for the log's last record, and does not ask whether a segment's first one lies in its place:
+/// what it then appended to a recycled segment was overwritten by the next start of ours.
+#[test]
+fn a_clean_end_leaves_nothing_that_apache_takes_for_a_record() {
+    for flush in [FlushPolicy::Sync, FlushPolicy::Async { interval_ms: 500 }] {
+        let config = StoreConfig { flush, ..config() };
+        let mut w = World::open_with(HostileDisk::default(), &config);
+        let mut min = 0;
+        while min < 5 * SEGMENT || w.store.watermarks().appended % SEGMENT > SEGMENT / 2 {
+            w.send("T", 0, &body_for(500));
+            w.chores();
+            w.now += 100;
+            let disk;
+            (min, disk) = w.keeper.retain(w.now);
+            w.store.trimmed(min, disk);
+        }
+        // Whole blocks are written: at a border of theirs nothing behind the end is zeroed by the way.
+        let appended = w.store.watermarks().appended;
+        w.send("T", 0, &body_for((appended + 200).next_multiple_of(4096) - appended));
+        w.chores();
+        let crashed = w.disk.crash(CrashMode::Kill, 0);
+        check_behind_the_end(w);
+        // Killed right when a segment had its new name.
+        let former = crashed.content(&logs(&crashed)[0]).unwrap();
+        crashed.tamper(&logs(&crashed)[1], |log| *log = former);
+        check_behind_the_end(World::open_with(crashed, &config));
+    }
+}
+
+fn logs(disk: &HostileDisk) -> Vec<String> {
+    disk.paths().into_iter().filter(|path| path.starts_with("commitlog/")).collect()
+}
+
+/// Ends the log.
+fn check_behind_the_end(w: World) {
+    let end = w.store.watermarks().appended;
+    let disk = w.close();
+    assert!(logs(&disk).len() > 1);
+    for path in logs(&disk) {
+        let base: u64 = path["commitlog/".len()..].parse().unwrap();
+        let content = disk.content(&path).unwrap();
+        let behind = end.saturating_sub(base) as usize;
+        assert!(behind >= content.len() || content[behind..behind + 8] == [0; 8], "{path}, end {end}");
+    }
+    let w = World::open(disk);
+    assert_eq!((w.report.clean, w.report.log_max, w.report.scanned_bytes), (true, end, 0));
+}
+
 #[test]
 fn an_existing_log_keeps_its_segment_size() {
     let mut w = World::open(HostileDisk::default());
     w.send("T", 0, "one");
     w.flush();
     let disk = w.close();
-    let other = kerolox_store::StoreConfig { segment_bytes: 2 * SEGMENT, ..config() };
+    let other = StoreConfig { segment_bytes: 2 * SEGMENT, ..config() };
     let w = World::open_with(disk, &other);
     assert_eq!(w.report.segment_bytes_kept, Some(SEGMENT));
     assert_eq!(w.bodies("T", 0), ["one"]);
