@@ -92,6 +92,8 @@ struct Claim {
     offset: u64,
     queued: bool,
     bytes: u64,
+    /// That is where the damage is, and not in what else it says.
+    body_damaged: bool,
 }
 
 impl<'a, D: Disk> Walk<'a, D> {
@@ -555,6 +557,7 @@ impl<'a, D: Disk> Walk<'a, D> {
             offset: view.queue_offset,
             queued: is_queued(view.sys_flag),
             bytes: view.len() as u64,
+            body_damaged: view.verify_body().is_err(),
         });
         self.damage(at, next, why, claim);
         Ok(After::Next(next))
@@ -569,32 +572,33 @@ impl<'a, D: Disk> Walk<'a, D> {
     /// Quarantines a region. Offsets of messages that may have been in it must not be given away again.
     fn damage(&mut self, position: Position, end: Position, why: &str, claim: Option<Claim>) {
         let bytes = end - position;
-        let single = claim.as_ref().is_some_and(|c| c.bytes == bytes);
-        let believed = claim.as_ref().filter(|c| c.bytes == bytes).is_some_and(|c| self.believe(c));
-        if !believed {
-            let records = if single { 1 } else { bytes.div_ceil(RECORD_BYTES_MIN as u64) };
-            self.doubts.push(Doubt { position, records, further_only: false });
-        } else {
-            self.doubts.push(Doubt { position, records: 1, further_only: true });
-        }
+        let single = claim.as_ref().filter(|c| c.bytes == bytes);
+        let further_only = single.is_some_and(|c| self.believe(c));
+        let records = single.map_or(bytes.div_ceil(RECORD_BYTES_MIN as u64), |_| 1);
+        self.doubts.push(Doubt { position, records, further_only });
         let record = claim.map(|c| (c.topic, c.queue_id, c.offset));
         self.report.damaged.push(Damage { position, bytes, record, why: why.to_owned() });
     }
 
-    /// Whether what a damaged record says of itself fits what is known; then its offset is left out.
+    /// Whether what a damaged record says of itself is right; then its offset is left out. It is if it fits what is known and the
+    /// damage shows elsewhere: one flipped bit leads to a queue that may happen to expect that offset.
     fn believe(&mut self, claim: &Claim) -> bool {
-        if claim.topic == STATE_TOPIC {
-            let fits = claim.offset == self.fold.state_next || self.fold.state_next == 0;
-            self.fold.state_next = self.fold.state_next.max(claim.offset + 1);
-            return fits;
-        }
-        if !claim.queued {
+        if !claim.body_damaged {
             return false;
         }
+        let next = claim.offset.saturating_add(1);
+        if claim.topic == STATE_TOPIC {
+            let fits = claim.offset == self.fold.state_next || self.fold.state_next == 0;
+            if fits {
+                self.fold.state_next = next;
+            }
+            return fits;
+        }
         let queues = &self.walked.index.queues;
-        let fits = queues.find(&claim.topic, claim.queue_id).is_some_and(|q| q.next == claim.offset);
+        let queue = queues.find(&claim.topic, claim.queue_id).filter(|_| claim.queued);
+        let fits = queue.is_some_and(|q| q.next == claim.offset);
         if fits {
-            self.walked.index.expect_next(&claim.topic, claim.queue_id, claim.offset + 1);
+            self.walked.index.expect_next(&claim.topic, claim.queue_id, next);
         }
         fits
     }

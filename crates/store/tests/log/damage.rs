@@ -222,6 +222,41 @@ fn damage_is_named_by_each_start_until_one_went_on() {
     assert!(World::open(disk).report.damaged.is_empty(), "it is in the index now");
 }
 
+/// A flip in the queue's id, or in the topic, that leads to a queue which expects that very offset: the lost one's was given away again.
+#[test]
+fn a_record_that_claims_to_be_of_another_queue_is_not_believed() {
+    for (at, what) in [(15, "queue id"), (88 + 4 + 1, "topic")] {
+        let mut w = World::open(HostileDisk::default());
+        let queues = [("A", 0), ("A", 1), ("C", 1)];
+        (0..2).for_each(|_| queues.iter().for_each(|(topic, queue)| drop(w.send(topic, *queue, "body"))));
+        let lost = w.send("A", 1, "lost");
+        w.flush();
+        let disk = w.disk.crash(CrashMode::Kill, 0);
+        // Queue 1 becomes queue 0, topic A becomes topic C.
+        disk.tamper(&segment_path(0), |log| log[lost.position as usize + at] ^= if at == 15 { 1 } else { 2 });
+        let mut w = World::open(disk);
+        let claim = w.report.damaged[0].record.clone().unwrap();
+        assert!(queues.contains(&(&claim.0, claim.1)) && claim != ("A".to_owned(), 1, 2), "{claim:?}");
+        assert!(w.send("A", 1, "new").queue_offset > lost.queue_offset, "{what}");
+    }
+}
+
+/// A bit flipped in its offset, or all of it and more.
+#[test]
+fn a_damaged_state_record_moves_no_offsets_far() {
+    for hit in [20..21, 20..28, 20..100] {
+        let mut w = World::open(HostileDisk::default());
+        (0..3).for_each(|_| drop(w.set_state(20, b"value")));
+        let last = w.set_state(20, b"lost");
+        w.flush();
+        let disk = w.disk.crash(CrashMode::Kill, 0);
+        let at = last.position as usize;
+        disk.tamper(&segment_path(0), |log| log[at + hit.start..at + hit.end].fill(0xff));
+        let next = World::open(disk).set_state(20, b"new").queue_offset;
+        assert!((4..10).contains(&next), "{hit:?}: {next}");
+    }
+}
+
 /// It began at offset 0 again: a group that had read the lost messages took the new ones for read.
 #[test]
 fn a_queue_all_of_whose_messages_are_lost_does_not_begin_anew() {

@@ -189,7 +189,11 @@ impl<'a> RecordView<'a> {
         }
     }
 
-    fn verify_body(&self) -> Result<(), RecordError> {
+    /// Checks the checksum over the body, whatever else is damaged.
+    ///
+    /// # Errors
+    /// It does not match.
+    pub fn verify_body(&self) -> Result<(), RecordError> {
         let found = crc(self.body);
         // Apache does not compute a checksum for an empty body everywhere.
         if found != self.body_crc && !self.body.is_empty() {
