@@ -67,7 +67,12 @@ impl<D: Disk> Look<D> {
         };
         let rival =
             Rival::find(&disk, frontier.facts).map_err(OpenError::io("listing the data directory"))?;
-        Ok(Self { rival, disk, frontier, origin, files })
+        let mut look = Self { rival, disk, frontier, origin, files };
+        let theirs = rival.has_all(look.begin(), look.segments_from(0), Some(Position::MAX));
+        if theirs.map_err(OpenError::io("reading the beginning of the log"))? {
+            look.frontier.facts = None;
+        }
+        Ok(look)
     }
 
     /// Whether there is no log.

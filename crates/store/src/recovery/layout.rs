@@ -44,6 +44,10 @@ impl<D: Disk> Layout<D> {
         let rival = Rival::find(disk, facts).map_err(OpenError::io("listing the data directory"))?;
         let clean = facts.is_none_or(|f| f.clean) && !rival.aborted;
         let min = segments.first().map_or(0, |s| s.base);
+        let from = segments.iter().map(|s| Ok(Arc::clone(s)));
+        let theirs =
+            rival.has_all(min, from, None).map_err(OpenError::io("reading the beginning of the log"))?;
+        let facts = facts.filter(|_| !theirs);
         let layout = Self { lock, facts, rival, clean, segment_bytes, segments, min };
         layout.check_end()?;
         Ok(layout)

@@ -27,6 +27,18 @@ impl Rival {
         Ok(Self { facts, newest_ms: newest_ms(disk), aborted })
     }
 
+    /// Whether it went on after a clean end and stayed until nothing of ours was left in the log, which now begins at `begin`: there is no
+    /// frontier then. The other arguments: as of [`Self::went_on`].
+    pub(crate) fn has_all<F: DiskFile, S: Borrow<Segment<F>>>(
+        &self,
+        begin: Position,
+        segments: impl Iterator<Item = io::Result<S>>,
+        flushed: Option<Position>,
+    ) -> io::Result<bool> {
+        let end = self.facts.filter(|f| f.clean && f.flushed <= begin).map_or(0, |f| f.flushed);
+        Ok(end > 0 && self.went_on(end, i64::MIN, segments, flushed)?)
+    }
+
     /// Whether it went on at `at`, where the log of ours ends. After a clean end whatever lies there is its work; after another
     /// one, records without our checksum are if its checkpoint file knows of a message that is newer than all of ours (`newest_ms`).
     /// Its first record may be damaged: one that follows says as much. `segments`, `flushed`: see [`goes_on`].

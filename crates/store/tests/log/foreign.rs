@@ -179,6 +179,37 @@ fn apache_may_go_on_with_the_log_after_a_clean_end() {
     assert_eq!(w.bodies("T", 0).len(), 61);
 }
 
+/// Its retention had removed the segment that held Kerolox' end: "put it back", said each start.
+#[test]
+fn apache_may_stay_until_all_of_ours_has_expired() {
+    let (disk, apache, sent) = there_and_back();
+    let clean = disk.crash(CrashMode::Kill, 0);
+    apache.put_on(&disk);
+    assert!(disk.tamper_remove(&segment(0)));
+    // Also if the first record that is left is damaged.
+    for damaged in [false, true] {
+        let disk = disk.crash(CrashMode::Kill, 0);
+        if damaged {
+            flip(&disk, SEGMENT + 90);
+        }
+        let [look, start] = both(&disk);
+        assert_eq!((&look, start.1, start.0.len()), (&start, apache.end(), usize::from(damaged)));
+        let mut w = World::open(disk);
+        let left = sent.iter().filter(|p| **p >= SEGMENT).count();
+        assert_eq!(w.all("T", 0).0.len(), left - usize::from(damaged));
+        w.now = 2_000_000;
+        assert_eq!(w.send("T", 0, "kerolox again").queue_offset, 60);
+        w.flush();
+        let w = World::open(w.disk.crash(CrashMode::Lost, 0));
+        assert_eq!(w.all("T", 0).0.len(), left + 1 - usize::from(damaged));
+    }
+    // A mistake, however, is what took it away where no record of Apache's follows.
+    clean.tamper_remove(&segment(0));
+    clean.tamper_create(&segment(1), vec![0; SEGMENT as usize]);
+    let refused = World::try_open(clean, &config()).err().unwrap().to_string();
+    assert!(refused.contains("put it back"), "{refused}");
+}
+
 /// All that Apache had appended was dropped, and nobody said so.
 #[test]
 fn damage_in_the_first_record_that_apache_appended_costs_that_one() {
