@@ -143,7 +143,7 @@ impl<D: Disk> Keeper<D> {
     /// The next segment is created when half of the last one is used. A writer that is faster creates its segments itself,
     /// and may count on half of the room there is now: if the disk fills up meanwhile, the log stops taking records before
     /// one of them finds no segment.
-    fn create_segment(&mut self) {
+    pub(crate) fn create_segment(&self) {
         let segment = self.shared.segments.segment_bytes();
         let mut ready = self.shared.segments.end().unwrap_or(0);
         if ready < self.shared.written() + segment / 2 {
@@ -251,7 +251,9 @@ impl<D: Disk> Keeper<D> {
             }
         };
         let all = self.shared.segments.all();
-        let active = self.shared.segments.find(self.shared.frontier.flushed()).map_or(0, |s| s.base);
+        // The one that holds the log's end stays, though nothing may fit into it any more: a start wants to see it.
+        let last = self.shared.frontier.flushed().saturating_sub(1);
+        let active = self.shared.segments.find(last).map_or(0, |s| s.base);
         let candidates: Vec<Candidate> = all
             .iter()
             .map(|s| Candidate {

@@ -159,9 +159,12 @@ pub fn open<D: Disk>(
     let room = Arc::new(Room::default());
     // Where the dump before the last is nobody has looked for.
     let said = Said { dump: dump.begin, older_dump: 0, in_snapshot };
+    let keeper = Keeper::new(Arc::clone(&shared), config.clone(), Arc::clone(&room), run_ages, said);
+    // How far the log may go is known before anything is appended.
+    keeper.create_segment();
     Ok(Opened {
         writer: Writer::new(Arc::clone(&shared), &config),
-        keeper: Keeper::new(Arc::clone(&shared), config.clone(), Arc::clone(&room), run_ages, said),
+        keeper,
         reader: Reader::new(shared),
         store: Store::new(config, room, recovered),
         report,

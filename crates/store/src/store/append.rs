@@ -271,7 +271,8 @@ impl Store {
         if needed > self.config.segment_bytes {
             return Err(AppendError::SegmentTooSmall(bytes, self.config.segment_bytes));
         }
-        if self.segment_end >= self.room.end() && needed > self.segment_end - appended {
+        let next = if needed > self.segment_end - appended { self.config.segment_bytes } else { 0 };
+        if self.segment_end + next > self.room.end() {
             return Err(AppendError::DiskFull(self.room.why()));
         }
         Ok(())

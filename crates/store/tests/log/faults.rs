@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use kerolox_store::disk::{CrashMode, Disk, Fault, FaultAction, HostileDisk, OpKind, Trouble};
-use kerolox_store::{AppendError, WriteError};
+use kerolox_store::{AppendError, StoreConfig, WriteError};
 
 /// Fails all calls of `run` that can fail so; gives the paths.
 fn failing(disk: &HostileDisk, action: FaultAction, run: impl FnOnce()) -> Vec<String> {
@@ -149,6 +149,40 @@ fn a_writer_faster_than_the_keeper_meets_no_full_disk() {
     }
 }
 
+/// A filler is the last that was written before the disk was full. Each start took the next message, found no segment for it and was
+/// fenced; and retention, which would have made room, kept all.
+#[test]
+fn a_log_that_ends_with_a_segment_on_a_full_disk_is_not_fenced() {
+    let config = StoreConfig { segment_bytes: 4 * SEGMENT, ..config() };
+    let mut w = World::open_with(HostileDisk::default(), &config);
+    let end = 3 * config.segment_bytes;
+    while w.store.watermarks().appended < end {
+        w.send("T", 0, &"x".repeat(300));
+        if w.store.watermarks().appended < end - 2000 {
+            w.chores();
+        }
+    }
+    w.write(false);
+    let disk = w.disk.crash(CrashMode::Kill, 0);
+    assert!(disk.tamper_remove(&format!("commitlog/{end:020}")));
+    let used: usize = disk.paths().iter().map(|path| disk.content(path).unwrap().len()).sum();
+    disk.set_capacity(used as u64 + config.segment_bytes / 2);
+    let mut w = World::open_with(disk, &config);
+    assert_eq!(w.report.log_max, end);
+    for _ in 0..2 {
+        let refused = w.try_append(&Message::new("T", 0, b"new")).unwrap_err();
+        assert!(matches!(refused, AppendError::DiskFull(_)), "{refused}");
+        w.prepare();
+    }
+    w.now += 10_000;
+    w.retain();
+    w.prepare();
+    w.send("T", 0, "new");
+    w.flush();
+    let w = World::open_with(w.disk.crash(CrashMode::Lost, 0), &config);
+    assert_eq!(w.all("T", 0).0.last().unwrap().1.body, b"new");
+}
+
 #[test]
 fn a_full_disk_delays_the_index_but_fences_nothing() {
     let mut w = World::open(HostileDisk::default());
@@ -222,7 +256,7 @@ fn a_full_disk_is_refused_with_figures() {
 
 #[test]
 fn a_backlog_is_refused() {
-    let limit = kerolox_store::StoreConfig { backlog_bytes_max: 2000, ..config() };
+    let limit = StoreConfig { backlog_bytes_max: 2000, ..config() };
     let mut w = World::open_with(HostileDisk::default(), &limit);
     let mut sent = 0;
     let refused = loop {
