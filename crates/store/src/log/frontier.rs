@@ -7,7 +7,7 @@
 //! Positions only grow; recovery believes the greatest of all valid slots.
 
 use crate::Position;
-use crate::disk::{BLOCK_BYTES, Disk, DiskFile, read_all, replace, write_all_at};
+use crate::disk::{BLOCK_BYTES, Disk, DiskFile, read_exact_at, replace, write_all_at};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -68,29 +68,30 @@ impl FrontierLook {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             file => file?,
         };
-        let bytes = match read_all(&file) {
+        let (bytes, unread) = match read_blocks(&file) {
             Err(e) => {
                 let faults = vec![format!("cannot be read: {e}")];
                 return Ok(Self { is_there: true, facts: None, faults });
             }
-            Ok(bytes) => bytes,
+            Ok(read) => read,
         };
         let facts = decode(&bytes)?;
         let mut faults = Vec::new();
-        let heads = [(0, "block 0, what does not change,"), (4, "block 4, the copy of block 0,")];
-        // Files of earlier releases have no block 4.
-        for (block, what) in
-            heads.iter().filter(|(block, _)| block * BLOCK_BYTES < bytes.len() || *block == 0)
-        {
-            if bytes.get(block * BLOCK_BYTES..).and_then(decode_head).is_none() {
+        let mut check = |block: usize, what: &str, is_sound: fn(&[u8]) -> bool| {
+            if let Some((_, e)) = unread.iter().find(|(unread, _)| *unread == block) {
+                faults.push(format!("{what} cannot be read: {e}"));
+            } else if !bytes.get(block * BLOCK_BYTES..).is_some_and(is_sound) {
                 faults.push(format!("{what} is damaged"));
             }
+        };
+        let is_head = |block: &[u8]| decode_head(block).is_some();
+        check(0, "block 0, what does not change,", is_head);
+        // Files of earlier releases have no block 4.
+        if bytes.len() > 4 * BLOCK_BYTES {
+            check(4, "block 4, the copy of block 0,", is_head);
         }
         for block in 1..=3 {
-            let at = block * BLOCK_BYTES;
-            if bytes.get(at..).and_then(Slot::decode).is_none() {
-                faults.push(format!("copy {block} of 3 is damaged"));
-            }
+            check(block, &format!("copy {block} of 3"), |block| Slot::decode(block).is_some());
         }
         Ok(Self { is_there: true, facts, faults })
     }
@@ -156,7 +157,12 @@ impl<F: DiskFile> Frontier<F> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        decode(&read_all(&file)?)
+        let (bytes, unread) = read_blocks(&file)?;
+        match (decode(&bytes)?, unread.into_iter().next()) {
+            // What the others say is not enough: nobody knows what this one says.
+            (None, Some((_, e))) => Err(e.into()),
+            (facts, _) => Ok(facts),
+        }
     }
 
     /// Writes a new file that says `facts` and makes it the frontier, durably.
@@ -254,6 +260,20 @@ fn encode(facts: FrontierFacts) -> Vec<u8> {
         bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), 0);
     }
     bytes
+}
+
+/// The file's bytes, in which a block that cannot be read is zeros; and why it cannot, by its number.
+fn read_blocks(file: &impl DiskFile) -> io::Result<(Vec<u8>, Vec<(usize, io::Error)>)> {
+    let len = file.len()?.min(5 * BLOCK_BYTES as u64);
+    let mut bytes = vec![0; len as usize]; // holds because it is short
+    let mut unread = Vec::new();
+    for (number, block) in bytes.chunks_mut(BLOCK_BYTES).enumerate() {
+        if let Err(e) = read_exact_at(file, block, (number * BLOCK_BYTES) as u64) {
+            block.fill(0);
+            unread.push((number, e));
+        }
+    }
+    Ok((bytes, unread))
 }
 
 /// Twice as much as settings allow.
@@ -407,6 +427,26 @@ mod tests {
         disk.restart_count();
         disk.set_faults(vec![Fault { call: 0, action: FaultAction::Io }]);
         assert!(Frontier::read(&disk).is_err());
+    }
+
+    /// It kept the directory from being opened.
+    #[test]
+    fn an_unreadable_block_costs_no_more_than_its_own_word() {
+        let disk = disk();
+        Frontier::begin(&disk, FACTS).unwrap();
+        for block in 0..5 {
+            let hurt = disk.crash(CrashMode::Kill, 0);
+            hurt.bad_sectors(FRONTIER_PATH, block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES);
+            assert_eq!(Frontier::read(&hurt).unwrap(), Some(FACTS), "block {block}");
+            let look = FrontierLook::read(&hurt).unwrap();
+            assert_eq!((look.facts, look.faults.len()), (Some(FACTS), 1), "block {block}");
+            assert!(look.faults[0].contains("cannot be read"), "{:?}", look.faults);
+        }
+        // Nothing of it can be read: that is not none.
+        disk.bad_sectors(FRONTIER_PATH, 0..5 * BLOCK_BYTES);
+        assert!(Frontier::read(&disk).is_err());
+        let look = FrontierLook::read(&disk).unwrap();
+        assert_eq!((look.is_there, look.facts, look.faults.len()), (true, None, 5));
     }
 
     /// As it was written before there was a second copy of the first block.

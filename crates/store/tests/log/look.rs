@@ -261,6 +261,21 @@ fn a_frontier_is_written_anew_from_its_copies_or_from_the_log() {
     }
 }
 
+/// What its other blocks say was thrown away for what the log says.
+#[test]
+fn a_frontier_with_an_unreadable_block_is_written_anew_from_its_copies() {
+    let (disk, state) = written();
+    for block in 0..5 {
+        let disk = disk.crash(CrashMode::Kill, 0);
+        disk.bad_sectors("kerolox/frontier", block * 4096..(block + 1) * 4096);
+        let started = World::open(disk.crash(CrashMode::Kill, 0));
+        assert!(!started.report.without_frontier && started.state == state, "block {block}");
+        let plan = repair(&disk, false);
+        assert!(matches!(plan.mends[..], [Mend::Frontier { from_log: false, .. }]), "{plan:?}");
+        assert!(verify(&disk).is_sound(), "block {block}");
+    }
+}
+
 /// Nobody can tell where a damaged log without a frontier ends: that is left to a start, which says what it guesses.
 #[test]
 fn a_frontier_is_not_invented() {
