@@ -8,6 +8,7 @@
 
 use crate::Position;
 use crate::disk::{BLOCK_BYTES, Disk, DiskFile, read_exact_at, replace, write_all_at};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -78,7 +79,7 @@ impl FrontierLook {
         let facts = decode(&bytes)?;
         let mut faults = Vec::new();
         let mut check = |block: usize, what: &str, is_sound: fn(&[u8]) -> bool| {
-            if let Some((_, e)) = unread.iter().find(|(unread, _)| *unread == block) {
+            if let Some(e) = unread.get(&block) {
                 faults.push(format!("{what} cannot be read: {e}"));
             } else if !bytes.get(block * BLOCK_BYTES..).is_some_and(is_sound) {
                 faults.push(format!("{what} is damaged"));
@@ -158,9 +159,9 @@ impl<F: DiskFile> Frontier<F> {
             file => file?,
         };
         let (bytes, unread) = read_blocks(&file)?;
-        match (decode(&bytes)?, unread.into_iter().next()) {
+        match (decode(&bytes)?, unread.into_values().next()) {
             // What the others say is not enough: nobody knows what this one says.
-            (None, Some((_, e))) => Err(e.into()),
+            (None, Some(e)) => Err(e.into()),
             (facts, _) => Ok(facts),
         }
     }
@@ -263,14 +264,14 @@ fn encode(facts: FrontierFacts) -> Vec<u8> {
 }
 
 /// The file's bytes, in which a block that cannot be read is zeros; and why it cannot, by its number.
-fn read_blocks(file: &impl DiskFile) -> io::Result<(Vec<u8>, Vec<(usize, io::Error)>)> {
+fn read_blocks(file: &impl DiskFile) -> io::Result<(Vec<u8>, BTreeMap<usize, io::Error>)> {
     let len = file.len()?.min(5 * BLOCK_BYTES as u64);
     let mut bytes = vec![0; len as usize]; // holds because it is short
-    let mut unread = Vec::new();
+    let mut unread = BTreeMap::new();
     for (number, block) in bytes.chunks_mut(BLOCK_BYTES).enumerate() {
         if let Err(e) = read_exact_at(file, block, (number * BLOCK_BYTES) as u64) {
             block.fill(0);
-            unread.push((number, e));
+            unread.insert(number, e);
         }
     }
     Ok((bytes, unread))
