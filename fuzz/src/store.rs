@@ -78,7 +78,7 @@ fn sound() -> &'static HostileDisk {
                 store.append_dump(1000 + i, &entries, true).unwrap();
             }
             if i == 30 {
-                store.delete_topic(1000 + i, "other").unwrap();
+                store.delete_topic(1000 + i, "other", Vec::new()).unwrap();
             }
             let mut batches = Vec::new();
             store.take_writes(&mut batches);

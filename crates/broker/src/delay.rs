@@ -230,7 +230,8 @@ impl Broker {
             properties: PropertiesBuf::from(message.properties().0),
         };
         let origin = Origin::Delay(message.queue_id, message.queue_offset);
-        self.append_again(now_ms, message, &draft, |copy| origin.name_in(copy)).map(drop)
+        let moved = self.append_again(now_ms, message, &draft, |copy| origin.name_in(copy));
+        self.or_astray(moved)
     }
 }
 

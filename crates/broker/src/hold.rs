@@ -84,6 +84,12 @@ impl Holds {
         waiting.map_or(Vec::new(), |waiting| waiting.ids.iter().filter(of_group).copied().collect())
     }
 
+    /// All that wait for a topic.
+    pub(crate) fn of_topic(&self, topic: &str) -> Vec<HoldId> {
+        let queues = self.queues.get(topic).into_iter().flat_map(BTreeMap::values);
+        queues.flat_map(|waiting| waiting.ids.iter().copied()).collect()
+    }
+
     pub(crate) fn all(&self) -> Vec<HoldId> {
         self.parked.all()
     }

@@ -239,7 +239,8 @@ impl Broker {
             state,
         };
         broker.take_config(now_ms, config);
-        broker.schedule_checks();
+        broker.state.in_flight.heed_clock(now_ms);
+        broker.schedule_checks(now_ms);
         broker.find_compacted();
         broker.find_lite_topics();
         broker.expire_topics(now_ms);
@@ -498,7 +499,8 @@ impl Broker {
         let mut done = 0;
         let mut appended = Ok(());
         while let Some(rest) = self.changes.get(done..).filter(|rest| !rest.is_empty() && appended.is_ok()) {
-            let record = rest.get(..state::record_len(rest)).unwrap_or_default();
+            let record =
+                rest.get(..state::record_len(rest, self.store.state_bytes_max())).unwrap_or_default();
             appended = self.store.append_state(now_ms, record).map(|_| done += record.len());
         }
         self.changes.drain(..done);

@@ -117,12 +117,17 @@ impl State {
         }
     }
 
-    /// The message of a group whose retry topic that is, from the topic that fits.
+    /// The message of a group whose retry topic that is, from the topic that fits. Where the names fit two (`a` with `b_c`, `a_b` with
+    /// `c`) it is left to the entry that follows.
     fn popped_moved(&mut self, retry: &str, queue_id: u32, offset: u64, fits: impl Fn(&str, &str) -> bool) {
-        let key = self.in_flight.topics_of_retry(retry).find(|(topic, group)| fits(topic, group));
-        if let Some((topic, group)) = key {
+        let popped = |(topic, group)| {
             let key = Key { group: Arc::clone(group), topic: Arc::clone(topic), queue_id };
-            self.pop_ended(&key, &[offset]);
+            self.in_flight.message(&key, offset).map(|_| key)
+        };
+        let named = self.in_flight.topics_of_retry(retry).filter(|(topic, group)| fits(topic, group));
+        let keys: Vec<Key> = named.filter_map(popped).collect();
+        if let [key] = &*keys {
+            self.pop_ended(key, &[offset]);
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::input::ConnId;
 use crate::query::header_or_refuse;
 use crate::sent::Sent;
 use crate::topics::{self, CreateError};
+use crate::transaction::is_own;
 use kerolox_store::{AppendError, Appended, NewMessage};
 use kerolox_wire::body::{BodyError, TopicConfig};
 use kerolox_wire::header::{HeaderError, SendMessage, SendMessageResponse};
@@ -48,6 +49,7 @@ pub(crate) struct Target {
 }
 
 /// A message on its way into the log: where to, and the encoded properties.
+#[derive(Clone)]
 pub(crate) struct Draft {
     pub(crate) topic: Arc<str>,
     pub(crate) queue_id: u32,
@@ -120,6 +122,10 @@ impl Broker {
         let half = sent.prepared && !(sent.delayed && header.reconsume_times.unwrap_or(0) > 0);
         let sys_flag = header.sys_flag & !sys_flag::TRANSACTION_MASK;
         if half {
+            if sent.delayed || sent.timed {
+                // Refused only when it is committed, its producer would hardly learn of it.
+                self.redirect_waiting(now_ms, &mut draft.clone())?;
+            }
             self.prepare(&mut draft)?;
         } else {
             refuse_unseen(header.sys_flag)?;
@@ -212,7 +218,7 @@ impl Broker {
             return Err(Refused(ResponseCode::NO_PERMISSION, remark));
         }
         names::check_topic(name).map_err(|e| Refused(ResponseCode::INVALID_PARAMETER, e.to_string()))?;
-        if names::is_send_forbidden(name) || name == kerolox_store::STATE_TOPIC {
+        if names::is_send_forbidden(name) || is_own(name) {
             let remark = format!("Sending message to topic[{name}] is forbidden.");
             return Err(Refused(ResponseCode::NO_PERMISSION, remark));
         }

@@ -146,10 +146,8 @@ impl Broker {
             // What ends popped messages must not come behind later pops in the log.
             if self.state.in_flight.get(group, topic, queue_id).is_none() {
                 self.state.commit_lazily(now_ms, group, topic, queue_id, offset);
-            } else if self.refuse_if_changes_wait().is_ok()
-                && let Some(commit) = self.state.commit(group, topic, queue_id, offset)
-            {
-                state::put_offset(&mut self.changes, &commit);
+            } else if self.refuse_if_changes_wait().is_ok() {
+                self.commit_offset(now_ms, queue, offset);
             }
         }
     }

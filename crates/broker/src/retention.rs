@@ -84,7 +84,8 @@ impl Broker {
             !topic.starts_with('%')
                 && wants.is_some_and(|wants| !wants.is_empty() && !wants.contains_key(topic))
         };
-        !Groups::is_system(group) && self.state.groups.get(group).is_some() && !left()
+        let known = self.state.groups.get(group).is_some() || self.lmq_group(group).is_some();
+        !Groups::is_system(group) && known && !left()
     }
 
     /// Retention wants to take the log up to `below`: which of it do consumer groups have still to read?
@@ -116,7 +117,18 @@ impl Broker {
 
     /// Groups began to read, or go back, at once: not only the next round knows of it.
     pub(crate) fn heed_lowered_offsets(&mut self) {
-        for Commit { group, topic, queue_id, offset } in self.state.offsets.take_lowered() {
+        let lowered = self.state.offsets.take_lowered();
+        self.heed(lowered);
+    }
+
+    /// A group that may read (again) what it did not before: it was created, or its consumers subscribed otherwise.
+    pub(crate) fn heed_group(&mut self, group: &str) {
+        let offsets = self.state.offsets.of_group(group).collect();
+        self.heed(offsets);
+    }
+
+    fn heed(&mut self, offsets: Vec<Commit>) {
+        for Commit { group, topic, queue_id, offset } in offsets {
             if !self.may_read(&group, &topic) {
                 continue;
             }
@@ -145,7 +157,7 @@ impl Broker {
     }
 
     /// A part of the retry topics; where the next one begins. What came back to a group is all its own: as long as it has no offset
-    /// there, it has everything still to read.
+    /// of a queue there, it has everything in it still to read.
     fn look_at_retries(&self, from: &str, lowest: &mut Lowest) -> Option<Arc<str>> {
         let retries =
             self.state.topics.from(from).take_while(|(name, _)| name.starts_with(names::RETRY_PREFIX));
@@ -153,12 +165,11 @@ impl Broker {
             if looked == OFFSETS_AT_ONCE {
                 return Some(Arc::clone(topic));
             }
-            let began = |group: &str| self.state.offsets.queues_of(group, topic).next().is_some();
-            let mut groups = self.groups_of_retry(topic).peekable();
-            let Some(group) = groups.peek().map(|group| Arc::clone(group)) else { continue };
-            if !groups.any(|group| began(group)) {
-                for queue_id in 0..u32::try_from(config.read_queue_nums).unwrap_or(0) {
-                    self.lower(lowest, (&group, topic, queue_id, 0));
+            let groups: Vec<_> = self.groups_of_retry(topic).collect();
+            let Some(first) = groups.first() else { continue };
+            for queue_id in 0..u32::try_from(config.read_queue_nums).unwrap_or(0) {
+                if !groups.iter().any(|group| self.state.offsets.get(group, topic, queue_id).is_some()) {
+                    self.lower(lowest, (first, topic, queue_id, 0));
                 }
             }
         }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use kerolox_store::{AppendError, NewMessage};
 use kerolox_wire::header::ConsumerSendMsgBack;
 use kerolox_wire::properties::{PropertiesBuf, name as property};
-use kerolox_wire::record::RecordView;
+use kerolox_wire::record::{self, RecordView};
 use kerolox_wire::{Command, ResponseCode};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -183,6 +183,12 @@ impl Broker {
         change: impl FnOnce(&mut NewMessage<'_>),
     ) -> Result<u64, AppendError> {
         let mut properties = Cow::Borrowed(&draft.properties);
+        if properties.as_bytes().len() > record::PROPERTIES_BYTES_MAX {
+            // Apache stores more; what its broker added of its own account makes room.
+            for own in [property::MSG_REGION, property::TRACE_SWITCH, property::CLUSTER] {
+                properties.to_mut().remove(own);
+            }
+        }
         if draft.properties.as_properties().get(property::INNER_MULTI_DISPATCH).is_some() {
             self.set_further_offsets(&draft.topic, draft.queue_id, properties.to_mut());
         }
@@ -202,6 +208,15 @@ impl Broker {
         let appended = self.store.append_again(now_ms, &message)?;
         self.note_appended(&message, &appended);
         Ok(appended.end)
+    }
+
+    /// Of a message that is to be moved, before those behind it: one that the log will never take is in nobody's way.
+    pub(crate) fn or_astray(&mut self, moved: Result<u64, AppendError>) -> Result<(), AppendError> {
+        match moved {
+            Err(e) if e.is_final() => self.counters.delay_astray += 1,
+            moved => drop(moved?),
+        }
+        Ok(())
     }
 
     /// The group's retry topic, created if need be.

@@ -98,6 +98,7 @@ impl Broker {
         let config = groups::new(group);
         state::put_group(&mut self.changes, &config);
         self.state.groups.put(config);
+        self.heed_group(group);
         true
     }
 
@@ -105,6 +106,7 @@ impl Broker {
     /// however many came together.
     pub(crate) fn notify_changed_groups(&mut self, out: &mut Vec<Effect>) {
         for group in std::mem::take(&mut self.changed_groups) {
+            self.heed_group(&group);
             self.notify_members(&group, out);
         }
     }
@@ -243,6 +245,24 @@ impl Broker {
         near && self.bounds(topic, queue_id).min <= self.store.begins_at(topic)
     }
 
+    /// Sets a group's offset, to be answered for with the changes of this batch.
+    pub(crate) fn commit_offset(
+        &mut self,
+        now_ms: i64,
+        (group, topic, queue_id): (&str, &str, u32),
+        offset: u64,
+    ) {
+        let popped = self.state.in_flight.get(group, topic, queue_id).is_some();
+        if let Some(commit) = self.state.commit(group, topic, queue_id, offset) {
+            state::put_offset(&mut self.changes, &commit);
+            if popped {
+                // Not behind a message that comes again after this: its record says as well how far the group is. What the log refuses now,
+                // it is offered with the rest.
+                let _ = self.write_changes(now_ms);
+            }
+        }
+    }
+
     /// Answered when the new offset is as safe as the flush policy says.
     pub(crate) fn update_offset(
         &mut self,
@@ -297,9 +317,7 @@ impl Broker {
         if let Err(why) = self.offset_room(group, topic, queue_id) {
             return self.reply(conn, request, request.refuse(ResponseCode::INVALID_PARAMETER, why), out);
         }
-        if let Some(commit) = self.state.commit(group, topic, queue_id, offset) {
-            state::put_offset(&mut self.changes, &commit);
-        }
+        self.commit_offset(now_ms, (group, topic, queue_id), offset);
         if !request.is_oneway() {
             self.acks.wait_for_state(conn, request.respond(ResponseCode::SUCCESS));
         }

@@ -208,18 +208,15 @@ impl State {
     }
 }
 
-/// Bytes of one state record at most.
-const RECORD_BYTES_MAX: usize = 1024 * 1024;
-
-/// How many of the first bytes of an entry stream make the next state record: whole entries, at least one.
-pub(crate) fn record_len(stream: &[u8]) -> usize {
-    if stream.len() <= RECORD_BYTES_MAX {
+/// How many of the first bytes of an entry stream make the next state record, of `bytes_max` bytes at most: whole entries, at least one.
+pub(crate) fn record_len(stream: &[u8], bytes_max: usize) -> usize {
+    if stream.len() <= bytes_max {
         return stream.len();
     }
     let mut len = 0;
     for entry in state::entries(stream) {
         let entry_len = entry.map_or(stream.len(), |(_, payload)| state::HEAD_BYTES + payload.len());
-        if len > 0 && len + entry_len > RECORD_BYTES_MAX {
+        if len > 0 && len + entry_len > bytes_max {
             break;
         }
         len += entry_len;
@@ -528,7 +525,10 @@ impl State {
     fn apply_delay_offset(&mut self, mut payload: &[u8]) -> Option<()> {
         let level = payload.try_get_u8().ok()?;
         let offset = payload.try_get_u64().ok()?;
-        self.set_delay_offset(usize::from(level).checked_sub(1)?, offset);
+        let index = usize::from(level).checked_sub(1)?;
+        // The messages that moved say it, too, and this may come behind later ones of them.
+        let known = self.delay_offsets.get(index).copied().unwrap_or(0);
+        self.set_delay_offset(index, offset.max(known));
         Some(())
     }
 }
@@ -592,6 +592,15 @@ mod tests {
             state.apply(kind, payload).unwrap();
         }
         state
+    }
+
+    /// Behind a message that moved later, where changes of one turn needed two records and the log was cut between them.
+    #[test]
+    fn how_far_a_level_was_delivered_never_goes_back() {
+        let mut stream = Vec::new();
+        put_delay_offset(&mut stream, 2, 7);
+        put_delay_offset(&mut stream, 2, 5);
+        assert_eq!(fold(&stream).delay_offsets, [0, 0, 7]);
     }
 
     #[test]

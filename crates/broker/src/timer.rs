@@ -142,7 +142,7 @@ impl Timers {
             return Some(self.pause_until_ms).filter(|_| !self.reading);
         }
         let unread = self.unread.first().filter(|due| due.1 < visible && !self.reading);
-        let read_ms = unread.filter(|_| self.read_max() > 0).map(|due| due.0 - AHEAD_MS);
+        let read_ms = unread.filter(|_| self.read_max() > 0).map(|due| due.0.saturating_sub(AHEAD_MS));
         let next = self.next_ahead().filter(|(_, ahead)| !matches!(ahead, Ahead::Reading));
         let deliver_ms = next.map(|(due, _)| due.0);
         let at = [read_ms, deliver_ms].into_iter().flatten().min()?;
@@ -303,7 +303,8 @@ impl Broker {
             self.counters.delay_astray += 1;
             return Ok(());
         };
-        self.append_again(now_ms, &view, &draft, |copy| Origin::Timer(offset).name_in(copy)).map(drop)
+        let moved = self.append_again(now_ms, &view, &draft, |copy| Origin::Timer(offset).name_in(copy));
+        self.or_astray(moved)
     }
 
     fn read_ahead(&mut self, now_ms: i64, out: &mut Vec<Effect>) {

@@ -4,6 +4,7 @@
 //! Source of the rules: `EndTransactionProcessor`, `TransactionalMessageServiceImpl`.
 
 use crate::Broker;
+use crate::compaction::KEPT_QUEUE;
 use crate::effect::Effect;
 use crate::halves::{Half, Stored};
 use crate::input::ConnId;
@@ -62,9 +63,11 @@ impl Broker {
         half.since_ms.saturating_add(wait_ms)
     }
 
-    /// At a start: all that wait are due at their times.
-    pub(crate) fn schedule_checks(&mut self) {
-        let due = self.state.halves.iter().map(|(position, half)| (self.check_due_ms(&half), position));
+    /// At a start: all that wait are due at their times. A clock that was set back does not make them wait longer.
+    pub(crate) fn schedule_checks(&mut self, now_ms: i64) {
+        let known = |half: Half| Half { since_ms: half.since_ms.min(now_ms), ..half };
+        let due = self.state.halves.iter();
+        let due = due.map(|(position, half)| (self.check_due_ms(&known(half)), position));
         self.checks.due = due.collect();
     }
 
@@ -246,7 +249,7 @@ impl Broker {
             return Err(error("The producer group wrong"));
         }
         let immune_ms = i64::from(half.immunity_s) * 1_000;
-        let late = half.immunity_s >= 0 && now_ms - view.born_ms > immune_ms;
+        let late = half.immunity_s >= 0 && now_ms.saturating_sub(view.born_ms) > immune_ms;
         if late && header.from_transaction_check != Some(true) {
             let remark = "the time that the producer set for itself is over: the transaction ends by a check";
             return Err(Refused(ResponseCode::ILLEGAL_OPERATION, remark.to_owned()));
@@ -254,23 +257,48 @@ impl Broker {
         Ok(view)
     }
 
-    fn commit(&mut self, now_ms: i64, position: u64, view: &RecordView<'_>) -> Result<u64, Refused> {
+    pub(crate) fn commit(
+        &mut self,
+        now_ms: i64,
+        position: u64,
+        view: &RecordView<'_>,
+    ) -> Result<u64, Refused> {
         let mut draft = real_draft(view).ok_or_else(|| {
             Refused(ResponseCode::SYSTEM_ERROR, "Find prepared transaction message failed".to_owned())
         })?;
         draft.properties.remove(property::TRANSACTION_PREPARED);
         self.redirect_waiting(now_ms, &mut draft)?;
         let flag = view.sys_flag & !sys_flag::TRANSACTION_MASK | sys_flag::TRANSACTION_COMMIT;
+        let half = self.state.halves.get(position);
         let appended = self.append_again(now_ms, view, &draft, |message| {
             message.sys_flag = flag;
             message.prepared_transaction_offset = position as i64;
         });
-        appended.map_err(|e| self.refused(&e))
+        let end = appended.map_err(|e| self.refused(&e))?;
+        self.unschedule_check(position, half);
+        if !self.changes.is_empty() {
+            // That it was asked about may be among them, and comes behind its end in the log.
+            state::put_half_end(&mut self.changes, position);
+        }
+        Ok(end)
     }
 
     fn forget_half(&mut self, position: u64) {
+        self.unschedule_check(position, self.state.halves.get(position));
         self.state.halves.remove(position);
         state::put_half_end(&mut self.changes, position);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn checks_scheduled(&self) -> usize {
+        self.checks.due.len()
+    }
+
+    /// One that ends: its producer chose when it is due, and that may be far away.
+    fn unschedule_check(&mut self, position: u64, half: Option<Half>) {
+        if let Some(half) = half {
+            self.checks.due.remove(&(self.check_due_ms(&half), position));
+        }
     }
 
     /// Asks the producers of what is due.
@@ -419,10 +447,19 @@ impl Broker {
     }
 }
 
-/// The topic and queue that a waiting message is meant for.
+/// The topic and queue that a waiting message is meant for; none where no message that was sent could be meant for it (its log may
+/// be of an Apache that let clients send into its timer topic).
 pub(crate) fn real_target<'a>(view: &RecordView<'a>) -> Option<(&'a str, u32)> {
     let real = |name| view.properties().get(name);
-    Some((real(property::REAL_TOPIC)?, real(property::REAL_QUEUE_ID)?.parse().ok()?))
+    let (topic, queue_id) = (real(property::REAL_TOPIC)?, real(property::REAL_QUEUE_ID)?.parse().ok()?);
+    let can_be = !names::is_send_forbidden(topic) && !is_own(topic) && queue_id < KEPT_QUEUE;
+    can_be.then_some((topic, queue_id))
+}
+
+/// Topics that only the broker itself writes to. (Apache takes what clients send to its timer topic, and delivers it to whatever topic it
+/// names.)
+pub(crate) fn is_own(topic: &str) -> bool {
+    [kerolox_store::STATE_TOPIC, names::WHEEL_TIMER_TOPIC].contains(&topic)
 }
 
 /// The message for the topic and queue that a waiting one is meant for.

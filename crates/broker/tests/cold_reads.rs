@@ -751,6 +751,72 @@ fn a_half_message_stays_while_its_producer_is_not_to_be_asked() {
     }
 }
 
+// What groups have still to read.
+
+const MIN_OF_T: &str = "GET_MIN_OFFSET 1 topic=T queueId=0";
+
+/// Of a retry topic of several queues only those counted as begun of which none had an offset.
+#[test]
+fn each_queue_of_a_retry_topic_is_kept_until_it_is_read() {
+    let mut world = world();
+    succeeds(
+        &mut world,
+        r#"UPDATE_AND_CREATE_SUBSCRIPTIONGROUP 1 json={"groupName":"g","retryQueueNums":2}"#,
+    );
+    create(&mut world, "%RETRY%g", "readQueueNums=2 writeQueueNums=2");
+    for queue_id in [0, 1] {
+        succeeds(
+            &mut world,
+            &format!(
+                "SEND_MESSAGE 1 producerGroup=p topic=%RETRY%g defaultTopic=TBW102 defaultTopicQueueNums=1 queueId={queue_id} sysFlag=0 bornTimestamp=1000000 flag=0 properties=UNIQ_KEY:r body=r"
+            ),
+        );
+    }
+    succeeds(&mut world, "UPDATE_CONSUMER_OFFSET 1 consumerGroup=g topic=%RETRY%g queueId=0 commitOffset=1");
+    fill(&mut world);
+    after(&mut world, LONG_MS);
+    world.run("retain");
+    assert!(world.run("GET_MIN_OFFSET 1 topic=%RETRY%g queueId=1").contains("offset=0"));
+    succeeds(&mut world, "UPDATE_CONSUMER_OFFSET 1 consumerGroup=g topic=%RETRY%g queueId=1 commitOffset=1");
+    world.run("retain");
+    assert!(world.run("GET_MIN_OFFSET 1 topic=%RETRY%g queueId=1").contains("offset=1"));
+}
+
+/// Its offsets were left when it was deleted; until retention looked again, nothing was kept for it.
+#[test]
+fn a_group_that_comes_back_goes_on_where_it_was() {
+    let mut world = world();
+    let group = r#"UPDATE_AND_CREATE_SUBSCRIPTIONGROUP 1 json={"groupName":"g"}"#;
+    succeeds(&mut world, group);
+    send(&mut world, "T", 0, "", "unread");
+    succeeds(&mut world, "UPDATE_CONSUMER_OFFSET 1 consumerGroup=g topic=T queueId=0 commitOffset=0");
+    succeeds(&mut world, "DELETE_SUBSCRIPTIONGROUP 1 groupName=g cleanOffset=false");
+    fill(&mut world);
+    after(&mut world, LONG_MS);
+    world.run("retain 1");
+    succeeds(&mut world, group);
+    world.run("retain");
+    assert!(world.run(MIN_OF_T).contains("offset=0"));
+}
+
+/// A group of light queues needs no settings, and was taken for deleted.
+#[test]
+fn a_light_group_without_settings_keeps_what_it_has_to_read() {
+    let mut world = world();
+    world.run("settings enableLmq=true");
+    world.run("connect 1");
+    succeeds(&mut world, "UPDATE_BROKER_CONFIG 1 body=autoCreateSubscriptionGroup:false");
+    send(&mut world, "T", 0, ",INNER_MULTI_DISPATCH:%LMQ%q", "unread");
+    succeeds(
+        &mut world,
+        "UPDATE_CONSUMER_OFFSET 1 consumerGroup=%LMQ%g topic=%LMQ%q queueId=0 commitOffset=0",
+    );
+    fill(&mut world);
+    after(&mut world, LONG_MS);
+    world.run("retain");
+    assert!(world.run(MIN_OF_T).contains("offset=0"));
+}
+
 // Offsets that are searched.
 
 #[test]

@@ -228,7 +228,7 @@ fn write() -> HostileDisk {
     w.opened.store.sealed(sealed);
     w.send(message("T", b"behind the snapshot", &plain));
     w.set(20, &[queue(0), 5_u64.to_be_bytes().to_vec()].concat());
-    w.opened.store.delete_topic(NOW_MS, &"long".repeat(40)).unwrap();
+    w.opened.store.delete_topic(NOW_MS, &"long".repeat(40), Vec::new()).unwrap();
     w.flush();
     w.disk.crash(CrashMode::Kill, 0)
 }

@@ -233,3 +233,87 @@ fn pop_makes_no_topics_beyond_the_limit() {
     let told = world.run("POP_MESSAGE 1 consumerGroup=g topic=T0 queueId=-1 maxMsgNums=32 invisibleTime=1 pollTime=0 bornTime=0 initMode=0");
     assert!(told.contains("its limit"), "{told}");
 }
+
+/// Nothing saw to them while nothing new came.
+#[test]
+fn a_group_that_leaves_order_gets_what_it_had_popped_also_if_nothing_new_comes() {
+    let mut world = world();
+    send(&mut world, "A", "one");
+    assert!(pop(&mut world, " order=true").contains("one"));
+    after(&mut world, 60_000);
+    pop(&mut world, "");
+    after(&mut world, 0);
+    assert!(pop(&mut world, "").contains("one"));
+}
+
+/// How far a group had committed came behind a message that came again in the log: after a restart it went back.
+#[test]
+fn a_commit_in_the_turn_in_which_a_message_comes_again_is_kept() {
+    let mut world = world();
+    world.run(&TOPIC.replace("topic=T ", "topic=%RETRY%g_T "));
+    for body in ["b0", "b1", "b2", "b3"] {
+        send(&mut world, "A", body);
+    }
+    let told = pop(&mut world, " invisibleTime=1000");
+    assert!(told.contains("b0") && told.contains("b3"));
+    for offset in [1, 2] {
+        let receipt = format!("extraInfo=0,1000000,1000,0,0,broker-a,0,{offset}");
+        let told =
+            world.run(&format!("ACK_MESSAGE 1 consumerGroup=g topic=T queueId=0 offset={offset} {receipt}"));
+        assert!((told + &world.run("flush")).contains("SUCCESS"));
+    }
+    let commit = "UPDATE_CONSUMER_OFFSET 1 consumerGroup=g topic=T queueId=0 commitOffset=2";
+    let told = world.run_together(&[commit.to_owned(), "tick +1000".to_owned()]) + &world.run("flush");
+    assert!(told.contains("SUCCESS"), "{told}");
+    let asked = "QUERY_CONSUMER_OFFSET 1 consumerGroup=g topic=T queueId=0";
+    let before = world.run(asked);
+    world.run("kill");
+    world.run("connect 1");
+    assert_eq!(world.run(asked), before);
+}
+
+/// The clock was set back between two runs of the broker: what was popped stayed invisible until it was there again.
+#[test]
+fn a_clock_that_was_set_back_hides_nothing_for_longer_than_it_was_popped_for() {
+    let mut world = world();
+    send(&mut world, "A", "one");
+    world.run("tick +100000000");
+    assert!(pop(&mut world, "").contains("one"));
+    world.now_ms -= 90_000_000;
+    world.run("kill");
+    world.run("connect 1");
+    after(&mut world, 59_999);
+    assert!(!pop(&mut world, "").contains("one"));
+    after(&mut world, 1);
+    assert!(pop(&mut world, "").contains("one"));
+}
+
+/// Groups `g` with topic `T_x` and `g_T` with `x` have one retry topic: what came again of the one ended the other's message after a
+/// restart.
+#[test]
+fn two_groups_with_one_retry_topic_keep_their_own() {
+    let mut world = world();
+    let pop = |world: &mut World, group: &str, topic: &str| {
+        world.run(&format!("POP_MESSAGE 1 consumerGroup={group} topic={topic} queueId=0 maxMsgNums=32 bornTime=0 initMode=0 invisibleTime=1000 pollTime=0")) + &world.run("flush")
+    };
+    for topic in ["T_x", "x"] {
+        world.run(&TOPIC.replace("topic=T ", &format!("topic={topic} ")));
+        world.run(&format!("SEND_MESSAGE 1 producerGroup=p topic={topic} defaultTopic=TBW102 defaultTopicQueueNums=1 queueId=0 sysFlag=0 bornTimestamp=5 flag=0 properties=UNIQ_KEY:u body=of-{topic}"));
+        world.run("flush");
+    }
+    for group in ["g", "g_T"] {
+        world.run(&format!(r#"UPDATE_AND_CREATE_SUBSCRIPTIONGROUP 1 json={{"groupName":"{group}"}}"#));
+    }
+    assert!(pop(&mut world, "g_T", "x").contains("of-x"));
+    world.run("tick +500");
+    assert!(pop(&mut world, "g", "T_x").contains("of-T"));
+    // The first comes again; the second is still invisible when the broker is killed.
+    world.run("tick +500");
+    world.run("flush");
+    world.run("kill");
+    world.run("connect 1");
+    after(&mut world, 500);
+    after(&mut world, 500);
+    let told = pop(&mut world, "g", "%RETRY%g_T_x");
+    assert!(told.contains("of-x") && told.contains("of-T"), "{told}");
+}

@@ -520,3 +520,89 @@ fn a_commit_that_the_log_never_took_is_never_acknowledged() {
     let told = commit(&mut world, true);
     assert!(told.contains("SYSTEM_BUSY"), "{told}");
 }
+
+/// What a client sent to the timer topic itself was delivered to whatever topic it named: also as a record of the state, which the next
+/// start would have believed.
+#[test]
+fn nobody_sends_to_the_timer_topic() {
+    let mut world = world();
+    for code in ["SEND_MESSAGE", "SEND_BATCH_MESSAGE"] {
+        let told = world.run(&format!("{code} 1 producerGroup=p topic=rmq_sys_wheel_timer defaultTopic=TBW102 defaultTopicQueueNums=1 queueId=0 sysFlag=0 bornTimestamp=5 flag=0 batch=true properties=TIMER_OUT_MS:1,REAL_TOPIC:T,REAL_QID:0 body=state"));
+        assert!(told.contains("Sending message to topic[rmq_sys_wheel_timer] is forbidden"), "{told}");
+    }
+}
+
+/// That its producer was asked came behind its end in the log: after a restart it was asked about again, and delivered twice.
+#[test]
+fn a_half_message_committed_in_the_turn_of_its_check_has_ended() {
+    let mut world = world();
+    producer_is_there(&mut world);
+    let half = send_half(&mut world, ",CHECK_IMMUNITY_TIME_IN_SECONDS:10", "h");
+    let commit = format!(
+        "END_TRANSACTION 1 producerGroup=p tranStateTableOffset={} commitLogOffset={} commitOrRollback={COMMIT} msgId=m",
+        half.1, half.0
+    );
+    let told = world.run_together(&["tick +10000".to_owned(), commit]);
+    assert!(told.contains("CHECK_TRANSACTION_STATE"), "{told}");
+    assert!(world.run("flush").contains("SUCCESS"));
+    restart(&mut world, "kill");
+    producer_is_there(&mut world);
+    assert_eq!(world.run("tick +60000"), "");
+    assert_eq!(bodies(&mut world, "T"), ["h"]);
+}
+
+/// Refused only when they were committed, nobody learned of it: clients commit without waiting for an answer.
+#[test]
+fn a_half_message_for_a_time_too_far_away_is_refused_when_it_is_sent() {
+    let mut world = world();
+    let told =
+        send(&mut world, 4, "TRAN_MSG:true,PGROUP:p,UNIQ_KEY:h,TIMER_DELIVER_MS:9000000000000", "body=h");
+    assert!(told.contains("MESSAGE_ILLEGAL"), "{told}");
+}
+
+/// The clock was set back between two runs of the broker: half messages were not asked about until it was there again.
+#[test]
+fn a_clock_that_was_set_back_keeps_no_producer_from_being_asked() {
+    let mut world = world();
+    world.run("tick +100000000");
+    send_half(&mut world, ",CHECK_IMMUNITY_TIME_IN_SECONDS:10", "h");
+    world.now_ms -= 90_000_000;
+    restart(&mut world, "kill");
+    producer_is_there(&mut world);
+    assert_eq!(world.run("tick +9999"), "");
+    assert!(world.run("tick +1").contains("CHECK_TRANSACTION_STATE"));
+}
+
+/// The settings and offsets went in another record than the messages: one without the other, and what was sent next had offsets that groups
+/// had read.
+#[test]
+fn a_topic_goes_whole_or_not_at_all() {
+    let mut world = world();
+    for body in ["body=1", "body=2", "body=3"] {
+        send(&mut world, 0, "", body);
+    }
+    world.run("UPDATE_CONSUMER_OFFSET 1 consumerGroup=TOOLS_CONSUMER topic=T queueId=0 commitOffset=3");
+    world.run("flush");
+    world.run("DELETE_TOPIC_IN_BROKER 1 topic=T");
+    world.run("flush");
+    let said = world.run("rot-last-state");
+    assert!(!said.contains("panicked"), "{said}");
+    world.run("connect 1");
+    let told = world.run("QUERY_CONSUMER_OFFSET 1 consumerGroup=TOOLS_CONSUMER topic=T queueId=0");
+    assert!(told.contains("offset=3"), "{told}");
+    let told = world.run("GET_MAX_OFFSET 1 topic=T queueId=0");
+    assert!(number(&told, "offset=") >= 3, "{told}");
+}
+
+/// A pull that waited for a topic which was deleted and created again was taken for one that is too far: its group did not get the
+/// first messages.
+#[test]
+fn a_pull_that_waits_for_a_topic_is_answered_when_it_is_deleted() {
+    let mut world = world();
+    send(&mut world, 0, "", "body=old");
+    world.run("flush");
+    let pull = "PULL_MESSAGE 1 consumerGroup=TOOLS_CONSUMER topic=T queueId=0 queueOffset=1 maxMsgNums=32 sysFlag=6 commitOffset=0 suspendTimeoutMillis=15000 subscription=* subVersion=1";
+    assert_eq!(world.run(pull), "");
+    let told = world.run("DELETE_TOPIC_IN_BROKER 1 topic=T") + &world.run("tick +0") + &world.run("flush");
+    assert!(told.contains("nextBeginOffset=0"), "{told}");
+}

@@ -77,8 +77,10 @@ impl Broker {
         }
         for config in configs {
             if self.state.groups.get(&config.group_name) != Some(&config) {
+                let name = config.group_name.clone();
                 state::put_group(&mut self.changes, &config);
                 self.state.groups.put(config);
+                self.heed_group(&name);
             }
         }
         Ok(())

@@ -223,16 +223,24 @@ impl Broker {
             if !known {
                 continue;
             }
-            self.write_changes(now_ms).map_err(|e| self.refused(&e))?;
-            self.store.delete_topic(now_ms, topic).map_err(|e| self.refused(&e))?;
-            state::put_topic_deleted(&mut self.changes, topic);
-            self.state.delete_topic(now_ms, topic);
+            self.forget_topic(now_ms, topic).map_err(|e| self.refused(&e))?;
             self.forget_reads_of_topic(topic);
             self.compaction.topic_deleted(topic);
             self.stats.forget_topic(topic);
             self.delete_lite_topics_of(now_ms, topic).map_err(|e| self.refused(&e))?;
             self.register_due = true;
         }
+        Ok(())
+    }
+
+    /// Its messages, settings and offsets go.
+    pub(crate) fn forget_topic(&mut self, now_ms: i64, topic: &str) -> Result<(), AppendError> {
+        self.write_changes(now_ms)?;
+        let mut entries = Vec::new();
+        state::put_topic_deleted(&mut entries, topic);
+        self.store.delete_topic(now_ms, topic, entries)?;
+        self.state.delete_topic(now_ms, topic);
+        self.woken.extend(self.holds.of_topic(topic));
         Ok(())
     }
 

@@ -231,11 +231,11 @@ impl Broker {
     ) -> Result<(), String> {
         let refused = |e: AppendError| e.to_string();
         for topic in &adopted.gone_topics {
-            self.store.delete_topic(now_ms, topic).map_err(refused)?;
+            self.store.delete_topic(now_ms, topic, Vec::new()).map_err(refused)?;
         }
         let mut rest = &*adopted.entries;
         while !rest.is_empty() {
-            let (record, behind) = rest.split_at(state::record_len(rest));
+            let (record, behind) = rest.split_at(state::record_len(rest, self.store.state_bytes_max()));
             self.store.append_state(now_ms, record).map_err(refused)?;
             rest = behind;
             let mut batches = Vec::new();

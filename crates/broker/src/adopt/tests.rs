@@ -2,17 +2,22 @@
 
 use super::{Adopted, ApacheFile, ApacheFiles, ENTRIES, Log};
 use crate::config::BrokerConfig;
+use crate::halves::Half;
+use crate::produce::Draft;
 use crate::state::{self, State};
 use crate::{Broker, Effect, GivenBack, Input};
 use bytes::{Buf, Bytes};
 use kerolox_store::disk::HostileDisk;
 use kerolox_store::{
-    Appended, NewMessage, Opened, QueueEntry, ReadPlan, ReadResult, Reader, Store, StoreConfig, Writer,
+    AppendError, Appended, NewMessage, Opened, QueueEntry, QueueRead, QueueReadOutcome, ReadPlan, ReadResult,
+    Reader, Store, StoreConfig, Writer,
 };
 use kerolox_wire::body::TopicConfig;
 use kerolox_wire::names;
 use kerolox_wire::properties::PropertiesBuf;
+use kerolox_wire::record;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const REVIVE: &str = "rmq_sys_REVIVE_LOG_DefaultCluster";
@@ -69,7 +74,7 @@ impl Dir {
     fn half(&mut self) {
         let half = self.put(names::TRANS_HALF_TOPIC, &[("REAL_TOPIC", "T")], "half");
         let since_ms = NOW_MS;
-        let half_of = crate::halves::Half { offset: half.queue_offset, since_ms, immunity_s: -1, checks: 0 };
+        let half_of = Half { offset: half.queue_offset, since_ms, immunity_s: -1, checks: 0 };
         self.state.halves.put(half.position, half_of);
     }
 
@@ -522,4 +527,100 @@ fn entries_behind_a_lost_part_of_the_index_are_found() {
     let mut log = Log { store: &dir.store, read: &mut read };
     log.each_entry("T", 0, 0, &mut |entry| found.push(entry.offset)).unwrap();
     assert_eq!(found, [count - 2, count - 1]);
+}
+
+/// Runs what is due of a directory's messages that wait, and gives the broker.
+fn deliver(dir: Dir, now_ms: i64) -> Broker {
+    let Dir { store, mut writer, reader, state, config } = dir;
+    let mut broker = Broker::new(config, now_ms, store, state);
+    let mut inputs = vec![Input::Tick];
+    for _ in 0..10 {
+        let mut effects = Vec::new();
+        inputs.drain(..).for_each(|input| broker.handle(now_ms, input, &mut effects));
+        broker.finish_batch(now_ms, &mut effects);
+        let mut writes = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Write(batch) => writes.push(batch),
+                Effect::Read { read, plan, .. } => {
+                    inputs.push(Input::ReadDone { read, result: reader.execute(&plan, now_ms) });
+                }
+                _ => {}
+            }
+        }
+        let (written, flushed) = writer.write(&writes, true).unwrap();
+        inputs.extend([Input::Written { written, flushed }, Input::Tick]);
+    }
+    broker
+}
+
+/// Clients may send to the timer topic of an Apache: such a message was delivered to the topic of the state, and the next start believed it.
+#[test]
+fn a_timer_message_for_a_topic_of_the_broker_itself_goes_nowhere() {
+    for (topic, queue_id) in [
+        (kerolox_store::STATE_TOPIC, "0"),
+        (names::WHEEL_TIMER_TOPIC, "0"),
+        (names::TRANS_HALF_TOPIC, "0"),
+        ("T", "1073741824"),
+    ] {
+        let mut dir = Dir::new();
+        let due = (NOW_MS + 10).to_string();
+        let properties =
+            [("TIMER_OUT_MS", &*due), ("UNIQ_KEY", "a"), ("REAL_TOPIC", topic), ("REAL_QID", queue_id)];
+        dir.put(names::WHEEL_TIMER_TOPIC, &properties, "timer");
+        dir.timer(NOW_MS + 10, "b", &[]);
+        dir.settle();
+        let broker = deliver(dir, NOW_MS + 1_000);
+        assert_eq!(broker.store.bounds("T", 0).map(|bounds| bounds.max), Some(1), "{topic}");
+        assert_eq!(broker.counters.delay_astray, 1, "{topic}");
+    }
+}
+
+/// Apache takes properties up to 32,767 bytes: such a message was refused by the log again and again, and all that waited behind it did so
+/// for ever.
+#[test]
+fn messages_of_the_longest_properties_are_in_nobodys_way() {
+    let mut dir = Dir::new();
+    dir.put("U", &[], "original");
+    dir.settle();
+    let mut broker = deliver(dir, NOW_MS);
+    let records = only(&broker, "U");
+    let view = record::split(&records).next().unwrap().unwrap();
+    let own = [("MSG_REGION", "DefaultRegion"), ("TRACE_ON", "true")];
+    // One that fits without what Apache's broker added, and one that never does.
+    for (len, fits) in [(record::PROPERTIES_BYTES_MAX - 20, true), (record::PROPERTIES_BYTES_MAX, false)] {
+        let pad = "x".repeat(len);
+        let properties: PropertiesBuf = own.into_iter().chain([("p", &*pad)]).collect();
+        let draft = Draft { topic: Arc::from("T"), queue_id: 0, properties };
+        let moved = broker.append_again(NOW_MS, &view, &draft, |_| {});
+        assert_eq!(moved.is_ok(), fits, "{len}");
+        broker.or_astray(moved).unwrap();
+        assert_eq!(broker.counters.delay_astray, u64::from(!fits));
+    }
+    let moved = Err(AppendError::Backlog(1));
+    assert_eq!(broker.or_astray(moved), Err(AppendError::Backlog(1)), "it is tried again");
+}
+
+/// The first message of a topic.
+fn only(broker: &Broker, topic: &str) -> Bytes {
+    match broker.store.read_queue(QueueRead::one(Arc::from(topic), 0, 0)) {
+        QueueReadOutcome::Done(slice) => slice.records,
+        QueueReadOutcome::Cold(_) => panic!("it is new"),
+    }
+}
+
+/// Its producer may have set a time of days before it is asked: what had ended was remembered until then.
+#[test]
+fn of_a_half_message_that_was_committed_nothing_is_left() {
+    let mut dir = Dir::new();
+    let half = [("REAL_TOPIC", "T"), ("REAL_QID", "0"), ("CHECK_IMMUNITY_TIME_IN_SECONDS", "900000")];
+    let at = dir.put(names::TRANS_HALF_TOPIC, &half, "half");
+    dir.state.halves.put(at.position, Half { offset: 0, since_ms: NOW_MS, immunity_s: 900_000, checks: 0 });
+    dir.settle();
+    let mut broker = deliver(dir, NOW_MS);
+    let records = only(&broker, names::TRANS_HALF_TOPIC);
+    let view = record::split(&records).next().unwrap().unwrap();
+    assert_eq!(broker.checks_scheduled(), 1);
+    broker.commit(NOW_MS, at.position, &view).unwrap();
+    assert_eq!(broker.checks_scheduled(), 0);
 }

@@ -6,7 +6,6 @@ use crate::attributes;
 use crate::effect::Effect;
 use crate::lmq::is_lite;
 use crate::pending::Pending;
-use crate::state;
 use kerolox_store::{AppendError, QueueRead, QueueReadOutcome, QueueSlice};
 use kerolox_wire::names;
 use kerolox_wire::record;
@@ -107,10 +106,7 @@ impl Broker {
     /// Deletes a lite topic with its messages, offsets and subscriptions. What is being read from it is to be forgotten then:
     /// [`Self::forget_reads_of_lite_topics`].
     fn delete_lite_topic(&mut self, now_ms: i64, queue: &Arc<str>) -> Result<(), AppendError> {
-        self.write_changes(now_ms)?;
-        self.store.delete_topic(now_ms, queue)?;
-        state::put_topic_deleted(&mut self.changes, queue);
-        self.state.delete_topic(now_ms, queue);
+        self.forget_topic(now_ms, queue)?;
         for client in self.lite.subscribers.get(queue).cloned().unwrap_or_default() {
             self.lite.unsubscribe(&client, queue);
         }

@@ -73,6 +73,11 @@ impl Flight {
         !same && self.taken.values().any(|taken| now_ms < taken.visible_ms)
     }
 
+    /// Whether a message of it is visible again.
+    pub(crate) fn is_visible(&self, now_ms: i64) -> bool {
+        self.taken.values().any(|taken| taken.visible_ms <= now_ms)
+    }
+
     /// Where a pop in order begins: at the first message that is not acknowledged.
     pub(crate) fn ordered_from(&self) -> u64 {
         self.low()
@@ -273,6 +278,25 @@ impl InFlight {
         {
             taken.visible_ms = at_ms;
             self.due.insert((at_ms, key, offset));
+        }
+    }
+
+    /// The clock was set back since messages were taken: they are invisible for as long as they were to be, not until it is there again.
+    pub(crate) fn heed_clock(&mut self, now_ms: i64) {
+        for (group, topics) in &mut self.groups {
+            for (topic, queues) in topics {
+                for (queue_id, flight) in queues {
+                    for (offset, taken) in flight.taken.iter_mut().filter(|(_, taken)| taken.pop_ms > now_ms)
+                    {
+                        let key =
+                            Key { group: Arc::clone(group), topic: Arc::clone(topic), queue_id: *queue_id };
+                        self.due.remove(&(taken.visible_ms, key.clone(), *offset));
+                        let invisible_ms = taken.visible_ms.saturating_sub(taken.pop_ms);
+                        taken.visible_ms = taken.visible_ms.min(now_ms.saturating_add(invisible_ms));
+                        self.due.insert((taken.visible_ms, key, *offset));
+                    }
+                }
+            }
         }
     }
 

@@ -163,10 +163,10 @@ impl Broker {
             properties = PropertiesBuf::from(view.properties().0);
         }
         let draft = Draft { topic, queue_id: 0, properties };
-        self.append_again(now_ms, view, &draft, |message| {
+        let moved = self.append_again(now_ms, view, &draft, |message| {
             message.reconsume_times = message.reconsume_times.saturating_add(1);
             origin.name_in(message);
-        })?;
-        Ok(())
+        });
+        self.or_astray(moved)
     }
 }

@@ -135,6 +135,9 @@ impl Broker {
         if take && self.offset_room(&request.group, topic, queue_id).is_err() {
             return Step::Pass;
         }
+        if take && !request.order {
+            self.leave_order(now_ms, &key);
+        }
         let from = self.pop_from(request, &key, bounds);
         let at = pop.at.max(from);
         pop.from = from;
@@ -186,6 +189,28 @@ impl Broker {
                 self.set_pop_offset(key, if skip { last } else { bounds.min })
             }
         }
+    }
+
+    /// What was popped in order, and became visible where it is, goes to the retry topic of a group that pops without order: also if
+    /// nothing new comes.
+    fn leave_order(&mut self, now_ms: i64, key: &Key) {
+        let flight = self.state.in_flight.get(&key.group, &key.topic, key.queue_id);
+        if let Some(flight) = flight.filter(|flight| flight.order.is_some() && flight.is_visible(now_ms)) {
+            let next = flight.next;
+            self.put_take(Take {
+                key: key.clone(),
+                next,
+                order: None,
+                pop_ms: 0,
+                visible_ms: 0,
+                messages: Vec::new(),
+            });
+        }
+    }
+
+    fn put_take(&mut self, take: Take) {
+        self.state.pop_taken(&take);
+        state::put_pop_taken(&mut self.changes, &take);
     }
 
     /// A group's offset is written down before anything comes behind it in the log: otherwise a group that begins at the
@@ -265,9 +290,7 @@ impl Broker {
         match self.state.in_flight.get(group, topic, queue_id) {
             Some(flight) if flight.next < next => {
                 let (key, order) = (key.clone(), flight.order.clone());
-                let take = Take { key, next, order, pop_ms: 0, visible_ms: 0, messages: Vec::new() };
-                self.state.pop_taken(&take);
-                state::put_pop_taken(&mut self.changes, &take);
+                self.put_take(Take { key, next, order, pop_ms: 0, visible_ms: 0, messages: Vec::new() });
             }
             None if self.state.offsets.get(group, topic, queue_id).is_none_or(|at| at < next) => {
                 self.state.commit_lazily(now_ms, group, topic, queue_id, next);

@@ -35,7 +35,7 @@ const SHOWN_PROPERTIES: [&str; 13] = [
 ];
 
 pub(crate) struct World {
-    now_ms: i64,
+    pub(crate) now_ms: i64,
     disk: HostileDisk,
     parts: Option<Parts>,
     flush: FlushPolicy,
@@ -345,12 +345,15 @@ impl World {
         self.feed(vec![input])
     }
 
-    /// Runs requests that came with one read of a connection.
+    /// Runs what came within one turn of the broker: requests, and `tick +N`.
     #[allow(dead_code)] // not each test that has a world needs it
     pub(crate) fn run_together(&mut self, requests: &[String]) -> String {
-        let input = |request: &String| {
-            let (code, rest) = request.split_once(' ').unwrap();
-            self.input(code, rest)
+        let input = |request: &String| match request.split_once(' ').unwrap() {
+            ("tick", ms) => {
+                self.now_ms += ms.trim_start_matches('+').parse::<i64>().unwrap();
+                Input::Tick
+            }
+            (code, rest) => self.input(code, rest),
         };
         let inputs = requests.iter().map(input).collect();
         self.feed(inputs)

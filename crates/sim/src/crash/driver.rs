@@ -138,7 +138,7 @@ impl Driver {
             Step::Send { topic, queue_id, size } => self.send(topic, queue_id, size),
             Step::State { kind, bytes } => self.set_state(kind, bytes),
             Step::DeleteTopic(topic) => {
-                let appended = self.store.delete_topic(self.now_ms, topic);
+                let appended = self.store.delete_topic(self.now_ms, topic, Vec::new());
                 self.appended(appended.map(|a| (a.position, a.end)), What::TopicDeleted(topic));
             }
             Step::Flush => self.write(true),

@@ -57,6 +57,20 @@ pub enum AppendError {
     Fenced(String),
 }
 
+impl AppendError {
+    /// Whether the same record will never be taken.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::BodyTooLarge(..)
+            | Self::PropertiesTooLarge(..)
+            | Self::TopicTooLong(..)
+            | Self::SegmentTooSmall(..)
+            | Self::BadState(_) => true,
+            Self::Backlog(_) | Self::DiskFull(_) | Self::Fenced(_) => false,
+        }
+    }
+}
+
 impl Store {
     /// Appends a message: assigns its position and queue offset, encodes it into the write buffer. It becomes
     /// visible and acknowledgeable when `confirmed` passes [`Appended::end`].
@@ -103,6 +117,11 @@ impl Store {
         Ok(self.place(NewRecord { queue_offset: offset, ..record }, queue))
     }
 
+    /// Bytes of entries of several that go into one state record: small enough for any segment.
+    pub fn state_bytes_max(&self) -> usize {
+        STATE_BYTES_MAX.min(self.config.segment_bytes as usize / 4)
+    }
+
     /// Appends a state record: `entries` is a [`state`] entry stream of at most 1 MiB.
     pub fn append_state(&mut self, now_ms: i64, entries: &[u8]) -> Result<Appended, AppendError> {
         if entries.len() > STATE_BYTES_MAX {
@@ -134,9 +153,7 @@ impl Store {
     /// state does. Each says its share as of now; what changes between two parts is in the log between them. Gives the
     /// log's end.
     pub fn append_dump(&mut self, now_ms: i64, part: &[u8], last: bool) -> Result<Position, AppendError> {
-        // Small enough for any segment.
-        let record_bytes = STATE_BYTES_MAX.min(self.config.segment_bytes as usize / 4);
-        let bodies = state::split(part, record_bytes).map_err(AppendError::BadState)?;
+        let bodies = state::split(part, self.state_bytes_max()).map_err(AppendError::BadState)?;
         self.admit_dump(now_ms, &bodies)?;
         let mut dumping = self.dumping.take().unwrap_or_default();
         for body in bodies {
@@ -185,9 +202,14 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets all queues of a topic (its messages stay in the log until retention takes them). Appends the state entry.
-    pub fn delete_topic(&mut self, now_ms: i64, topic: &str) -> Result<Appended, AppendError> {
-        let mut entries = Vec::new();
+    /// Forgets all queues of a topic (its messages stay in the log until retention takes them). Appends the state entry, in one
+    /// record with what its owner has to say of it (`entries`): the one is not there without the other.
+    pub fn delete_topic(
+        &mut self,
+        now_ms: i64,
+        topic: &str,
+        mut entries: Vec<u8>,
+    ) -> Result<Appended, AppendError> {
         Own::TopicDeleted { topic }.put(&mut entries);
         let appended = self.append_state(now_ms, &entries)?;
         self.index.delete_topic(topic);

@@ -109,7 +109,7 @@ fn a_queue_that_is_deleted_begins_anew_and_the_records_stay_in_the_others() {
             send(&mut w, &["%LMQ%a", "%LMQ%b"], &format!("{i}"));
         }
         w.now += 1;
-        w.store.delete_topic(w.now, "%LMQ%a").unwrap();
+        w.store.delete_topic(w.now, "%LMQ%a", Vec::new()).unwrap();
         send(&mut w, &["%LMQ%a", "%LMQ%b"], "new");
         w.chores();
         if crash {

@@ -100,7 +100,7 @@ fn counting_by_index_runs_and_by_the_log_gives_the_same() {
 #[test]
 fn what_was_deleted_is_not_counted() {
     let mut w = World::open(written().0);
-    w.store.delete_topic(w.now, "T").unwrap();
+    w.store.delete_topic(w.now, "T", Vec::new()).unwrap();
     w.send("T", 0, "of its next life");
     w.flush();
     for sealed in [false, true] {

@@ -184,3 +184,19 @@ fn an_existing_log_keeps_its_segment_size() {
     assert_eq!(w.report.segment_bytes_kept, Some(SEGMENT));
     assert_eq!(w.bodies("T", 0), ["one"]);
 }
+
+/// Changes of the state that had piled up went into records of 1 MiB, which segments of 1 MiB never took.
+#[test]
+fn state_records_fit_any_segment() {
+    for segment_bytes in [SEGMENT, 1 << 20, 16 << 20] {
+        let config = kerolox_store::StoreConfig { segment_bytes, ..config() };
+        let mut w = World::open_with(HostileDisk::default(), &config);
+        let mut entries = Vec::new();
+        kerolox_store::state::put(
+            &mut entries,
+            17,
+            &vec![0; w.store.state_bytes_max() - kerolox_store::state::HEAD_BYTES],
+        );
+        w.store.append_state(w.now, &entries).unwrap();
+    }
+}

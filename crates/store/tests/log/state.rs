@@ -130,7 +130,7 @@ fn a_deleted_topic_begins_again_at_zero_however_it_is_found() {
         w.chores();
     }
     w.now += 1;
-    w.store.delete_topic(w.now, "Gone").unwrap();
+    w.store.delete_topic(w.now, "Gone", Vec::new()).unwrap();
     assert_eq!(w.store.bounds("Gone", 0), None);
     w.flush();
     while w.store.next_visible().is_some() {}
@@ -157,7 +157,7 @@ fn a_deleted_queue_shows_nothing_that_was_still_to_come() {
     w.send("Gone", 0, "a");
     w.send("Stays", 0, "b");
     w.now += 1;
-    w.store.delete_topic(w.now, "Gone").unwrap();
+    w.store.delete_topic(w.now, "Gone", Vec::new()).unwrap();
     w.flush();
     assert_eq!(w.store.next_visible().map(|v| v.topic.to_string()), Some("Stays".to_owned()));
     assert_eq!(w.store.next_visible(), None);
@@ -228,7 +228,7 @@ fn life(w: &mut World, i: u32) {
     w.send("Gone", 0, "x");
     if i.is_multiple_of(5) {
         w.now += 1;
-        w.store.delete_topic(w.now, "Gone").unwrap();
+        w.store.delete_topic(w.now, "Gone", Vec::new()).unwrap();
     }
 }
 
