@@ -73,6 +73,7 @@ pub(super) struct Walk<'a, D: Disk> {
 /// A region that may have held the last messages of queues.
 struct Doubt {
     position: Position,
+    end: Position,
     /// How many records it may have had at most.
     records: u64,
     /// Its only record's own queue is known: it may have belonged to light message queues besides.
@@ -301,7 +302,7 @@ impl<'a, D: Disk> Walk<'a, D> {
         if let Some(snapshot) = self.snapshot.take() {
             self.fold.dump = snapshot.dump;
             let changes = self.fold.snapshot(snapshot.position, &snapshot.entries);
-            self.doubts.clear();
+            self.doubts.retain(|doubt| doubt.end > snapshot.position);
             self.change(changes, true);
         }
     }
@@ -318,8 +319,8 @@ impl<'a, D: Disk> Walk<'a, D> {
                 StoreChange::TopicDeleted { topic } if deletions => self.walked.index.delete_topic(&topic),
                 StoreChange::TopicDeleted { topic } => self.walked.index.queues.delete(&topic),
                 StoreChange::Dumped { begin } => {
-                    self.doubts.retain(|doubt| doubt.position >= begin);
-                    let hit = |damage: &Damage| (self.fold_from..begin).contains(&damage.position);
+                    self.doubts.retain(|doubt| doubt.end > begin);
+                    let hit = |d: &Damage| d.position < begin && d.position + d.bytes > self.fold_from;
                     if self.report.damaged.iter().any(hit) {
                         self.fold_again_from = Some(begin);
                     }
@@ -332,7 +333,10 @@ impl<'a, D: Disk> Walk<'a, D> {
     fn fold_only(&mut self, from: Position, to: Position) -> Result<(), OpenError> {
         self.reach(from);
         // A run lies in one segment.
-        let Some(segment) = self.segment_at(from) else { return Ok(()) };
+        let Some(segment) = self.segment_at(from) else {
+            self.damage(from, to, "the segment's file is missing", None);
+            return Ok(());
+        };
         let mut scanner = Scanner::new(&segment, self.crc_from, self.flushed);
         let mut at = from;
         while at < to {
@@ -575,7 +579,7 @@ impl<'a, D: Disk> Walk<'a, D> {
         let single = claim.as_ref().filter(|c| c.bytes == bytes);
         let further_only = single.is_some_and(|c| self.believe(c));
         let records = single.map_or(bytes.div_ceil(RECORD_BYTES_MIN as u64), |_| 1);
-        self.doubts.push(Doubt { position, records, further_only });
+        self.doubts.push(Doubt { position, end, records, further_only });
         let record = claim.map(|c| (c.topic, c.queue_id, c.offset));
         self.report.damaged.push(Damage { position, bytes, record, why: why.to_owned() });
     }
@@ -607,7 +611,7 @@ impl<'a, D: Disk> Walk<'a, D> {
     /// as many as there may have been. Readers pass over offsets without a message. So do queues that are not known, for
     /// all of their messages may have been there.
     fn settle_doubts(&mut self) {
-        for Doubt { position, records, further_only } in std::mem::take(&mut self.doubts) {
+        for Doubt { position, records, further_only, .. } in std::mem::take(&mut self.doubts) {
             if !further_only {
                 self.fold.state_next += records;
                 self.begin.0 += records;

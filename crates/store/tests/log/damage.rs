@@ -222,6 +222,24 @@ fn damage_is_named_by_each_start_until_one_went_on() {
     assert!(World::open(disk).report.damaged.is_empty(), "it is in the index now");
 }
 
+/// What the snapshot says ends where it was written, and the damage does not.
+#[test]
+fn damage_on_both_sides_of_the_snapshot_gives_no_offset_twice() {
+    let mut w = World::open(HostileDisk::default());
+    w.send("Lone", 0, "first");
+    let before = w.send("Topic", 0, "before");
+    w.seal();
+    let lost = w.send("Lone", 0, "lost");
+    w.send("Topic", 0, "behind");
+    w.flush();
+    let disk = w.disk.crash(CrashMode::Kill, 0);
+    disk.paths().iter().filter(|p| p.contains("/runs/")).for_each(|p| drop(disk.tamper_remove(p)));
+    let (from, to) = (before.position as usize, lost.end as usize);
+    disk.tamper(&segment_path(0), |log| log[from..to].fill(0xda));
+    let next = World::open(disk).send("Lone", 0, "new").queue_offset;
+    assert!(next > lost.queue_offset, "{next}");
+}
+
 /// A flip in the queue's id, or in the topic, that leads to a queue which expects that very offset: the lost one's was given away again.
 #[test]
 fn a_record_that_claims_to_be_of_another_queue_is_not_believed() {

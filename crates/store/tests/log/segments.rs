@@ -189,7 +189,7 @@ fn an_existing_log_keeps_its_segment_size() {
 #[test]
 fn state_records_fit_any_segment() {
     for segment_bytes in [SEGMENT, 1 << 20, 16 << 20] {
-        let config = kerolox_store::StoreConfig { segment_bytes, ..config() };
+        let config = StoreConfig { segment_bytes, ..config() };
         let mut w = World::open_with(HostileDisk::default(), &config);
         let mut entries = Vec::new();
         kerolox_store::state::put(

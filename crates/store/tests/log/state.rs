@@ -333,6 +333,50 @@ fn a_dump_behind_a_damaged_state_record_heals_it() {
     }
 }
 
+/// The same where the damage begins before the snapshot.
+#[test]
+fn a_dump_behind_damage_on_both_sides_of_the_snapshot_heals_it() {
+    let mut w = World::open(HostileDisk::default());
+    w.set_state(16, b"before");
+    let before = w.send("T", 0, "m");
+    w.seal();
+    // It stands for one that says that what there was of 16 is no more.
+    let hit = w.set_state(17, b"no 16");
+    w.state.0.remove(&16);
+    w.dump();
+    w.flush();
+    let disk = w.disk.crash(CrashMode::Kill, 0);
+    disk.paths().iter().filter(|p| p.contains("/runs/")).for_each(|p| drop(disk.tamper_remove(p)));
+    let (from, to) = (before.position as usize, hit.end as usize);
+    disk.tamper("commitlog/00000000000000000000", |log| log[from..to].fill(0xda));
+    assert_eq!(World::open(disk).state, w.state);
+}
+
+/// What index runs cover is read for the state only: nobody said that there was nothing to read.
+#[test]
+fn a_missing_segment_is_named_where_index_runs_are_sound() {
+    let mut w = World::open(HostileDisk::default());
+    w.set_state(16, b"before");
+    w.seal();
+    while w.store.watermarks().appended < 2 * SEGMENT {
+        let a = w.send("T", 0, &"x".repeat(500));
+        if a.position / SEGMENT == 1 && w.state.0.len() == 1 {
+            // As above, it says that 16 is no more.
+            w.set_state(17, b"no 16");
+        }
+        w.flush();
+        w.prepare();
+    }
+    w.state.0.remove(&16);
+    w.dump();
+    w.seal_index();
+    let disk = w.disk.crash(CrashMode::Kill, 0);
+    assert!(disk.tamper_remove(&format!("commitlog/{SEGMENT:020}")));
+    let found = World::open(disk);
+    let places: Vec<_> = found.report.damaged.iter().map(|d| (d.position, d.bytes)).collect();
+    assert_eq!((places, found.state), (vec![(SEGMENT, SEGMENT)], w.state));
+}
+
 /// The snapshot of a large state only says where a dump begins. It was believed without a look at that: what a damaged part
 /// had said was lost, although an older dump, or the log's beginning, says it as well.
 #[test]
