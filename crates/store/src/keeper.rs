@@ -311,8 +311,9 @@ impl<D: Disk> Keeper<D> {
             at = age.end;
             newest = newest.max(age.newest_ms);
         }
-        // A segment without any record is as old as can be.
-        (at == end).then(|| newest.unwrap_or(i64::MIN))
+        // One without any sound record is as old as what follows.
+        let follows = || self.runs.range(end..).find_map(|(_, age)| age.newest_ms);
+        newest.or_else(follows).filter(|_| at == end)
     }
 
     /// The first segment, which ends at `end`, goes.

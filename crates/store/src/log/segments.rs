@@ -14,10 +14,10 @@ pub(crate) fn segment_path(base: Position) -> String {
     format!("{LOG_DIR}/{base:020}")
 }
 
-/// The position that a file name stands for.
+/// The position that a file name stands for. (One beyond Apache's signed numbers stands for none: no segment fits behind it.)
 pub(crate) fn segment_name(name: &str) -> Option<Position> {
     let digits = name.len() == 20 && name.bytes().all(|b| b.is_ascii_digit());
-    if digits { name.parse().ok() } else { None }
+    name.parse().ok().filter(|position| digits && i64::try_from(*position).is_ok())
 }
 
 #[derive(Debug)]

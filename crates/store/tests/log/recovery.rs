@@ -150,6 +150,16 @@ fn offsets_go_on_where_they_were_when_all_messages_are_gone() {
     }
 }
 
+/// Reckoning where it ends overflowed.
+#[test]
+fn a_file_named_beyond_all_positions_is_none_of_the_log() {
+    let (disk, places) = ten_and_three();
+    disk.tamper_create(&format!("commitlog/{}", u64::MAX), vec![1; SEGMENT as usize]);
+    assert_eq!(crate::look::verify(&disk).end, places[12].1);
+    let w = World::open(disk);
+    assert_eq!((w.report.log_max, w.bodies("T", 0).len()), (places[12].1, 13));
+}
+
 #[test]
 fn a_lost_end_of_the_log_is_refused() {
     let mut w = World::open(HostileDisk::default());

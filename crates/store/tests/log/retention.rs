@@ -65,6 +65,24 @@ fn a_segment_that_could_not_be_removed_goes_later() {
     }
 }
 
+/// It went at once, as the oldest there could be: nobody could look any more what had been in it.
+#[test]
+fn a_segment_without_a_sound_record_is_as_old_as_what_follows() {
+    let w = filled(3);
+    let disk = w.disk.crash(CrashMode::Lost, 0);
+    disk.paths().iter().filter(|p| p.contains("/runs/")).for_each(|p| drop(disk.tamper_remove(p)));
+    disk.tamper(&logs(&w)[0], |log| log.fill(0xda));
+    let config = kerolox_store::StoreConfig { retention_ms: RETENTION_MS, ..config() };
+    let mut again = World::open_with(disk, &config);
+    again.seal();
+    again.now = w.now;
+    again.retain();
+    assert_eq!(logs(&again)[0], logs(&w)[0]);
+    again.now += 2 * RETENTION_MS;
+    again.retain();
+    assert_ne!(logs(&again)[0], logs(&w)[0]);
+}
+
 /// One file that nothing could remove, and no message was taken any more, however empty the disk was.
 #[test]
 fn a_segment_that_cannot_be_removed_is_told_and_hinders_nothing() {
