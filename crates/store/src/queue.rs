@@ -248,6 +248,13 @@ impl Queues {
         queue.last_end = entry.position + u64::from(entry.size);
     }
 
+    /// The record at `offset` takes that many offsets.
+    pub(crate) fn takes(&mut self, index: QueueIndex, offset: u64, count: u64) {
+        if let Some(queue) = self.get_mut(index) {
+            queue.next = queue.next.max(offset.saturating_add(count));
+        }
+    }
+
     /// A record with an offset that its queue has had before: the queue was deleted meanwhile and began anew (Apache's
     /// log does not say so).
     pub(crate) fn begin_anew_below(&mut self, index: QueueIndex, offset: u64) {

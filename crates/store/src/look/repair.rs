@@ -207,7 +207,10 @@ impl<D: Disk> Look<D> {
         for mend in mends {
             match mend {
                 Mend::SetAside { path, .. } => self.set_aside(path, lost),
-                Mend::Frontier { facts, .. } => self.write_frontier(facts.facts, lost),
+                Mend::Frontier { facts, from_log, .. } => {
+                    let synced = if *from_log { self.sync_log() } else { Ok(()) };
+                    synced.and_then(|()| self.write_frontier(facts.facts, lost))
+                }
                 Mend::CutTail(tail) => self.cut_tail(*tail, lost),
             }
             .map_err(OpenError::io(match mend {
@@ -226,6 +229,14 @@ impl<D: Disk> Look<D> {
         self.disk.rename(path, &format!("{to}/{name}"))?;
         self.disk.sync_dir(&to)?;
         self.disk.sync_dir(dir)
+    }
+
+    /// What was read may be in the operating system's cache only.
+    fn sync_log(&self) -> io::Result<()> {
+        for (base, _) in &self.files {
+            self.disk.open(&segment_path(*base))?.sync_data()?;
+        }
+        self.disk.sync_dir(LOG_DIR)
     }
 
     /// The old one is kept as a copy: at no moment is there none.

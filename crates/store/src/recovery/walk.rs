@@ -3,7 +3,7 @@
 
 use super::fold::{DumpFinder, Fold, StoreChange};
 use super::layout::Layout;
-use super::suspects::Suspects;
+use super::suspects::{Suspect, Suspects};
 use super::{OpenError, Progress, Report, StateFold};
 use crate::disk::{Disk, DiskFile};
 use crate::index::{Index, Indexed, RUN_DIR, RunDraft, RunError, RunFile, run_name, run_path};
@@ -14,8 +14,9 @@ use crate::snapshot::{self, Snapshot, SnapshotError};
 use crate::store::{Dump, is_queued};
 use crate::{Damage, Position, STATE_TOPIC, StoreConfig};
 use kerolox_wire::names;
-use kerolox_wire::properties::further_queues;
+use kerolox_wire::properties::{further_queues, name};
 use kerolox_wire::record::{RECORD_BYTES_MIN, RecordView};
+use kerolox_wire::sys_flag::INNER_BATCH;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -495,6 +496,7 @@ impl<'a, D: Disk> Walk<'a, D> {
             return;
         }
         let queue = index.queues.index_or_new(view.topic, view.queue_id);
+        let count = offsets_taken(view);
         if view.has_crc() {
             for (name, offset) in further_queues(view.topic, view.properties()) {
                 let further = index.queues.index_or_new(name, 0);
@@ -504,13 +506,14 @@ impl<'a, D: Disk> Walk<'a, D> {
             self.suspects.settle(index, queue);
             index.queues.begin_anew_below(queue, view.queue_offset);
             index.add(indexed, Some((queue, view.queue_offset)));
+            index.queues.takes(queue, view.queue_offset, count);
         } else {
             let tag_code = index.add(indexed, None).tag_code;
             let entry = Entry { position: view.position, size: indexed.size, tag_code };
-            self.suspects.add(index, queue, view.queue_offset, entry);
+            self.suspects.add(index, queue, Suspect { offset: view.queue_offset, count, entry });
             for (name, offset) in further_queues(view.topic, view.properties()) {
                 let further = index.queues.index_or_new(name, 0);
-                self.suspects.add(index, further, offset, entry);
+                self.suspects.add(index, further, Suspect { offset, count: 1, entry });
             }
         }
     }
@@ -661,6 +664,13 @@ impl<'a, D: Disk> Walk<'a, D> {
             (self.progress)(Progress { step: "reading the log", done, total: total - self.layout.min });
         }
     }
+}
+
+/// How many offsets a record takes: one, but for Apache's batches that are stored as they are (topics with `queue.type=BatchCQ`).
+/// Source: `CommitLog.getMessageNum`.
+fn offsets_taken(view: &RecordView<'_>) -> u64 {
+    let number = view.properties().get(name::INNER_NUM).filter(|_| view.sys_flag & INNER_BATCH != 0);
+    number.and_then(|number| number.parse::<u16>().ok()).map_or(1, |number| u64::from(number.max(1)))
 }
 
 /// Shows all records in `from..to` of a segment that can be read; where that ended.

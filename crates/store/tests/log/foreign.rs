@@ -23,11 +23,15 @@ impl Apache {
     }
 
     pub(crate) fn send(&mut self, topic: &str, queue_id: u32, offset: u64, body: &str) -> u64 {
+        self.put(topic, queue_id, offset, body, 0, "KEYS\x01k\x02")
+    }
+
+    fn put(&mut self, topic: &str, queue_id: u32, offset: u64, body: &str, flag: i32, properties: &str) -> u64 {
         let record = |position| NewRecord {
             topic,
             queue_id,
             flag: 0,
-            sys_flag: 0,
+            sys_flag: flag,
             queue_offset: offset,
             position,
             born_ms: 1,
@@ -37,7 +41,7 @@ impl Apache {
             reconsume_times: 0,
             prepared_transaction_offset: 0,
             body: body.as_bytes(),
-            properties: b"KEYS\x01k\x02",
+            properties: properties.as_bytes(),
         };
         let encoded = |position| {
             let (mut with, mut without) = (BytesMut::new(), BytesMut::new());
@@ -331,6 +335,28 @@ fn a_missing_file_amid_a_log_of_apache_is_damage() {
         let lost = |p: &u64| (2 * SEGMENT..4 * SEGMENT).contains(p) || hit.contains(p);
         let want: Vec<u64> = (0..200).filter(|i| !lost(&sent[*i as usize])).collect();
         assert_eq!(w.all("T", 0).0.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), want, "{hit:?}");
+    }
+}
+
+/// Topics with `queue.type=BatchCQ`: a record takes as many offsets as its batch has messages. All but the first and the last record
+/// of a queue were dropped, and the next message got an offset that the last batch had.
+#[test]
+fn a_batch_of_apaches_that_is_one_record_takes_its_offsets() {
+    let batch = |apache: &mut Apache, i: u64| {
+        let inner_batch = kerolox_wire::sys_flag::INNER_BATCH;
+        apache.put("T", 0, i * 3, &"three messages".repeat(5), inner_batch, "INNER_NUM\x013\x02")
+    };
+    let mut apache = Apache::new();
+    let sent: Vec<u64> = (0..60).map(|i| batch(&mut apache, i)).collect();
+    let disk = HostileDisk::default();
+    apache.put_on(&disk);
+    // The offset of one may be damaged.
+    for (hit, lost) in [(None, 0), (Some(sent[20] + 27), 1), (Some(sent[20] + 20), 1)] {
+        let disk = disk.crash(CrashMode::Kill, 0);
+        hit.iter().for_each(|at| flip(&disk, *at));
+        let mut w = World::open(disk);
+        assert_eq!(w.all("T", 0).0.len(), 60 - lost);
+        assert_eq!(w.send("T", 0, "kerolox").queue_offset, 180);
     }
 }
 

@@ -261,6 +261,24 @@ fn a_frontier_is_written_anew_from_its_copies_or_from_the_log() {
     }
 }
 
+/// It said so of what was in the operating system's cache only: after a power cut that passed for damage.
+#[test]
+fn a_frontier_written_from_the_log_says_what_is_on_disk() {
+    let mut w = World::open(HostileDisk::default());
+    w.send("T", 0, "synced");
+    w.flush();
+    w.send("T", 0, "written");
+    w.write(false);
+    let disk = w.disk.clone();
+    drop(w);
+    [9, 4 * 4096 + 9].iter().for_each(|at| flip(&disk, "kerolox/frontier", *at));
+    let plan = repair(&disk, false);
+    let [Mend::Frontier { from_log: true, facts, .. }] = &plan.mends[..] else { panic!("{plan:?}") };
+    let w = World::open(disk.crash(CrashMode::Lost, 0));
+    assert_eq!((w.report.log_max, &w.report.damaged[..]), (facts.flushed(), &[][..]));
+    assert_eq!(w.bodies("T", 0), ["synced", "written"]);
+}
+
 /// What its other blocks say was thrown away for what the log says.
 #[test]
 fn a_frontier_with_an_unreadable_block_is_written_anew_from_its_copies() {
