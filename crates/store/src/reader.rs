@@ -2,13 +2,14 @@
 
 use crate::disk::Disk;
 use crate::index::{OpenRuns, RunFacts};
-use crate::log::{Found, Scanner, Shared};
+use crate::log::{Found, Scanner, Shared, said_position};
 use crate::plan::{KEY_ANSWER_BYTES_MAX, PlanEntries, PlanPiece, ReadPlan, TimeOf, Work};
 use crate::queue::Entry;
 use crate::store::{Gather, Next, is_queued};
 use crate::unreadable::Unreadable;
 use crate::{Boundary, Position, QueueEntry, QueueRead, QueueSlice, ReadResult, STATE_TOPIC};
 use bytes::{Bytes, BytesMut};
+use kerolox_wire::frame::FRAME_BYTES_MAX;
 use kerolox_wire::names;
 use kerolox_wire::properties::{Properties, name};
 use kerolox_wire::record::{RECORD_BYTES_MIN, RecordHead, RecordView};
@@ -446,10 +447,13 @@ impl<D: Disk> Reading<'_, D> {
     }
 
     fn try_record(&self, position: Position, confirmed: Position) -> Option<Vec<u8>> {
-        let head = self.read(position, RECORD_BYTES_MIN)?;
-        let head = RecordHead::peek(&head).filter(|h| h.is_record())?;
+        let bytes = self.read(position, RECORD_BYTES_MIN)?;
+        let head = RecordHead::peek(&bytes).filter(|h| h.is_record())?;
         let len = u64::from(head.total);
-        if len < RECORD_BYTES_MIN as u64 || position + len > confirmed {
+        // Anybody may ask for any position, and have sent what lies there: no length is believed of what does not know its place, nor one
+        // that nobody could be given.
+        let can_be = RECORD_BYTES_MIN as u64..=FRAME_BYTES_MAX as u64;
+        if said_position(&bytes) != Some(position) || !can_be.contains(&len) || position + len > confirmed {
             return None;
         }
         let bytes = self.read(position, len as usize)?;

@@ -1,7 +1,7 @@
 //! A disk that refuses to read: for a moment, or for good.
 
 use crate::world::*;
-use kerolox_store::disk::{CrashMode, Fault, FaultAction, HostileDisk};
+use kerolox_store::disk::{CrashMode, Fault, FaultAction, HostileDisk, OpKind};
 use kerolox_store::{QueueRead, QueueReadOutcome, ReadPlan, ReadResult};
 
 const LOG: &str = "commitlog/00000000000000000000";
@@ -125,4 +125,30 @@ fn two_moments_of_trouble_are_not_half_a_minute_of_it() {
     trouble();
     let second = read_at(&w, 0, 40_000);
     assert!(second.is_err(), "{second:?}");
+}
+
+/// A message whose body looked like the head of a record made a reader read, and hold, as much of the log as that head said.
+#[test]
+fn a_length_inside_a_message_is_not_believed() {
+    let mut w = World::open(HostileDisk::default());
+    let appended = w.send("T", 0, &"?".repeat(300));
+    let body_at = appended.position + 84 + 4;
+    let forge = |position: u64, len: u32| {
+        let mut head = vec![0; 91];
+        head[..4].copy_from_slice(&len.to_be_bytes());
+        head[4..8].copy_from_slice(&0xdaa3_20a7_u32.to_be_bytes());
+        head[28..36].copy_from_slice(&position.to_be_bytes());
+        head
+    };
+    w.flush();
+    (0..100).for_each(|_| drop(w.send("T", 0, &"x".repeat(300))));
+    w.flush();
+    for (position, len) in [(body_at + 1, 20_000), (body_at, u32::MAX), (body_at, 17 << 20)] {
+        let head = forge(position, len);
+        assert!(w.disk.tamper(LOG, |log| log[body_at as usize..][..91].copy_from_slice(&head)));
+        w.disk.trace();
+        assert_eq!(w.by_position(&[body_at]), [None]);
+        let reads = w.disk.take_trace().iter().filter(|(kind, _)| *kind == OpKind::Read).count();
+        assert_eq!(reads, 2, "the head, twice: {position} {len}");
+    }
 }
