@@ -29,6 +29,8 @@ const ASK_TIMEOUT_MS: i64 = 1_000;
 /// How long a process takes to end after its log was fenced, and until it is started again after it could not be.
 const EXIT_MS: i64 = 5;
 const RESTART_MS: i64 = 500;
+/// How long a turn lasts at most.
+const TURN_MS_MAX: i64 = 3;
 /// How often a broker may want to be woken at one millisecond.
 const TICKS_MAX: u32 = 10_000;
 
@@ -55,6 +57,8 @@ pub(crate) enum Step {
         disk: Box<DiskState>,
     },
     Beat,
+    /// What came within a turn is written and answered.
+    EndTurn,
     AskTimeout(i32),
     /// It ends itself, because its disk failed.
     Exit,
@@ -72,6 +76,8 @@ pub(crate) struct Process {
     writer: Writer<HostileDisk>,
     keeper: Keeper<HostileDisk>,
     pub(crate) reader: Reader<HostileDisk>,
+    /// What came of the inputs of the turn that is under way, if one is.
+    turn: Option<Vec<Effect>>,
     writes: Vec<WriteBatch>,
     writing: bool,
     /// Since when there is something that was written and not synced.
@@ -204,6 +210,7 @@ impl World {
                 self.later(broker, BEAT_EVERY_MS, Step::Beat);
             }
             Step::Exit => self.exit(broker),
+            Step::EndTurn => self.end_turn(broker),
             Step::AskTimeout(opaque) => {
                 if let Some(ask) = process.asks.remove(&opaque) {
                     self.feed(broker, Input::NameServerAnswered { ask, answer: None });
@@ -259,6 +266,7 @@ impl World {
                     writer: opened.writer,
                     keeper: opened.keeper,
                     reader: opened.reader,
+                    turn: None,
                     writes: Vec::new(),
                     writing: false,
                     unsynced_ms: None,
@@ -314,12 +322,24 @@ impl World {
         self.brokers.get_mut(broker)?.process.as_mut()
     }
 
-    /// Gives an input to a broker, if it runs, and sets going what it asks for.
+    /// Gives an input to a broker, if it runs, and sets going what it asks for: at once, or with what comes within the same turn.
     pub(crate) fn feed(&mut self, broker: usize, input: Input) {
         let now_ms = self.broker_clock(broker);
+        let (goes_on, turn_ms) = (self.random.one_in(4), self.random.between(0, TURN_MS_MAX));
         let Some(process) = self.process(broker) else { return };
-        let mut effects = Vec::new();
-        process.broker.handle(now_ms, input, &mut effects);
+        let began = process.turn.is_none();
+        process.broker.handle(now_ms, input, process.turn.get_or_insert_default());
+        match goes_on {
+            false => self.end_turn(broker),
+            true if began => self.later(broker, turn_ms, Step::EndTurn),
+            true => {}
+        }
+    }
+
+    fn end_turn(&mut self, broker: usize) {
+        let now_ms = self.broker_clock(broker);
+        let Some(process) = self.process(broker) else { return };
+        let Some(mut effects) = process.turn.take() else { return };
         process.broker.finish_batch(now_ms, &mut effects);
         for effect in effects {
             self.effect(broker, effect);
