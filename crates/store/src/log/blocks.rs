@@ -68,9 +68,7 @@ impl Blocks {
         }
         // The next write begins with the block that this one ended in.
         let last = filled - filled % BLOCK_BYTES;
-        if last < whole {
-            self.buffer.get_mut(whole).copy_within(last.., 0);
-        }
+        self.buffer.get_mut(whole).copy_within(last.., 0);
         self.end = Some(at + filled as u64);
         Ok(())
     }

@@ -332,7 +332,9 @@ mod tests {
     /// Found by fuzzing: a verification looked for the end of the log for minutes.
     #[test]
     fn segments_of_an_impossible_size_are_not_believed() {
-        for (segment_bytes, believed) in [(1 << 30, true), (SEGMENT_BYTES_MAX + 1, false), (1 << 60, false)] {
+        for (segment_bytes, believed) in
+            [(SEGMENT_BYTES_MAX, true), (SEGMENT_BYTES_MAX + 1, false), (1 << 60, false)]
+        {
             let (disk, facts) = (disk(), FrontierFacts { segment_bytes, ..FACTS });
             Frontier::begin(&disk, facts).unwrap();
             assert_eq!(Frontier::read(&disk).unwrap(), believed.then_some(facts), "{segment_bytes}");

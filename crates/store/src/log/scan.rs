@@ -258,7 +258,7 @@ impl<D: Disk> Shared<D> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{HostileDisk, write_all_at};
+    use crate::disk::{HostileDisk, read_all, write_all_at};
     use bytes::BytesMut;
     use kerolox_wire::record::NewRecord;
 
@@ -387,6 +387,104 @@ mod tests {
             assert!(
                 scanner.bytes(segment.base, 8).unwrap().len() >= segment.end as usize - segment.base as usize
             );
+        }
+    }
+
+    /// A segment of 8 sectors with one record at its beginning, `len` bytes long.
+    fn one_of(disk: &HostileDisk, len: usize) -> Segment<crate::disk::HostileFile> {
+        let (segment, _) = segment(disk, 30_000);
+        let fixed = record(segment.base, 0, b"").len();
+        let bytes = record(segment.base, 0, &vec![b'b'; len - fixed]);
+        assert_eq!(bytes.len(), len);
+        write_all_at(&segment.file, &bytes, 0).unwrap();
+        segment
+    }
+
+    #[test]
+    fn a_record_may_fill_its_segment() {
+        let disk = HostileDisk::default();
+        let segment = one_of(&disk, 8 * SECTOR);
+        assert!(matches!(Scanner::new(&segment, 0, None).at(segment.base).unwrap(), Found::Record(_)));
+        write_all_at(&segment.file, b"?", 200).unwrap();
+        let mut scanner = Scanner::new(&segment, 0, None);
+        assert!(matches!(scanner.at(segment.base).unwrap(), Found::Bad(_)));
+        assert_eq!(scanner.claim(segment.base).unwrap().map(|view| view.len()), Some(8 * SECTOR));
+    }
+
+    /// Else a gibibyte is read because one bit of a length flipped.
+    #[test]
+    fn no_more_is_read_than_a_record_can_have() {
+        let disk = HostileDisk::default();
+        let segment = one_of(&disk, 200);
+        for total in [8 * SECTOR as u32 + 1, u32::MAX] {
+            write_all_at(&segment.file, &total.to_be_bytes(), 0).unwrap();
+            let mut scanner = Scanner::small(&segment, 0);
+            assert!(matches!(scanner.at(segment.base).unwrap(), Found::Bad(RecordError::Short(..))));
+            assert!(scanner.claim(segment.base).unwrap().is_none());
+            assert_eq!(scanner.window.len(), SECTOR);
+        }
+    }
+
+    #[test]
+    fn a_read_around_a_bad_sector_gives_what_was_asked_for() {
+        let disk = HostileDisk::default();
+        let (segment, _) = segment(&disk, 100);
+        disk.bad_sectors("f", SECTOR..2 * SECTOR);
+        let scanner = Scanner::new(&segment, 0, Some(segment.end));
+        for (from, len) in [(0, 2 * SECTOR + 10), (10, SECTOR), (100, 8 * SECTOR - 100), (SECTOR, 1)] {
+            let read = scanner.read(segment.base + from as u64, len, len).unwrap();
+            let mut want = read_all(&disk.open("whole").unwrap_or_else(|_| whole(&disk))).unwrap();
+            want[SECTOR..2 * SECTOR].fill(0);
+            assert!(read[..len] == want[from..from + len], "{len} from {from}");
+            assert!(read.len() <= want.len() - from);
+        }
+    }
+
+    /// The same content in a file without bad sectors.
+    fn whole(disk: &HostileDisk) -> crate::disk::HostileFile {
+        let file = disk.create("whole").unwrap();
+        write_all_at(&file, &disk.content("f").unwrap(), 0).unwrap();
+        file
+    }
+
+    /// Of Apache's records nothing but the body is checked; what such a damaged one carries is no record either.
+    #[test]
+    fn what_a_damaged_record_of_apache_carries_is_no_record() {
+        const BODY_AT: u64 = 88;
+        let disk = HostileDisk::default();
+        let (segment, places) = segment(&disk, 900);
+        let mut inner = record(places[0] + BODY_AT, 0, b"inner").to_vec();
+        inner.resize(900, b'b');
+        let mut outer = record(places[0], 0, &inner);
+        // Without the checksum over all, that is; and its position is damaged.
+        let properties = outer.len() - 20;
+        outer[properties..].fill(b'p');
+        outer[POSITION_AT] ^= 1;
+        write_all_at(&segment.file, &outer, 0).unwrap();
+        let sound = |found: &Found<'_>| matches!(found, Found::Record(_));
+        let mut scanner = Scanner::new(&segment, Position::MAX, None);
+        assert_eq!(scanner.search(places[0], segment.end, sound).unwrap(), Some(places[1]));
+        // Where ours begin, it would have one.
+        let mut scanner = Scanner::new(&segment, 0, None);
+        assert_ne!(scanner.search(places[0], segment.end, sound).unwrap(), Some(places[1]));
+    }
+
+    /// A candidate may lie across the border of two windows.
+    #[test]
+    fn a_search_sees_every_place() {
+        for shift in 0..RECORD_BYTES_MIN + 10 {
+            let disk = HostileDisk::default();
+            let file = disk.create("f").unwrap();
+            let segment = Segment { base: 0, end: 4 * SECTOR_BYTES, recycled: false, file };
+            segment.file.set_len(segment.end).unwrap();
+            let at = SECTOR_BYTES - shift as u64;
+            write_all_at(&segment.file, &record(at, 0, b"here"), at).unwrap();
+            let sound = |found: &Found<'_>| matches!(found, Found::Record(_));
+            let mut scanner = Scanner::small(&segment, 0);
+            assert_eq!(scanner.search(0, segment.end, sound).unwrap(), Some(at));
+            let mut scanner = Scanner::small(&segment, 0);
+            assert_eq!(scanner.search(0, at, sound).unwrap(), None, "not at the limit");
+            assert_eq!(scanner.search(0, at + 1, sound).unwrap(), Some(at));
         }
     }
 }

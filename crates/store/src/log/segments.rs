@@ -193,3 +193,93 @@ pub(crate) fn clear_ends(file: &impl DiskFile, segment_bytes: u64) -> io::Result
     }
     file.sync_data()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{FaultAction, HostileDisk, OpKind, Trouble, read_all};
+
+    const BYTES: u64 = 1 << 16;
+
+    /// Two segments of which the first is `first_bytes` long, full of ones.
+    fn segments(first_bytes: u64) -> (HostileDisk, Segments<HostileDisk>) {
+        let disk = HostileDisk::default();
+        disk.create_dir(LOG_DIR).unwrap();
+        let file = disk.create(&segment_path(0)).unwrap();
+        write_all_at(&file, &vec![1; first_bytes as usize], 0).unwrap();
+        let first = Segment { base: 0, end: first_bytes, recycled: false, file };
+        let segments = Segments::new(disk.clone(), BYTES, vec![Arc::new(first)]);
+        segments.create_next().unwrap();
+        (disk, segments)
+    }
+
+    fn fails_once(disk: &HostileDisk, kinds: &'static [OpKind]) {
+        disk.set_trouble(Some(Trouble { kinds, action: FaultAction::Io, left: 1 }));
+    }
+
+    #[test]
+    fn names_are_twenty_digits() {
+        assert_eq!(segment_name("00000000000000065536"), Some(65_536));
+        for name in ["65536", "+0000000000000065536", "0000000000000065536x", "09223372036854775808"] {
+            assert_eq!(segment_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_recycled_segment_has_nothing_of_its_former_life_at_its_ends() {
+        let (disk, segments) = segments(BYTES);
+        segments.retire_first(true).unwrap();
+        assert_eq!(disk.paths(), [segment_path(BYTES), segment_path(2 * BYTES)]);
+        let last = segments.find(2 * BYTES).unwrap();
+        assert!(last.recycled);
+        let content = read_all(&last.file).unwrap();
+        assert_eq!(content.len() as u64, BYTES);
+        let (begin, rest) = content.split_at(CLEAR_BYTES);
+        let (middle, end) = rest.split_at(rest.len() - CLEAR_BYTES);
+        assert!(begin.iter().chain(end).all(|byte| *byte == 0) && middle.iter().all(|byte| *byte == 1));
+    }
+
+    #[test]
+    fn one_of_another_size_is_not_recycled() {
+        let (disk, segments) = segments(2 * BYTES);
+        segments.retire_first(true).unwrap();
+        assert_eq!(disk.paths(), [segment_path(2 * BYTES)]);
+        assert_eq!(segments.end(), Some(3 * BYTES));
+    }
+
+    #[test]
+    fn what_could_not_be_taken_away_stays_the_first() {
+        for (recycle, kinds) in [(true, &[OpKind::Rename]), (false, &[OpKind::Remove])] {
+            let (disk, segments) = segments(BYTES);
+            fails_once(&disk, kinds);
+            let failed = segments.retire_first(recycle).unwrap_err();
+            assert_eq!(failed.path, segment_path(0));
+            assert_eq!(disk.paths(), [segment_path(0), segment_path(BYTES)]);
+            assert_eq!(segments.all().first().map(|first| first.base), Some(0));
+            segments.retire_first(recycle).unwrap();
+            assert_eq!(segments.find(0).map(|segment| segment.base), None);
+        }
+    }
+
+    #[test]
+    fn a_segment_that_is_gone_is_not_created_again() {
+        let (disk, segments) = segments(BYTES);
+        segments.retire_first(false).unwrap();
+        assert_eq!(segments.find_or_create(BYTES - 1).unwrap_err().step, "find");
+        assert_eq!(disk.paths(), [segment_path(BYTES)]);
+        assert_eq!(segments.find_or_create(3 * BYTES).unwrap().base, 3 * BYTES);
+        assert_eq!(segments.all().len(), 3, "with the one before it");
+    }
+
+    #[test]
+    fn what_an_attempt_left_behind_is_made_anew_and_other_errors_are_told() {
+        let (disk, segments) = segments(BYTES);
+        let left = disk.create(&segment_path(2 * BYTES)).unwrap();
+        write_all_at(&left, &[1; 100], 0).unwrap();
+        segments.create_next().unwrap();
+        assert!(read_all(&segments.find(2 * BYTES).unwrap().file).unwrap().iter().all(|byte| *byte == 0));
+        fails_once(&disk, &[OpKind::Create]);
+        assert_eq!(segments.create_next().unwrap_err().step, "create");
+        assert_eq!(segments.end(), Some(3 * BYTES));
+    }
+}

@@ -26,7 +26,15 @@ impl Apache {
         self.put(topic, queue_id, offset, body, 0, "KEYS\x01k\x02")
     }
 
-    fn put(&mut self, topic: &str, queue_id: u32, offset: u64, body: &str, flag: i32, properties: &str) -> u64 {
+    fn put(
+        &mut self,
+        topic: &str,
+        queue_id: u32,
+        offset: u64,
+        body: &str,
+        flag: i32,
+        properties: &str,
+    ) -> u64 {
         let record = |position| NewRecord {
             topic,
             queue_id,
