@@ -150,13 +150,16 @@ impl Pending {
 
     /// What a client is told if its read cannot be done; nothing for the broker's own.
     fn refusal(&self, code: ResponseCode, why: &str) -> Option<(ConnId, Command)> {
+        let refused = |conn: &ConnId, request: &Command| {
+            (!request.is_oneway()).then(|| (*conn, request.refuse(code, why)))
+        };
         match self {
             Self::Pull(pull) | Self::PullCompacted { pull, .. } => {
                 Some((pull.conn, Command { code: code.into(), ..pull.response.clone() }.with_remark(why)))
             }
             Self::Pop(pop) => Some((pop.conn(), pop.refusal(code, why))),
-            Self::SendBack(back) => Some((back.conn, back.request.refuse(code, why))),
-            Self::Reset(reset) => Some((reset.conn, reset.request.refuse(code, why))),
+            Self::SendBack(back) => refused(&back.conn, &back.request),
+            Self::Reset(reset) => refused(&reset.conn, &reset.request),
             Self::Half { why: HalfRead::End { conn, request }, .. }
             | Self::Resume { conn, request }
             | Self::Recall { conn, request, .. }
@@ -166,7 +169,7 @@ impl Pending {
             | Self::Search { conn, request }
             | Self::Earliest { conn, request }
             | Self::Times { conn, request, .. }
-            | Self::QueueEntries { conn, request, .. } => Some((*conn, request.refuse(code, why))),
+            | Self::QueueEntries { conn, request, .. } => refused(conn, request),
             Self::Revive { .. }
             | Self::Delay { .. }
             | Self::Half { why: HalfRead::Check | HalfRead::GiveUp, .. }

@@ -477,7 +477,9 @@ impl Broker {
         };
         self.cancel_timer(due);
         let answer = RecallMessageResponse { msg_id: &handle.id, ..Default::default() };
-        self.acks.wait_for_state(conn, request.respond(ResponseCode::SUCCESS).with_header(&answer));
+        if !request.is_oneway() {
+            self.acks.wait_for_state(conn, request.respond(ResponseCode::SUCCESS).with_header(&answer));
+        }
     }
 
     /// What a producer needs to recall a message that it has just sent, if that waits for its time.

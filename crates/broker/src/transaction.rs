@@ -438,6 +438,7 @@ impl Broker {
             self.append_again(now_ms, &view, &draft, |_| {}).map_err(|e| e.to_string())
         });
         match appended {
+            Ok(_) if request.is_oneway() => {}
             Ok(end) => self.acks.wait(end, conn, request.respond(ResponseCode::SUCCESS)),
             Err(why) => {
                 let remark = format!("Put message back to RMQ_SYS_TRANS_HALF_TOPIC failed. {why}");

@@ -885,3 +885,23 @@ fn a_consumer_gone_while_a_message_for_it_is_read_is_said_not_to_be_online() {
     let told = world.run("release-reads");
     assert!(told.contains("-> 1 SYSTEM_ERROR") && told.contains("not online"), "{told}");
 }
+
+/// Whoever wants no answer got one if it was that the disk cannot be read.
+#[test]
+fn a_request_that_wants_no_answer_gets_none_of_a_failed_read_either() {
+    let mut world = world();
+    let (position, _) = send(&mut world, "T", 0, "", "one");
+    kill(&mut world);
+    world.run("hold-reads");
+    let view = format!("VIEW_MESSAGE_BY_ID 1 offset={position}");
+    assert_eq!(world.run(&view), HELD);
+    assert!(world.run("fail-reads").contains("-> 1 "), "who wants one gets it");
+    world.run("hold-reads");
+    for request in
+        [view.as_str(), "QUERY_MESSAGE 1 topic=T key=k maxNum=1 beginTimestamp=0 endTimestamp=9000000"]
+    {
+        let oneway = request.replacen(" 1 ", " 1 oneway ", 1);
+        assert_eq!(world.run(&oneway), HELD, "{oneway}");
+    }
+    assert_eq!(world.run("fail-reads"), "");
+}
