@@ -20,6 +20,9 @@ pub const MODES: [CrashMode; 7] = [
     CrashMode::Reordered { sector: 4096 },
 ];
 
+/// About as many calls of its disk has a start.
+const START_CALLS: u64 = 97;
+
 /// What was tried, and what was wrong.
 #[derive(Debug, Default)]
 pub struct Summary {
@@ -234,6 +237,8 @@ pub fn crashes(seed: u64, steps: usize, seeds: u64, bug: Option<Bug>) -> Summary
                 if mode == CrashMode::Lost {
                     states
                         .push(("power cut, all derived files lost", without_derived(moment.crash(mode, 0))));
+                    let failed = after_a_failed_start(&moment.crash(mode, 0), setup, point as u64);
+                    states.push(("power cut, a start that fails, power cut", failed));
                 }
                 for (kind, disk) in states {
                     summary.count(kind);
@@ -252,6 +257,14 @@ pub fn crashes(seed: u64, steps: usize, seeds: u64, bug: Option<Bug>) -> Summary
         }
     }
     summary
+}
+
+/// What a start that fails at one of its calls, and then loses the power, leaves to the next one.
+fn after_a_failed_start(disk: &HostileDisk, setup: Setup, chance: u64) -> HostileDisk {
+    disk.set_faults(vec![Fault { call: chance * 31 % START_CALLS, action: FaultAction::Io }]);
+    drop(Driver::open(disk.clone(), Vec::new(), setup));
+    let mode = if chance.is_multiple_of(2) { CrashMode::Lost } else { CrashMode::Reordered { sector: 4096 } };
+    disk.crash(mode, chance)
 }
 
 /// Index runs and snapshot are conveniences: nothing may be missing without them.
