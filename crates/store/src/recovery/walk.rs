@@ -18,6 +18,7 @@ use kerolox_wire::properties::{further_queues, name};
 use kerolox_wire::record::{RECORD_BYTES_MIN, RecordView};
 use kerolox_wire::sys_flag::INNER_BATCH;
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -239,13 +240,19 @@ impl<'a, D: Disk> Walk<'a, D> {
                 self.walk(at, start)?;
                 self.cut(start);
             }
-            if end > self.fold_from {
-                self.fold_only(start.max(self.fold_from), end)?;
-            }
+            let folded = end > self.fold_from;
+            let batches =
+                if folded { self.fold_only(start.max(self.fold_from), end)? } else { Batches::new() };
             let newest_ms = facts.times.map(|(_, newest)| newest);
             self.newest_ms = self.newest_ms.max(newest_ms.unwrap_or(i64::MIN));
             self.walked.run_ages.insert(start, RunAge { end, newest_ms });
             self.walked.index.load(Arc::new(facts), &directory);
+            for ((topic, queue_id), (offset, count)) in batches {
+                // A run says how many records there are, not how many offsets the last one takes.
+                if self.walked.index.queues.find(&topic, queue_id).is_some_and(|q| q.next == offset + 1) {
+                    self.walked.index.expect_next(&topic, queue_id, offset + count);
+                }
+            }
             at = end;
         }
         self.walked.index.open_at = at;
@@ -330,13 +337,14 @@ impl<'a, D: Disk> Walk<'a, D> {
         }
     }
 
-    /// Folds the state of a range that an index run covers.
-    fn fold_only(&mut self, from: Position, to: Position) -> Result<(), OpenError> {
+    /// Folds the state of a range that an index run covers. Gives each queue's last batch in it.
+    fn fold_only(&mut self, from: Position, to: Position) -> Result<Batches, OpenError> {
+        let mut batches = Batches::new();
         self.reach(from);
         // A run lies in one segment.
         let Some(segment) = self.segment_at(from) else {
             self.damage(from, to, "the segment's file is missing", None);
-            return Ok(());
+            return Ok(batches);
         };
         let mut scanner = Scanner::new(&segment, self.crc_from, self.flushed);
         let mut at = from;
@@ -349,6 +357,11 @@ impl<'a, D: Disk> Walk<'a, D> {
                         self.change(changes, false);
                     } else {
                         self.fold.message(&view);
+                        let count = offsets_taken(&view, self.crc_from);
+                        if count > 1 && is_queued(view.sys_flag) {
+                            batches
+                                .insert((view.topic.to_owned(), view.queue_id), (view.queue_offset, count));
+                        }
                     }
                     at + view.len() as u64
                 }
@@ -364,7 +377,7 @@ impl<'a, D: Disk> Walk<'a, D> {
             self.tell(at, next);
             at = next;
         }
-        Ok(())
+        Ok(batches)
     }
 
     fn fold_record(fold: &mut Fold<'_>, view: &RecordView<'_>) -> Vec<StoreChange> {
@@ -496,7 +509,7 @@ impl<'a, D: Disk> Walk<'a, D> {
             return;
         }
         let queue = index.queues.index_or_new(view.topic, view.queue_id);
-        let count = offsets_taken(view);
+        let count = offsets_taken(view, self.crc_from);
         if view.has_crc() {
             for (name, offset) in further_queues(view.topic, view.properties()) {
                 let further = index.queues.index_or_new(name, 0);
@@ -666,10 +679,14 @@ impl<'a, D: Disk> Walk<'a, D> {
     }
 }
 
+/// Batches that are one record, by topic and queue: the offset, and how many it takes.
+type Batches = HashMap<(String, u32), (u64, u64)>;
+
 /// How many offsets a record takes: one, but for Apache's batches that are stored as they are (topics with `queue.type=BatchCQ`).
-/// Source: `CommitLog.getMessageNum`.
-fn offsets_taken(view: &RecordView<'_>) -> u64 {
-    let number = view.properties().get(name::INNER_NUM).filter(|_| view.sys_flag & INNER_BATCH != 0);
+/// Kerolox has no such topics: what it stores, from `crc_from` on, takes one. Source: `CommitLog.getMessageNum`.
+fn offsets_taken(view: &RecordView<'_>, crc_from: Position) -> u64 {
+    let batch = view.sys_flag & INNER_BATCH != 0 && view.position < crc_from;
+    let number = view.properties().get(name::INNER_NUM).filter(|_| batch);
     number.and_then(|number| number.parse::<u16>().ok()).map_or(1, |number| u64::from(number.max(1)))
 }
 

@@ -364,7 +364,10 @@ fn a_batch_of_apaches_that_is_one_record_takes_its_offsets() {
         hit.iter().for_each(|at| flip(&disk, *at));
         let mut w = World::open(disk);
         assert_eq!(w.all("T", 0).0.len(), 60 - lost);
+        let mut again = World::open(w.disk.crash(CrashMode::Kill, 0));
         assert_eq!(w.send("T", 0, "kerolox").queue_offset, 180);
+        // The index that the first start wrote says how many records there are, not how many offsets they take.
+        assert_eq!(again.send("T", 0, "kerolox").queue_offset, 180);
     }
 }
 
