@@ -60,8 +60,9 @@ impl Broker {
         let found = answer.filter(|answer| answer.code == ResponseCode::SUCCESS.0);
         let route = found.and_then(|answer| from_json::<TopicRouteData>(&answer.body).ok());
         let (mode, sharing) = self.request_mode(&body.topic, &body.consumer_group);
-        let queues =
-            route.and_then(|route| self.assign(&body, mode, sharing, &queues_of(&body.topic, &route)));
+        let queues = route.and_then(|route| {
+            self.assign(&body, mode, sharing, &queues_of(&body.topic, &route, self.config.limits.queues_max))
+        });
         let assigned = |message_queue| MessageQueueAssignment { message_queue, mode };
         let message_queue_assignments = queues.map(|queues| queues.into_iter().map(assigned).collect());
         self.reply_body(conn, &request, &QueryAssignmentResponseBody { message_queue_assignments }, out);
@@ -150,10 +151,10 @@ impl Broker {
 }
 
 /// The queues of a topic that can be read, in order.
-fn queues_of(topic: &str, route: &TopicRouteData) -> Vec<MessageQueue> {
+fn queues_of(topic: &str, route: &TopicRouteData, queues_max: u32) -> Vec<MessageQueue> {
     let readable = route.queue_datas.iter().filter(|data| perm::readable(data.perm));
     let queues = readable.flat_map(|data| {
-        let count = u32::try_from(data.read_queue_nums).unwrap_or(0) as i32;
+        let count = data.read_queue_nums.clamp(0, queues_max as i32);
         (0..count).map(|queue_id| MessageQueue {
             topic: topic.to_owned(),
             broker_name: data.broker_name.clone(),

@@ -420,9 +420,10 @@ impl Broker {
     /// would ask until the connection closes, and lose the request that is under way then.
     fn start_draining(&mut self, now_ms: i64, out: &mut Vec<Effect>) {
         for id in self.holds.all() {
-            if let Some(pull) = self.holds.take(id) {
+            if let Some(mut pull) = self.holds.take(id) {
                 // Nothing is parked again, whatever its deadline.
-                self.serve_pull(i64::MAX, pull, out);
+                pull.hold_until_ms = now_ms;
+                self.serve_pull(now_ms, pull, out);
             }
         }
         self.draining = true;

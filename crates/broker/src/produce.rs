@@ -5,6 +5,7 @@ use crate::attributes;
 use crate::config::perm;
 use crate::effect::Effect;
 use crate::input::ConnId;
+use crate::lmq::is_lite;
 use crate::query::header_or_refuse;
 use crate::sent::Sent;
 use crate::topics::{self, CreateError};
@@ -180,6 +181,11 @@ impl Broker {
         let queue_id = self.choose_queue(header.queue_id, target.write_queues);
         let sent: Vec<Sent<'_>> = messages.iter().map(|message| Sent::scan(message.properties)).collect();
         sent.iter().try_for_each(|sent| self.check_type(&target.topic, sent))?;
+        if sent.iter().any(|sent| sent.lite_topic.is_some())
+            && self.state.topics.get(&target.topic).is_some_and(is_lite)
+        {
+            return Err(illegal("a batch cannot be for lite topics".to_owned()));
+        }
         let draft = |sent: &Sent<'_>| Draft {
             topic: Arc::clone(&target.topic),
             queue_id,

@@ -5,6 +5,7 @@ use crate::config::perm;
 use crate::effect::Effect;
 use crate::groups::Groups;
 use crate::input::ConnId;
+use crate::lmq::is_lite;
 use crate::parked::Waits;
 use crate::pending::Pending;
 use crate::produce::Refused;
@@ -223,14 +224,24 @@ impl Broker {
             true => self.config.short_polling_ms,
             false => -1,
         };
+        let topic = match header.lite_topic.filter(|lite| !lite.trim().is_empty()) {
+            Some(lite) => {
+                let illegal = |remark| Refusal(ResponseCode::INVALID_PARAMETER, remark, None);
+                names::check_lite_topic(lite).map_err(|e| illegal(e.to_string()))?;
+                if !is_lite(topic_config) {
+                    return Err(illegal(format!(
+                        "topic[{topic}] has no lite topics: its message.type is not LITE"
+                    )));
+                }
+                Arc::from(names::lite_queue(topic, lite))
+            }
+            None => Arc::clone(topic),
+        };
         Ok(PullRequest {
             conn,
             response: request.respond(ResponseCode::SUCCESS),
             group: Arc::clone(group),
-            topic: match header.lite_topic.filter(|lite| !lite.trim().is_empty()) {
-                Some(lite) => Arc::from(names::lite_queue(topic, lite)),
-                None => Arc::clone(topic),
-            },
+            topic,
             queue_id: header.queue_id as u32,
             offset: header.queue_offset,
             count_max: (header.max_msg_nums.max(1) as u32).min(PULL_COUNT_MAX),
@@ -386,7 +397,10 @@ impl Broker {
 
     /// Where the group will go on, as `GET_CONSUME_STATS` tells.
     fn note_pulled(&mut self, pull: &PullRequest, next: u64) {
-        self.stats.pulled(&pull.topic, &pull.group, pull.queue_id, next);
+        let (topic, queue_id) = (&pull.topic, pull.queue_id);
+        if self.state.topics.get(topic).is_some() || self.store.bounds(topic, queue_id).is_some() {
+            self.stats.pulled(topic, &pull.group, queue_id, next);
+        }
     }
 
     fn pull_moved(

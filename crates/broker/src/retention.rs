@@ -184,6 +184,15 @@ impl Broker {
         groups.filter(|group| !Groups::is_system(group))
     }
 
+    /// Whether a retry topic is, by its name, that of a group other than `group` as well: one that pulls, or pops from a topic there is.
+    pub(crate) fn is_others_retry(&self, retry: &str, group: &str) -> bool {
+        let rest = retry.strip_prefix(names::RETRY_PREFIX).unwrap_or_default();
+        self.groups_of_retry(retry).filter(|other| ***other != *group).any(|other| {
+            let topic = rest.get(other.len()..).and_then(|topic| topic.strip_prefix('_'));
+            topic.is_none_or(|topic| self.state.topics.get(topic).is_some())
+        })
+    }
+
     fn lower(&self, lowest: &mut Lowest, (group, topic, queue_id, offset): (&Arc<str>, &Arc<str>, u32, u64)) {
         if let Some(position) = self.store.lies_from(topic, queue_id, offset)
             && position < lowest.position

@@ -135,7 +135,8 @@ impl Broker {
             false => self.retry_topic(now_ms, &back.group),
         }
         .map_err(|e| self.refused(&e))?;
-        let from = original.properties().get(property::RETRY_TOPIC).unwrap_or(original.topic);
+        let from = original.properties().get(property::RETRY_TOPIC);
+        let from = from.filter(|from| self.state.topics.get(from).is_some()).unwrap_or(original.topic);
         self.stats.sent_back(from, &Arc::from(&*back.group));
         let queues = self.state.topics.get(&topic).map_or(1, |topic| topic.write_queue_nums);
         let mut draft = Draft { queue_id: self.any_queue(queues), topic, properties };

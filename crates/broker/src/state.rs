@@ -481,7 +481,7 @@ impl State {
 
     fn apply_offset(&mut self, mut payload: &[u8]) -> Option<()> {
         let (group, topic, queue_id) = take_queue_of_group(&mut payload)?;
-        let offset = payload.try_get_u64().ok()?;
+        let offset = payload.try_get_u64().ok().filter(|_| payload.is_empty())?;
         self.commit(group, topic, queue_id, offset);
         Some(())
     }

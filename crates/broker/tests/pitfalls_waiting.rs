@@ -606,3 +606,27 @@ fn a_pull_that_waits_for_a_topic_is_answered_when_it_is_deleted() {
     let told = world.run("DELETE_TOPIC_IN_BROKER 1 topic=T") + &world.run("tick +0") + &world.run("flush");
     assert!(told.contains("nextBeginOffset=0"), "{told}");
 }
+
+/// A clean end took a pull that was told of a reset a moment ago for one that does not obey: the reset was over, and the consumer's last
+/// commit undid it.
+#[test]
+fn a_reset_outlives_a_clean_end() {
+    let mut world = world();
+    world.run("connect 2");
+    world.run(r#"HEART_BEAT 2 json={"clientID":"c2","consumerDataSet":[{"groupName":"g","consumeType":"CONSUME_PASSIVELY","messageModel":"CLUSTERING","subscriptionDataSet":[{"topic":"T","subString":"*"}]}]}"#);
+    for body in ["body=1", "body=2"] {
+        send(&mut world, 0, "", body);
+    }
+    world.run("UPDATE_CONSUMER_OFFSET 2 consumerGroup=g topic=T queueId=0 commitOffset=2");
+    world.run("flush");
+    let pull = "PULL_MESSAGE 2 consumerGroup=g topic=T queueId=0 queueOffset=2 maxMsgNums=32 sysFlag=6 commitOffset=0 suspendTimeoutMillis=15000 subscription=* subVersion=1";
+    for _ in 0..2 {
+        assert_eq!(world.run(pull), "");
+    }
+    let told = world
+        .run("INVOKE_BROKER_TO_RESET_OFFSET 1 topic=T group=g queueId=0 offset=0 timestamp=-1 isForce=true");
+    assert_eq!((told + &world.run("flush")).matches("OFFSET_RESET").count(), 1, "the other goes on waiting");
+    world.run("shutdown");
+    let told = world.run("UPDATE_CONSUMER_OFFSET 2 consumerGroup=g topic=T queueId=0 commitOffset=2");
+    assert!(told.contains("Offset has been previously reset"), "{told}");
+}

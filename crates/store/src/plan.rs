@@ -19,7 +19,7 @@ impl ReadPlan {
     pub fn answer_bytes(&self) -> usize {
         match &self.work {
             Work::Queue { read, .. } => read.bytes_max as usize,
-            Work::Records(positions) => positions.len() * RECORD_BYTES_GUESS,
+            Work::Records { positions, bytes_max } => (positions.len() * RECORD_BYTES_GUESS).min(*bytes_max),
             // No bytes, but work: it counts like a message.
             Work::Entries { .. } | Work::SearchTime { .. } | Work::Times(_) | Work::FirstTime => {
                 RECORD_BYTES_GUESS
@@ -41,7 +41,11 @@ pub(crate) enum Work {
         end: u64,
         pieces: Vec<PlanPiece>,
     },
-    Records(Vec<Position>),
+    Records {
+        positions: Vec<Position>,
+        /// With so many bytes it ends, after any record.
+        bytes_max: usize,
+    },
     Entries {
         topic: Arc<str>,
         queue_id: u32,

@@ -130,9 +130,17 @@ impl<D: Disk> Reading<'_, D> {
     fn execute(&self, plan: &ReadPlan) -> ReadResult {
         match &plan.work {
             Work::Queue { read, end, pieces } => ReadResult::Queue(self.queue(read, *end, pieces)),
-            Work::Records(positions) => {
-                let record = |p: &Position| self.record(*p, plan.confirmed).as_deref().and_then(for_client);
-                ReadResult::Records(positions.iter().map(record).collect())
+            Work::Records { positions, bytes_max } => {
+                let (mut records, mut bytes) = (Vec::new(), 0);
+                for position in positions {
+                    if bytes >= *bytes_max {
+                        break;
+                    }
+                    let record = self.record(*position, plan.confirmed).as_deref().and_then(for_client);
+                    bytes += record.as_ref().map_or(0, Bytes::len);
+                    records.push(record);
+                }
+                ReadResult::Records(records)
             }
             Work::Entries { topic, queue_id, pieces } => {
                 let all = pieces.iter().flat_map(|piece| {

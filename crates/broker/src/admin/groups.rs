@@ -1,7 +1,7 @@
 //! Consumer groups: created, listed, deleted; which topics they consume; offsets copied from one to another (codes 200, 201,
 //! 207, 225, 300, 314, 343, 352, 5003).
 
-use super::{body, page};
+use super::{body, page, refuse_long_list};
 use crate::Broker;
 use crate::attributes;
 use crate::effect::Effect;
@@ -99,8 +99,9 @@ impl Broker {
         let header: DeleteSubscriptionGroupList = header_or_refuse!(self, conn, request, out);
         let clean = header.clean_offset == Some(true);
         let done = body(request).and_then(|list: GroupList| {
-            let names: Vec<&str> = list.group_list.iter().map(String::as_str).collect();
-            self.try_delete_groups(&names, clean)
+            let names: BTreeSet<&str> = list.group_list.iter().map(String::as_str).collect();
+            refuse_long_list(names.len())?;
+            self.try_delete_groups(&Vec::from_iter(names), clean)
         });
         self.reply_change(conn, request, done, out);
     }
@@ -199,9 +200,17 @@ impl Broker {
         let offsets: Vec<_> = self.state.offsets.of_group(from).filter(|c| wanted(&c.topic)).collect();
         // Consumers that are under way would commit their own offsets over the copied ones.
         let online = self.clients.consumer_group(to).is_some();
-        for commit in offsets {
+        // All of them, or none.
+        for commit in &offsets {
             self.offset_room(to, &commit.topic, commit.queue_id)
                 .map_err(|why| Refused(ResponseCode::INVALID_PARAMETER, why))?;
+        }
+        let max = self.config.limits.offsets_max;
+        if self.state.offsets.len() + offsets.len() > max {
+            let remark = format!("{} offsets are too many, the broker keeps {max}", offsets.len());
+            return Err(Refused(ResponseCode::INVALID_PARAMETER, remark));
+        }
+        for commit in offsets {
             match online {
                 true => self.reset_offset(to, &commit.topic, commit.queue_id, commit.offset),
                 false => {

@@ -236,3 +236,17 @@ fn page(version: DataVersion, seq: Option<i32>, max: Option<i32>, known: Option<
 fn body<T: DeserializeOwned>(request: &Command) -> Result<T, Refused> {
     Ok(from_json(&request.body)?)
 }
+
+/// Names that one request may list.
+const NAMES_MAX: usize = 10_000;
+
+/// Each name is a change, and a look at all groups: nothing else goes on meanwhile.
+fn refuse_long_list(names: usize) -> Result<(), Refused> {
+    match names > NAMES_MAX {
+        true => Err(Refused(
+            ResponseCode::INVALID_PARAMETER,
+            format!("{names} names are too many for one request, {NAMES_MAX} is the limit"),
+        )),
+        false => Ok(()),
+    }
+}

@@ -1,6 +1,6 @@
 //! Topics: created, listed, deleted (codes 17, 18, 21, 215, 305, 351, 5002).
 
-use super::{body, page};
+use super::{body, page, refuse_long_list};
 use crate::Broker;
 use crate::attributes;
 use crate::effect::Effect;
@@ -13,8 +13,7 @@ use kerolox_wire::body::{
 };
 use kerolox_wire::header::{CreateTopic, DeleteTopic, GetAllTopicConfig, GetAllTopicConfigResponse, Topic};
 use kerolox_wire::{Command, ResponseCode, names, receipt};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A topic's attributes, names and values. They go to the name server with the topic.
 const ATTRIBUTES_BYTES_MAX: usize = 4_096;
@@ -187,8 +186,9 @@ impl Broker {
         out: &mut Vec<Effect>,
     ) {
         let done = body(request).and_then(|list: TopicList| {
-            let topics: Vec<&str> = list.topic_list.iter().map(String::as_str).collect();
-            self.try_delete_topics(now_ms, &topics)
+            let topics: BTreeSet<&str> = list.topic_list.iter().map(String::as_str).collect();
+            refuse_long_list(topics.len())?;
+            self.try_delete_topics(now_ms, &Vec::from_iter(topics))
         });
         self.reply_change(conn, request, done, out);
     }
@@ -211,22 +211,22 @@ impl Broker {
     /// With the topics from which its popped messages come again: they would come again in another of its name.
     fn try_delete_topic(&mut self, now_ms: i64, topic: &str) -> Result<(), Refused> {
         let groups = self.state.offsets.groups_of(topic);
-        // One of that name may be that of another group, which pulls.
-        let free = |group: &&Arc<str>| self.state.groups.get(&format!("{group}_{topic}")).is_none();
-        let retry = groups.filter(free).map(|group| receipt::retry_topic(topic, group));
+        let retry = groups.map(|group| (group, receipt::retry_topic(topic, group)));
+        // One of that name may be that of another group.
+        let retry =
+            retry.filter(|(group, retry)| !self.is_others_retry(retry, group)).map(|(_, retry)| retry);
         let mut topics: Vec<String> = retry.collect();
         topics.push(topic.to_owned());
         for topic in &topics {
             let known = self.state.topics.get(topic).is_some()
                 || self.state.offsets.groups_of(topic).next().is_some()
-                || self.store.queues().any(|(name, ..)| **name == **topic);
+                || self.store.has_queues(topic);
             if !known {
                 continue;
             }
             self.forget_topic(now_ms, topic).map_err(|e| self.refused(&e))?;
             self.forget_reads_of_topic(topic);
             self.compaction.topic_deleted(topic);
-            self.stats.forget_topic(topic);
             self.delete_lite_topics_of(now_ms, topic).map_err(|e| self.refused(&e))?;
             self.register_due = true;
         }
@@ -240,6 +240,7 @@ impl Broker {
         state::put_topic_deleted(&mut entries, topic);
         self.store.delete_topic(now_ms, topic, entries)?;
         self.state.delete_topic(now_ms, topic);
+        self.stats.forget_topic(topic);
         self.woken.extend(self.holds.of_topic(topic));
         Ok(())
     }

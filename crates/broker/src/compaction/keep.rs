@@ -24,6 +24,7 @@ const LOAD_BYTES: u32 = 1 << 20;
 const ROLL_MAX: usize = 32;
 /// Messages that were kept, of one read.
 const READ_COUNT_MAX: usize = 32;
+const READ_BYTES_MAX: usize = 256 << 10;
 /// Pause after a read that failed.
 const RETRY_MS: i64 = 100;
 
@@ -258,8 +259,10 @@ impl Broker {
         kept.is_none_or(|kept| kept.first().is_some_and(|(offset, _)| *offset < next))
     }
 
+    /// Not more than one answer has room for.
     pub(crate) fn plan_kept(&self, kept: &[(u64, Position)]) -> ReadPlan {
-        self.store.plan_records(kept.iter().map(|(_, position)| *position).collect())
+        let positions = kept.iter().map(|(_, position)| *position).collect();
+        self.store.plan_records_within(positions, READ_BYTES_MAX)
     }
 
     /// The message of an offset, by its position, if it was kept; `None` while that is not known yet.

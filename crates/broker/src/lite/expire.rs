@@ -18,6 +18,8 @@ const AGE_MS_MIN: i64 = 900_000;
 /// Lite topics looked at, and messages read for it, at a time.
 const SCAN_MAX: usize = 20_000;
 const READS_MAX: usize = 64;
+/// Deleted at a time: each is a record, and a look at each group.
+const DELETE_MAX: usize = 1_000;
 
 impl Broker {
     /// At a start: which lite topics there are.
@@ -38,15 +40,15 @@ impl Broker {
         let some = self.lite.queues.range::<str, _>(range).take(SCAN_MAX);
         let some: Vec<(Arc<str>, Option<i64>)> =
             some.map(|(queue, last)| (Arc::clone(queue), *last)).collect();
-        let mut reads = 0;
+        let (mut reads, mut deleted, mut looked_at) = (0, 0, None);
         for (queue, last) in &some {
             match last {
-                // A log that refuses for the moment ends the search.
-                Some(last)
-                    if self.is_silent(now_ms, queue, *last)
-                        && self.delete_lite_topic(now_ms, queue).is_err() =>
-                {
-                    break;
+                Some(last) if self.is_silent(now_ms, queue, *last) => {
+                    // A log that refuses for the moment ends the search.
+                    if deleted == DELETE_MAX || self.delete_lite_topic(now_ms, queue).is_err() {
+                        break;
+                    }
+                    deleted += 1;
                 }
                 None if reads < READS_MAX && self.is_silent(now_ms, queue, i64::MIN) => {
                     reads += 1;
@@ -54,10 +56,13 @@ impl Broker {
                 }
                 _ => {}
             }
+            looked_at = Some(queue);
         }
-        self.forget_reads_of_lite_topics();
-        match some.last().filter(|_| some.len() == SCAN_MAX) {
-            Some((last, _)) => self.lite.scan_from = Some(Arc::clone(last)),
+        if deleted > 0 {
+            self.forget_reads_of_lite_topics();
+        }
+        match looked_at.filter(|_| some.len() == SCAN_MAX || deleted == DELETE_MAX) {
+            Some(last) => self.lite.scan_from = Some(Arc::clone(last)),
             None => self.lite.scan_ms = now_ms + SCAN_EVERY_MS,
         }
     }
@@ -65,11 +70,9 @@ impl Broker {
     /// Whether a lite topic is to go whose last message was stored then.
     fn is_silent(&self, now_ms: i64, queue: &str, last_ms: i64) -> bool {
         let Some((parent, _)) = names::lite_parts(queue) else { return false };
-        let minutes = match self.state.topics.get(parent).filter(|parent| is_lite(parent)) {
-            Some(config) => config.attributes.get(attributes::LITE_EXPIRATION),
-            // Nobody can send to it or read it any more.
-            None => return true,
-        };
+        // Without its parent nobody can send to it or read it any more. One that is of another type may be set back.
+        let Some(parent) = self.state.topics.get(parent) else { return true };
+        let minutes = parent.attributes.get(attributes::LITE_EXPIRATION).filter(|_| is_lite(parent));
         let minutes: i64 = minutes.and_then(|minutes| minutes.parse().ok()).unwrap_or(-1);
         let age_ms = now_ms.saturating_sub(last_ms);
         minutes > 0 && age_ms >= AGE_MS_MIN && age_ms > minutes.saturating_mul(60_000)
@@ -91,9 +94,9 @@ impl Broker {
     pub(crate) fn lite_last_read(&mut self, now_ms: i64, queue: &Arc<str>, slice: Option<&QueueSlice>) {
         let Some(slice) = slice else { return };
         let last = record::split(&slice.records).flatten().last().map(|view| view.store_ms);
-        // A message that came meanwhile is newer. One that is gone with its segment, or damaged, is as old as can be.
+        // A message that came meanwhile is newer. Of one that is gone with its segment, or damaged, nobody knows how old it was.
         if self.lite.queues.get(queue).is_some_and(Option::is_none) {
-            let last = last.unwrap_or(i64::MIN);
+            let last = last.unwrap_or(self.lite.started_ms);
             self.lite.stored(queue, Some(last));
             if self.is_silent(now_ms, queue, last) {
                 // Refused for the moment: the next search comes to it.
@@ -116,7 +119,7 @@ impl Broker {
 
     /// A parent topic was deleted: its lite topics go as well, all but so many that it would take long.
     pub(crate) fn delete_lite_topics_of(&mut self, now_ms: i64, parent: &str) -> Result<(), AppendError> {
-        let queues: Vec<Arc<str>> = self.lite.below(parent).take(SCAN_MAX).cloned().collect();
+        let queues: Vec<Arc<str>> = self.lite.below(parent).take(DELETE_MAX).cloned().collect();
         let deleted = queues.iter().try_for_each(|queue| self.delete_lite_topic(now_ms, queue));
         self.forget_reads_of_lite_topics();
         deleted

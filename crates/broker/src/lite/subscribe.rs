@@ -271,6 +271,7 @@ impl Broker {
         if let Some(commit) = self.state.commit(group, queue, 0, target) {
             state::put_offset(&mut self.changes, &commit);
         }
+        self.lite_may_be_popped(&Arc::from(queue), group);
     }
 
     /// A lite topic may have something to pop for a group: those who wait for it are to be tried again.

@@ -231,29 +231,30 @@ impl InFlight {
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
         self.groups.iter().flat_map(|(group, topics)| {
-            topics.iter().flat_map(move |(topic, queues)| {
-                queues.keys().map(move |queue_id| Key {
-                    group: Arc::clone(group),
-                    topic: Arc::clone(topic),
-                    queue_id: *queue_id,
-                })
-            })
+            topics.iter().flat_map(move |(topic, queues)| keys_of(group, topic, queues))
         })
     }
 
-    fn clear_where(&mut self, gone: impl Fn(&Key) -> bool) {
-        let keys: Vec<Key> = self.keys().filter(gone).collect();
-        for key in keys {
-            self.clear(&key.group, &key.topic, key.queue_id);
-        }
-    }
-
     pub(crate) fn forget_topic(&mut self, topic: &str) {
-        self.clear_where(|key| &*key.topic == topic);
+        let keys = self.groups.iter().filter_map(|(group, topics)| {
+            let (topic, queues) = topics.get_key_value(topic)?;
+            Some(keys_of(group, topic, queues))
+        });
+        self.clear_all(keys.flatten().collect());
     }
 
     pub(crate) fn forget_group(&mut self, group: &str) {
-        self.clear_where(|key| &*key.group == group);
+        let group = self.groups.get_key_value(group).into_iter();
+        let keys = group.flat_map(|(group, topics)| {
+            topics.iter().flat_map(move |(topic, queues)| keys_of(group, topic, queues))
+        });
+        self.clear_all(keys.collect());
+    }
+
+    fn clear_all(&mut self, keys: Vec<Key>) {
+        for key in keys {
+            self.clear(&key.group, &key.topic, key.queue_id);
+        }
     }
 
     /// When the first message becomes visible again.
@@ -332,6 +333,18 @@ impl InFlight {
         }
         takes
     }
+}
+
+fn keys_of<'a>(
+    group: &'a Arc<str>,
+    topic: &'a Arc<str>,
+    queues: &'a Queues,
+) -> impl Iterator<Item = Key> + 'a {
+    queues.keys().map(|queue_id| Key {
+        group: Arc::clone(group),
+        topic: Arc::clone(topic),
+        queue_id: *queue_id,
+    })
 }
 
 #[cfg(test)]

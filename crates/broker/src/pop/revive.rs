@@ -93,6 +93,10 @@ impl Broker {
         if self.state.in_flight.message(&key, offset).is_none_or(|taken| taken.visible_ms > now_ms) {
             return;
         }
+        if self.state.in_flight.get(&key.group, &key.topic, key.queue_id).is_some_and(|f| f.order.is_some()) {
+            // Popped in order meanwhile: it comes again where it is.
+            return self.can_be_popped(&key);
+        }
         let moved = || self.kept_one(&key.topic, key.queue_id, offset) != Some(kept);
         match slice {
             // It was written again meanwhile, and what was read went.

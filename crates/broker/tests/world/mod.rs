@@ -496,7 +496,9 @@ fn batch(bodies: &str) -> Vec<u8> {
     for message in bodies.split(',') {
         let (key, body) = message.split_once(':').unwrap_or(("", message));
         let mut properties = format!("UNIQ_KEY\u{1}id-{body}\u{2}");
-        if !key.is_empty() {
+        if let Some(lite) = key.strip_prefix('@') {
+            properties.push_str(&format!("__LITE_TOPIC\u{1}{lite}\u{2}"));
+        } else if !key.is_empty() {
             properties.push_str(&format!("KEYS\u{1}{key}\u{2}"));
         }
         let total = 4 + 4 + 4 + 4 + 4 + body.len() + 2 + properties.len();

@@ -14,7 +14,7 @@ use crate::queue::{Entry, Piece, Queue, QueueIndex, Queues};
 use kerolox_wire::names;
 use kerolox_wire::properties::{self, Properties, name};
 use run::DirectoryRow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The index of the whole log.
@@ -26,7 +26,7 @@ pub(crate) struct Index {
     /// Store times of the open run, least and greatest.
     times: Option<(i64, i64)>,
     /// Topics deleted in the open run.
-    deleted: Vec<Arc<str>>,
+    deleted: BTreeSet<Arc<str>>,
     /// Runs on disk by the position where they begin.
     pub(crate) runs: Arc<BTreeMap<Position, Arc<RunFacts>>>,
     /// The queues that have pieces of a run, by where it begins.
@@ -66,7 +66,7 @@ impl Index {
             open_at,
             keys: KeyLog::default(),
             times: None,
-            deleted: Vec::new(),
+            deleted: BTreeSet::new(),
             runs: Arc::default(),
             queues_of: BTreeMap::new(),
             warm: VecDeque::new(),
@@ -130,9 +130,7 @@ impl Index {
 
     pub(crate) fn delete_topic(&mut self, topic: &str) {
         self.queues.delete(topic);
-        if !self.deleted.iter().any(|t| **t == *topic) {
-            self.deleted.push(Arc::from(topic));
-        }
+        self.deleted.insert(Arc::from(topic));
     }
 
     /// The next message of a queue gets at least this offset.
@@ -190,7 +188,7 @@ impl Index {
         self.warm.push_back(start);
         let keys = Arc::new(self.keys.take());
         self.keys_cut.push((start, Arc::clone(&keys)));
-        let deleted = std::mem::take(&mut self.deleted);
+        let deleted = std::mem::take(&mut self.deleted).into_iter().collect();
         RunDraft { start, end, times: self.times.take(), rows, keys, deleted }
     }
 

@@ -222,6 +222,11 @@ impl Store {
         self.index.queues.iter().map(|q| (&q.topic, q.queue_id, q.bounds()))
     }
 
+    /// Whether a topic has queues that had a message and were not deleted.
+    pub fn has_queues(&self, topic: &str) -> bool {
+        self.index.queues.ids_of(topic).next().is_some()
+    }
+
     /// A position at or before that of a queue's message `offset` and all that follow; `None` if there is none (yet).
     pub fn lies_from(&self, topic: &str, queue_id: u32, offset: u64) -> Option<Position> {
         let queue = self.index.queues.find(topic, queue_id).filter(|queue| offset < queue.next)?;

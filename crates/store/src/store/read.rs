@@ -224,7 +224,12 @@ impl Store {
 
     /// Whole records by position (any position may be asked for: what is not the start of a record gives `None`).
     pub fn plan_records(&self, positions: Vec<Position>) -> ReadPlan {
-        ReadPlan { work: Work::Records(positions), confirmed: self.marks.confirmed }
+        self.plan_records_within(positions, usize::MAX)
+    }
+
+    /// The same; those behind the one with which there are `bytes_max` bytes are left out.
+    pub fn plan_records_within(&self, positions: Vec<Position>, bytes_max: usize) -> ReadPlan {
+        ReadPlan { work: Work::Records { positions, bytes_max }, confirmed: self.marks.confirmed }
     }
 
     /// What the index knows of the messages of a queue from an offset on, `count` of them at most.
