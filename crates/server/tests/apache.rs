@@ -155,3 +155,33 @@ fn a_file_of_more_values_than_any_broker_has_is_refused() {
     let said = refused(&data);
     assert!(said.contains("consumerOffset.json holds 5000000 values"), "{said}");
 }
+
+/// A bit of a file that a clean end had written rotted: it was taken for what Apache wrote last, and went before the log. Topics were deleted,
+/// offsets set anew.
+#[test]
+fn a_file_that_rotted_since_the_last_clean_end_is_not_believed() {
+    for (from, to, believed) in
+        [("Theirs", "Thears", false), ("\"Theirs\"", "\"Theirs!", false), ("Theirs", "Thears", true)]
+    {
+        let folder = Folder::new("rot");
+        let data = folder.path("data");
+        write(&data, "topics.json", TOPICS);
+        assert!(took_over(Kerolox::start(&data)));
+        let path = data.join("config/topics.json");
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        let rotten = std::fs::read_to_string(&path).unwrap().replace(from, to);
+        std::fs::write(&path, rotten).unwrap();
+        if !believed {
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        }
+        let kerolox = Kerolox::start(&data);
+        assert_eq!(
+            (has_topic(&kerolox, "Theirs"), has_topic(&kerolox, "Thears")),
+            (!believed, believed),
+            "{to}"
+        );
+        assert_eq!(took_over(kerolox), believed, "{to}");
+        // The clean end wrote it again.
+        assert!(!took_over(Kerolox::start(&data)));
+    }
+}

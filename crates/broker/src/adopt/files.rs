@@ -115,18 +115,9 @@ impl ApacheFiles {
     }
 
     /// Without those whose checksums are known.
-    pub(super) fn except(&self, known: &[(String, u32)]) -> Self {
-        let is_new = |file: ApacheFile, bytes: &[u8]| {
-            let crc = crc32fast::hash(bytes);
-            !known.iter().any(|known| (&*known.0, known.1) == (file.name(), crc))
-        };
-        Self(
-            self.0
-                .iter()
-                .filter(|(file, bytes)| is_new(**file, bytes))
-                .map(|(f, b)| (*f, b.clone()))
-                .collect(),
-        )
+    pub(super) fn except(&self, state: &State) -> Self {
+        let new = self.0.iter().filter(|(file, bytes)| !state.knows_file(**file, bytes));
+        Self(new.map(|(file, bytes)| (*file, bytes.clone())).collect())
     }
 
     pub(super) fn get(&self, file: ApacheFile) -> Option<&[u8]> {

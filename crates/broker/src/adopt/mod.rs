@@ -149,7 +149,7 @@ impl State {
         files: &ApacheFiles,
         read: &mut dyn FnMut(&ReadPlan) -> ReadResult,
     ) -> Result<Adopted, String> {
-        let new = files.except(&self.known_files);
+        let new = files.except(self);
         let mut adopted = Adopted { files: new.len(), ..Adopted::default() };
         if adopted.files > 0 {
             self.adopt_new(config, files, &new, &mut Log { store, read }, &mut adopted)?;
@@ -163,6 +163,12 @@ impl State {
             adopted.gone_topics = self.topics_without_settings(config, store);
         }
         Ok(adopted)
+    }
+
+    /// Whether a file of Apache's with just these bytes was written by Kerolox, or taken over.
+    pub fn knows_file(&self, file: ApacheFile, bytes: &[u8]) -> bool {
+        let crc = crc32fast::hash(bytes);
+        self.known_files.iter().any(|known| (&*known.0, known.1) == (file.name(), crc))
     }
 
     fn adopt_new(

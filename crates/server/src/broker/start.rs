@@ -59,7 +59,7 @@ impl Running {
         tell(&report, &settings, &damage);
         let (reports, from_threads) = mpsc::unbounded_channel();
         let now_ms = Clock::default().now_ms();
-        let files = apache::read(&settings.data)?;
+        let files = apache::read(&settings.data, |file, bytes| state.knows_file(file, bytes))?;
         let adopted = state
             .adopt(&settings.broker, &store, &files, &mut |plan| reader.execute(plan, now_ms))
             .map_err(|why| anyhow!("cannot take over what Apache RocketMQ left: {why}"))?;

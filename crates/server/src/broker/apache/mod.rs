@@ -4,11 +4,14 @@ mod write;
 
 use crate::{file, report};
 use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
 use kerolox_broker::{Adopted, ApacheFile, ApacheFiles, GivenBack};
 use kerolox_wire::body;
 use serde::de::IgnoredAny;
+use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Bytes of a file that are read at most: far more than Apache's own memory allows.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -20,36 +23,48 @@ const TIMER_CHECK_BYTES_MIN: usize = 32;
 /// Where Apache's `RocksDBConfigManager` and the version after it keep what is in JSON files otherwise.
 const ROCKSDB: [&str; 2] = ["metadata", "topics"];
 
-/// Reads Apache's files below `config/`; of one that is absent, empty or torn its backup, as Apache does.
+/// A file as it was found.
+struct Found {
+    file: ApacheFile,
+    path: PathBuf,
+    bytes: Vec<u8>,
+    modified: Option<SystemTime>,
+}
+
+/// Reads Apache's files below `config/`; of one that is absent, empty or torn its backup, as Apache does. `knows`: whether Kerolox wrote, or
+/// took over, just these bytes.
 ///
 /// # Errors
 /// A file that cannot be read, or is damaged and has no backup, or settings that are kept in RocksDB.
-pub(super) fn read(data: &Path) -> Result<ApacheFiles> {
+pub(super) fn read(data: &Path, knows: impl Fn(ApacheFile, &[u8]) -> bool) -> Result<ApacheFiles> {
     let dir = data.join("config");
-    let mut files = ApacheFiles::default();
+    let mut found = Vec::new();
     for file in ApacheFile::ALL {
-        let path = dir.join(file.name());
-        let backup = dir.join(format!("{}.bak", file.name()));
-        let mut is_there = false;
-        for path in [&path, &backup] {
-            let Some(bytes) = read_file(path)? else { continue };
-            is_there = true;
-            let values = bytes.iter().filter(|byte| **byte == b',').count();
-            if values > VALUES_MAX && file != ApacheFile::TimerCheck {
-                bail!("{} holds {values} values: more than {VALUES_MAX} are not read", path.display());
-            }
-            if is_whole(file, &bytes) {
-                files.0.insert(file, bytes.into());
-                break;
+        for name in [file.name().to_owned(), format!("{}.bak", file.name())] {
+            let path = dir.join(name);
+            if let Some((bytes, modified)) = read_file(&path)? {
+                found.push(Found { file, path, bytes, modified });
             }
         }
-        if is_there && !files.0.contains_key(&file) {
-            bail!(
-                "{} is damaged and {} does not help: put back what they were, or remove both if nothing of it is needed",
-                path.display(),
-                backup.display()
-            );
+    }
+    let rotten = untouched(&mut found, knows);
+    let mut files = ApacheFiles::default();
+    for Found { file, path, bytes, .. } in &found {
+        let values = bytes.iter().filter(|byte| **byte == b',').count();
+        if values > VALUES_MAX && *file != ApacheFile::TimerCheck {
+            bail!("{} holds {values} values: more than {VALUES_MAX} are not read", path.display());
         }
+        if is_whole(*file, bytes) {
+            files.0.entry(*file).or_insert_with(|| Bytes::copy_from_slice(bytes));
+        }
+    }
+    if let Some(damaged) =
+        found.iter().find(|found| !files.0.contains_key(&found.file) && !rotten.contains(&found.file))
+    {
+        bail!(
+            "{} is damaged and there is no backup that helps: put back what it was, or remove it with its backup if nothing of it is needed",
+            damaged.path.display()
+        );
     }
     if !files.0.contains_key(&ApacheFile::Topics)
         && let Some(name) = ROCKSDB.iter().find(|name| dir.join(name).is_dir())
@@ -62,9 +77,26 @@ pub(super) fn read(data: &Path) -> Result<ApacheFiles> {
     Ok(files)
 }
 
-fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
+/// Leaves out what nobody wrote since a clean end of Kerolox, and is not what was written then: a clean end puts one time on all files, so
+/// what has the time of one that is known, and is not known itself, has rotted. All of it stands in the log. Gives these.
+fn untouched(found: &mut Vec<Found>, knows: impl Fn(ApacheFile, &[u8]) -> bool) -> BTreeSet<ApacheFile> {
+    let known: Vec<SystemTime> =
+        found.iter().filter(|f| knows(f.file, &f.bytes)).filter_map(|f| f.modified).collect();
+    let has_rotted = |f: &Found| f.modified.is_some_and(|at| known.contains(&at)) && !knows(f.file, &f.bytes);
+    let rotten: BTreeSet<ApacheFile> = found.iter().filter(|f| has_rotted(f)).map(|f| f.file).collect();
+    for f in found.iter().filter(|f| has_rotted(f)) {
+        report::line(&format!(
+            "warning: {} is damaged: nobody wrote it since the last clean end, and it is not what was written then. The log has all of it",
+            f.path.display()
+        ));
+    }
+    found.retain(|f| !has_rotted(f));
+    rotten
+}
+
+fn read_file(path: &Path) -> Result<Option<(Vec<u8>, Option<SystemTime>)>> {
     match file::read(path, FILE_BYTES_MAX) {
-        Ok(bytes) => Ok(Some(bytes)),
+        Ok(bytes) => Ok(Some((bytes, path.metadata().and_then(|metadata| metadata.modified()).ok()))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
     }

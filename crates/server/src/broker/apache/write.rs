@@ -9,6 +9,7 @@ use kerolox_broker::{ApacheFile, GivenBack, timer_log};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 const TIMER_LOG: &str = "timerlog";
 /// Apache makes it anew of the timer log.
@@ -67,15 +68,17 @@ fn prepare(
     }
     let old = parts(&timer_log_dir).with_context(|| format!("cannot read {}", timer_log_dir.display()))?;
     let file_bytes = old.iter().map(|part| part.1).find(|bytes| *bytes > 0).unwrap_or(timer_file_bytes);
+    // The same on all of them: see `untouched` in the module above.
+    let modified = SystemTime::now();
     let mut steps = Vec::new();
     let meanwhile = apart.join("meanwhile");
-    write_new(&meanwhile, &given.meanwhile, None)?;
+    write_new(&meanwhile, &given.meanwhile, None, modified)?;
     steps.push(Step::Rename(meanwhile, config.join(ApacheFile::TimerCheck.name())));
     steps.push(Step::Remove(data.join(TIMER_WHEEL)));
     steps.extend(old.into_iter().map(|(path, _)| Step::Remove(path)));
     for part in timer_log(&given.timers, file_bytes, now_ms) {
         let name = format!("{:020}", part.start);
-        write_new(&apart.join(&name), &part.bytes, Some(file_bytes))?;
+        write_new(&apart.join(&name), &part.bytes, Some(file_bytes), modified)?;
         steps.push(Step::Rename(apart.join(&name), timer_log_dir.join(&name)));
     }
     for (file, bytes) in &given.files {
@@ -83,7 +86,7 @@ fn prepare(
         let backup = format!("{}.bak", file.name());
         let backup = config.join(&backup).exists().then_some(backup);
         for name in backup.into_iter().chain([file.name().to_owned()]) {
-            write_new(&apart.join(&name), bytes, None)?;
+            write_new(&apart.join(&name), bytes, None, modified)?;
             steps.push(Step::Rename(apart.join(&name), config.join(&name)));
         }
     }
@@ -93,11 +96,12 @@ fn prepare(
     Ok(steps)
 }
 
-/// What is not written up to `len` takes no room.
-fn write_new(path: &Path, bytes: &[u8], len: Option<u64>) -> Result<()> {
+/// What is not written up to `len` takes no room. `modified`: the time that is put on it.
+fn write_new(path: &Path, bytes: &[u8], len: Option<u64>, modified: SystemTime) -> Result<()> {
     let written = File::create(path).and_then(|mut file| {
         file.write_all(bytes)?;
         len.map_or(Ok(()), |len| file.set_len(len))?;
+        file.set_modified(modified)?;
         file.sync_all()
     });
     written.with_context(|| format!("cannot write {}", path.display()))
