@@ -68,7 +68,9 @@ pub fn describe(kind: u8, payload: &[u8]) -> Result<Words, String> {
     let (_, name) = known.ok_or_else(|| format!("entry kind {kind} is not known to this version"))?;
     let said = match kind {
         kind::TOPIC_PUT | kind::GROUP_PUT | kind::REQUEST_MODE => of_json(payload),
-        kind::OFFSET | kind::RESET | kind::RESET_DONE | kind::POP_CLEARED => of_queue(kind, payload),
+        kind::OFFSET | kind::OFFSET_FORGOTTEN | kind::RESET | kind::RESET_DONE | kind::POP_CLEARED => {
+            of_queue(kind, payload)
+        }
         kind::POP_TAKEN | kind::POP_ENDED => of_pop(kind, payload),
         kind::HALF_PUT | kind::HALF_END | kind::TIMER_DONE | kind::TIMER_RECALLED => {
             of_numbers(kind, payload)
@@ -94,6 +96,7 @@ fn of_queue(kind: u8, mut payload: &[u8]) -> Option<(String, String)> {
     let (group, topic, queue_id) = state::take_queue_of_group(&mut payload)?;
     let value = match kind {
         kind::OFFSET => format!("offset {}", payload.try_get_u64().ok()?),
+        kind::OFFSET_FORGOTTEN => "it has no offset there any more".to_owned(),
         kind::RESET => format!("consumers are to begin at {}", payload.try_get_u64().ok()?),
         kind::RESET_DONE => "one has begun there".to_owned(),
         _ => "nothing is in flight".to_owned(),

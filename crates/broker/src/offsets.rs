@@ -145,6 +145,19 @@ impl Offsets {
         self.groups.get(group).into_iter().flat_map(BTreeMap::keys)
     }
 
+    pub(crate) fn forget(&mut self, group: &str, topic: &str, queue_id: u32) {
+        let Some(topics) = self.groups.get_mut(group) else { return };
+        let Some(queues) = topics.get_mut(topic) else { return };
+        self.len -= usize::from(queues.remove(&queue_id).is_some());
+        if queues.is_empty() {
+            topics.remove(topic);
+        }
+        if topics.is_empty() {
+            self.groups.remove(group);
+        }
+        self.lazy.remove(&(Arc::from(group), Arc::from(topic), queue_id));
+    }
+
     pub(crate) fn forget_topic(&mut self, topic: &str) {
         self.lazy.retain(|(_, of, _), _| **of != *topic);
         let len = &mut self.len;

@@ -116,6 +116,12 @@ impl Resets {
         self.groups.remove(group);
     }
 
+    /// Whether consumers are to begin somewhere else.
+    pub(crate) fn leads_away(&self, (group, topic, queue_id): (&str, &str, u32), offset: u64) -> bool {
+        let reset = self.groups.get(group).and_then(|topics| topics.get(topic)?.get(&queue_id));
+        reset.is_some_and(|reset| reset.offset != offset)
+    }
+
     /// Group, topic, queue and offset of each from one on.
     pub(crate) fn from<'a>(
         &'a self,

@@ -50,6 +50,8 @@ pub(crate) mod kind {
         TIMER_DONE = 24, "timers done";
         /// `due ms i64 | offset u64`: this one is not to be delivered.
         TIMER_RECALLED = 25, "timer recalled";
+        /// `group | topic | queue u32`: the group has no offset there, as if it had never been; nor is anything in flight.
+        OFFSET_FORGOTTEN = 26, "offset forgotten";
         /// `group | topic | queue u32 | next u64 | ordered u8 | attempt | pop ms i64 | visible ms i64 | (offset u64 |
         /// times u32)*`: messages were popped, or the times of some were changed.
         POP_TAKEN = 32, "popped";
@@ -96,6 +98,8 @@ pub struct State {
     pub(crate) forbidden: BTreeMap<String, BTreeMap<String, i32>>,
     /// Names and checksums of Apache's files whose contents are in here: the last few of each.
     pub(crate) known_files: Vec<(String, u32)>,
+    /// Others wrote records behind the last entry for a known file, and what they did was not taken over yet.
+    pub(crate) others_wrote: bool,
 }
 
 /// Checksums of a file that are remembered.
@@ -121,6 +125,7 @@ impl State {
     }
 
     fn know_file(&mut self, name: &str, crc: u32) {
+        self.others_wrote = false;
         self.known_files.retain(|known| (&*known.0, known.1) != (name, crc));
         self.known_files.push((name.to_owned(), crc));
         let of_name = |known: &(String, u32)| known.0 == name;
@@ -270,6 +275,10 @@ fn put_queue_of_group(payload: &mut Vec<u8>, (group, topic, queue_id): (&str, &s
     put_text(payload, group);
     put_text(payload, topic);
     payload.extend_from_slice(&queue_id.to_be_bytes());
+}
+
+pub(crate) fn put_offset_forgotten(out: &mut Vec<u8>, queue: (&str, &str, u32)) {
+    state::put(out, kind::OFFSET_FORGOTTEN, &queue_of_group(queue));
 }
 
 pub(crate) fn put_config(out: &mut Vec<u8>, name: &str, value: &str) {
@@ -430,13 +439,23 @@ impl StateFold for State {
                 self.pop_ended(&key, &offsets);
             }
             kind::POP_CLEARED => {
-                let mut rest = payload;
-                let queue = take_queue_of_group(&mut rest).filter(|_| rest.is_empty());
-                let (group, topic, queue_id) = queue.ok_or("entry of a cleared queue is malformed")?;
+                let (group, topic, queue_id) =
+                    whole_queue_of_group(payload).ok_or("entry of a cleared queue is malformed")?;
                 self.in_flight.clear(group, topic, queue_id);
             }
+            kind::OFFSET_FORGOTTEN => {
+                let (group, topic, queue_id) =
+                    whole_queue_of_group(payload).ok_or("entry of a forgotten offset is malformed")?;
+                self.in_flight.clear(group, topic, queue_id);
+                self.resets.remove(group, topic, queue_id);
+                self.offsets.forget(group, topic, queue_id);
+            }
             kind::RESET => self.apply_reset(payload).ok_or("reset entry is malformed")?,
-            kind::RESET_DONE => self.apply_reset_done(payload).ok_or("reset's end is malformed")?,
+            kind::RESET_DONE => {
+                let (group, topic, queue_id) =
+                    whole_queue_of_group(payload).ok_or("reset's end is malformed")?;
+                self.resets.remove(group, topic, queue_id);
+            }
             kind::CONFIG => self.apply_config(payload).ok_or("setting is malformed")?,
             kind::DELAY_QUEUES => {
                 let (delays, rest) = payload.as_chunks();
@@ -457,6 +476,7 @@ impl StateFold for State {
             self.halves.stored(&Stored::from(record));
         }
         self.moved(record);
+        self.others_wrote |= !record.has_crc();
     }
 }
 
@@ -489,12 +509,6 @@ impl State {
     fn apply_reset(&mut self, mut payload: &[u8]) -> Option<()> {
         let (group, topic, queue_id) = take_queue_of_group(&mut payload)?;
         self.resets.put(group, topic, queue_id, payload.try_get_u64().ok()?);
-        payload.is_empty().then_some(())
-    }
-
-    fn apply_reset_done(&mut self, mut payload: &[u8]) -> Option<()> {
-        let (group, topic, queue_id) = take_queue_of_group(&mut payload)?;
-        self.resets.remove(group, topic, queue_id);
         payload.is_empty().then_some(())
     }
 
@@ -567,6 +581,10 @@ pub(crate) fn take_due(payload: &mut &[u8]) -> Option<Due> {
 
 pub(crate) fn take_queue_of_group<'a>(payload: &mut &'a [u8]) -> Option<(&'a str, &'a str, u32)> {
     Some((text(payload)?, text(payload)?, payload.try_get_u32().ok()?))
+}
+
+fn whole_queue_of_group(mut payload: &[u8]) -> Option<(&str, &str, u32)> {
+    take_queue_of_group(&mut payload).filter(|_| payload.is_empty())
 }
 
 fn json<'a, T: serde::Deserialize<'a>>(payload: &'a [u8]) -> Result<T, String> {
@@ -691,6 +709,7 @@ mod tests {
         assert!(state.apply(kind::OFFSET, b"\0\x01").is_err());
         assert!(state.apply(kind::RESET, b"\0\x01g\0\x01t\0\0\0\0").is_err());
         assert!(state.apply(kind::RESET_DONE, b"\0\x01g\0\x01t\0\0\0").is_err());
+        assert!(state.apply(kind::OFFSET_FORGOTTEN, b"\0\x01g\0\x01t\0\0\0").is_err());
         assert!(state.apply(kind::TOPIC_PUT, b"{").is_err());
         assert!(state.apply(kind::HALF_PUT, &[0; 31]).is_err());
         assert!(state.apply(kind::HALF_END, &[0; 9]).is_err());

@@ -165,6 +165,8 @@ fn all_entries() -> Vec<(u8, Vec<u8>)> {
         (23, long(&[5_000])),
         (24, long(&[1_000, 2, 1])),
         (25, long(&[2_000, 5])),
+        (20, [queue(4), long(&[3])].concat()),
+        (26, queue(4)),
         (32, take.concat()),
         (
             32,

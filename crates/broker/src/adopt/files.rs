@@ -2,6 +2,7 @@
 
 use super::Adopted;
 use crate::config::BrokerConfig;
+use crate::offsets::Commit;
 use crate::state::{self, State};
 use bytes::Bytes;
 use kerolox_wire::body::{
@@ -145,28 +146,49 @@ impl ApacheFiles {
         Ok(())
     }
 
-    /// Topics, groups, offsets: what is said by files alone.
+    /// Topics, groups, offsets: what is said by files alone. `waits_on`: nothing else is taken over, and what is in flight stays so.
     pub(super) fn settings(
         &self,
         state: &State,
         config: &BrokerConfig,
+        waits_on: bool,
         adopted: &mut Adopted,
     ) -> Result<(), String> {
         self.topics(state, config, adopted)?;
         self.groups(state, adopted)?;
         self.delays(config, adopted)?;
+        self.consumed(state, waits_on, adopted)
+    }
+
+    /// Offsets of groups. Those that the file does not have are no more: their topics were deleted, and may be there anew.
+    fn consumed(&self, state: &State, waits_on: bool, adopted: &mut Adopted) -> Result<(), String> {
+        if self.get(ApacheFile::Offsets).or(self.get(ApacheFile::LmqOffsets)).is_none() {
+            return Ok(());
+        }
         let mut offsets = self.offsets()?;
         for (name, offset) in std::mem::take(&mut offsets.lmq_offset_table) {
             offsets.offset_table.entry(name).or_default().insert(0, offset);
         }
-        for (name, queues) in &offsets.offset_table {
+        let table = offsets.offset_table;
+        let is_there = |known: &Commit| {
+            let queues = table.get(&format!("{}@{}", known.topic, known.group));
+            queues.is_some_and(|queues| queues.contains_key(&i64::from(known.queue_id)))
+        };
+        let waits = |known: &Commit| {
+            waits_on && state.in_flight.get(&known.group, &known.topic, known.queue_id).is_some()
+        };
+        let known = state.offsets.all().filter(|known| !is_own_group(&known.group));
+        for gone in known.filter(|known| !is_there(known) && !waits(known)) {
+            state::put_offset_forgotten(&mut adopted.entries, (&gone.group, &gone.topic, gone.queue_id));
+        }
+        for (name, queues) in &table {
             let named = topic_and_group(name).filter(|(_, group)| !is_own_group(group));
             let Some((topic, group)) = named else { continue };
             for (queue_id, offset) in queues {
                 let (Ok(queue_id), Ok(offset)) = (u32::try_from(*queue_id), u64::try_from(*offset)) else {
                     continue;
                 };
-                state::put_offset_of(&mut adopted.entries, (group, topic, queue_id), offset);
+                consumed_to(state, waits_on, (group, topic, queue_id), offset, &mut adopted.entries);
                 adopted.offsets += 1;
             }
         }
@@ -202,6 +224,13 @@ impl ApacheFiles {
             state::put_group(&mut adopted.entries, group);
             adopted.groups += 1;
         }
+        for (group, topics) in &state.forbidden {
+            let there = groups.forbidden_table.get(group);
+            for topic in topics.keys().filter(|topic| !there.is_some_and(|there| there.contains_key(*topic)))
+            {
+                state::put_forbidden(&mut adopted.entries, group, topic, 0);
+            }
+        }
         for (group, topics) in &groups.forbidden_table {
             for (topic, bits) in topics.iter().filter(|(topic, _)| is_name(group) && is_name(topic)) {
                 state::put_forbidden(&mut adopted.entries, group, topic, *bits);
@@ -226,6 +255,27 @@ impl ApacheFiles {
             }
         }
         Ok(())
+    }
+}
+
+/// An offset of a file. Where messages are in flight without order it is the next pop's: what is in flight below it is not done with.
+fn consumed_to(state: &State, waits_on: bool, queue: (&str, &str, u32), offset: u64, out: &mut Vec<u8>) {
+    if state.resets.leads_away(queue, offset) {
+        state::put_reset_done(out, queue);
+    }
+    let key = state.in_flight.key(queue.0, queue.1, queue.2).filter(|_| waits_on);
+    let mut takes = key.map(|key| state.in_flight.takes(&key)).unwrap_or_default();
+    takes.retain(|take| take.order.is_none());
+    if !takes.is_empty() {
+        state::put_pop_cleared(out, queue);
+    }
+    state::put_offset_of(out, queue, offset);
+    for mut take in takes {
+        take.next = offset;
+        take.messages.retain(|(taken, _)| *taken < offset);
+        if !take.messages.is_empty() {
+            state::put_pop_taken(out, &take);
+        }
     }
 }
 

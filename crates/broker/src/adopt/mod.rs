@@ -155,7 +155,9 @@ impl State {
             self.adopt_new(config, files, &new, &mut Log { store, read }, &mut adopted)?;
         }
         // What lies there now is remembered longest: however often a clean end cannot write its files, they are not taken for new ones.
-        for (name, crc) in files.checksums().filter(|(name, crc)| !self.is_newest_known(name, *crc)) {
+        // And what others wrote is taken over now, or never.
+        let to_be_said = |name: &str, crc| self.others_wrote || !self.is_newest_known(name, crc);
+        for (name, crc) in files.checksums().filter(|(name, crc)| to_be_said(name, *crc)) {
             state::put_known_file(&mut adopted.entries, name, crc);
         }
         self.apply_all(&adopted.entries)?;
@@ -179,14 +181,15 @@ impl State {
         log: &mut Log<'_>,
         adopted: &mut Adopted,
     ) -> Result<(), String> {
-        new.settings(self, config, adopted)?;
         let offsets = files.offsets()?;
-        // Whoever edits a file of settings changes nothing of what waits: Apache, from version 5 on, writes this one each second.
-        let progress = match files.get(ApacheFile::TimerCheck) {
-            Some(_) => new.get(ApacheFile::TimerCheck),
-            None => new.get(ApacheFile::Offsets).or(new.get(ApacheFile::LmqOffsets)),
-        };
-        if progress.is_none() {
+        // Whoever edits a file of settings changes nothing of what waits: Apache, from version 5 on, writes `timercheck` each second. One
+        // that has no timers wrote messages at least, if anything of what waits ended there.
+        let without_timers = self.others_wrote || files.get(ApacheFile::TimerCheck).is_none();
+        let new_offsets = new.get(ApacheFile::Offsets).or(new.get(ApacheFile::LmqOffsets));
+        let was_there =
+            new.get(ApacheFile::TimerCheck).is_some() || (without_timers && new_offsets.is_some());
+        new.settings(self, config, !was_there, adopted)?;
+        if !was_there {
             return new.request_modes(adopted);
         }
         // They have no version: what Apache wrote may be what was known long ago.

@@ -19,6 +19,8 @@ use kerolox_wire::record;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod again;
+
 const NOW_MS: i64 = 1_700_000_000_000;
 const REVIVE: &str = "rmq_sys_REVIVE_LOG_DefaultCluster";
 
