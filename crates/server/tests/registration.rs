@@ -4,9 +4,9 @@
 mod support;
 
 use kerolox_wire::body::{self, CreateTopicListRequestBody, TopicConfig, TopicList, TopicRouteData};
-use kerolox_wire::header::{DeleteTopic, GetRouteInfo};
+use kerolox_wire::header::{DeleteTopic, GetRouteInfo, QueryDataVersionResponse};
 use kerolox_wire::{Command, RequestCode, ResponseCode};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 use support::{BINARY, Folder, Kerolox, PATIENCE, Raw};
 
@@ -150,4 +150,39 @@ fn more_topics_than_a_registration_takes_are_all_found() {
     assert_eq!(queues(&mut routes, &name(17)), Some(5));
     broker.end();
     drop(second);
+}
+
+/// A registration that was under way, or became due, while the broker drained brought it back among those that clients choose.
+#[test]
+fn a_broker_that_took_leave_does_not_register_again() {
+    let folder = Folder::new("registration-leave");
+    let conf = folder.file("broker.conf", "registerNameServerPeriod=1000\n");
+    let namesrv = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = namesrv.local_addr().unwrap().to_string();
+    let first = std::thread::spawn(move || {
+        let mut session = Raw::of(namesrv.accept().unwrap().0);
+        let registration = session.receive();
+        assert_eq!(registration.code, RequestCode::REGISTER_BROKER.0);
+        session.send(&registration.respond(ResponseCode::SUCCESS));
+        (namesrv, session)
+    });
+    let broker = Kerolox::spawn(|offset| {
+        let mut command = std::process::Command::new(BINARY);
+        command.args(["broker", "-n", &address, "--port-offset", &offset.to_string()]);
+        command.arg("-c").arg(&conf).arg("--data").arg(folder.path("data"));
+        command
+    });
+    let (namesrv, mut session) = first.join().unwrap();
+    let query = session.receive();
+    assert_eq!(query.code, RequestCode::QUERY_DATA_VERSION.0);
+    broker.signal("-TERM");
+    let mut leaving = Raw::of(namesrv.accept().unwrap().0);
+    let leave = leaving.receive();
+    assert_eq!(leave.code, RequestCode::UNREGISTER_BROKER.0);
+    let changed = QueryDataVersionResponse { changed: true, ..Default::default() };
+    session.send(&query.respond(ResponseCode::SUCCESS).with_header(&changed));
+    assert!(session.is_closed(), "it registered again");
+    leaving.send(&leave.respond(ResponseCode::SUCCESS));
+    let (code, said) = broker.wait();
+    assert_eq!(code, Some(0), "{said:?}");
 }

@@ -172,7 +172,7 @@ impl Shell {
         self.connections.flush();
     }
 
-    /// Name servers are told of nothing more.
+    /// Nobody waits for name servers any more.
     pub(crate) fn stop_registering(&self) {
         let due = self.untold.borrow_mut().give_up();
         self.send_due(due);

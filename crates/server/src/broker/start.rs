@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// How long the end waits for answers to be taken and the log to be sealed.
 const DRAIN_WAIT: Duration = Duration::from_secs(60);
@@ -40,6 +41,8 @@ pub(crate) struct Running {
     connections: Rc<Connections>,
     namesrv: Option<Rc<namesrv::Shell>>,
     namesrv_addresses: Vec<String>,
+    /// The tasks that register, one for each name server.
+    registrations: Vec<JoinHandle<()>>,
     data: PathBuf,
     timer_file_bytes: u64,
     reader: Reader<Disk>,
@@ -90,22 +93,32 @@ impl Running {
         // What recovery left to be written goes out, and the first timer is set.
         shell.finish_batch();
         let timing = Timing { every: settings.register_every, timeout: settings.register_timeout };
+        let mut registrations = Vec::new();
         if let Some(namesrv) = &namesrv {
             let task = registration::in_process(Rc::clone(&shell), Rc::clone(namesrv), timing);
-            tokio::task::spawn_local(task);
+            registrations.push(tokio::task::spawn_local(task));
         }
         let answers =
             registration::answer(Rc::clone(&shell), namesrv.clone(), settings.namesrv.clone(), asked);
         tokio::task::spawn_local(answers);
         for address in &settings.namesrv {
-            tokio::task::spawn_local(registration::remote(Rc::clone(&shell), address.clone(), timing));
+            let task = registration::remote(Rc::clone(&shell), address.clone(), timing);
+            registrations.push(tokio::task::spawn_local(task));
         }
         if tokio::time::timeout(REGISTER_WAIT, shell.registered.notified()).await.is_err() {
             report::line("no name server has taken the registration yet: clients cannot find this broker");
         }
-        let (namesrv_addresses, data) = (settings.namesrv, settings.data);
-        let timer_file_bytes = settings.timer_file_bytes;
-        Ok(Self { shell, connections, namesrv, namesrv_addresses, data, timer_file_bytes, reader, report })
+        Ok(Self {
+            shell,
+            connections,
+            namesrv,
+            namesrv_addresses: settings.namesrv,
+            registrations,
+            data: settings.data,
+            timer_file_bytes: settings.timer_file_bytes,
+            reader,
+            report,
+        })
     }
 
     /// Until the log is fenced; why.
@@ -124,8 +137,8 @@ impl Running {
     /// # Errors
     /// The log could not be closed: the next start recovers as after a crash.
     pub(crate) async fn end(self, hurry: impl Future<Output = ()>) -> Result<()> {
+        self.stop_registering();
         registration::leave(&self.shell, self.namesrv.as_deref(), &self.namesrv_addresses).await;
-        self.shell.stop_registering();
         self.shell.input(Input::Shutdown);
         self.shell.finish_batch();
         tokio::select! {
@@ -148,6 +161,12 @@ impl Running {
             bail!("stopped: {why}");
         }
         keeper.close().map_err(|e| anyhow!("the log was synced but could not be closed: {e}"))
+    }
+
+    /// Name servers are told of nothing more but that the broker leaves.
+    fn stop_registering(&self) {
+        self.registrations.iter().for_each(JoinHandle::abort);
+        self.shell.stop_registering();
     }
 
     async fn quiet_and_given_back(&self) {
@@ -185,7 +204,7 @@ impl Running {
 
     /// Lets what was queued for clients go out, after the log was fenced.
     pub(crate) async fn abandon(self) {
-        self.shell.stop_registering();
+        self.stop_registering();
         self.connections.close_all();
         let _ = tokio::time::timeout(CLOSE_WAIT, self.closed()).await;
     }
