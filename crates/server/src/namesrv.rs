@@ -1,6 +1,5 @@
 //! The main loop of a name server.
 
-use crate::clock::Clock;
 use crate::{file, report};
 use anyhow::{Context, Result, anyhow};
 use kerolox_namesrv::{ConnId, KvTable, Namesrv, NamesrvConfig};
@@ -13,7 +12,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The connection of the broker in the same process: [`Connections`] number theirs from 1.
 const IN_PROCESS: ConnId = 0;
@@ -55,7 +54,8 @@ pub(crate) struct Shell {
     namesrv: RefCell<Namesrv>,
     /// Where the key-value table is kept.
     kv_path: PathBuf,
-    clock: Clock,
+    /// Where its time begins: only how long nobody was heard of counts, which a clock that is set must not change.
+    begun: Instant,
     connections: Rc<Connections>,
 }
 
@@ -72,12 +72,16 @@ impl Shell {
             namesrv.set_kv(table);
         }
         let namesrv = RefCell::new(namesrv);
-        Ok(Rc::new(Self { namesrv, kv_path, clock: Clock::default(), connections }))
+        Ok(Rc::new(Self { namesrv, kv_path, begun: Instant::now(), connections }))
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.begun.elapsed().as_millis() as i64
     }
 
     /// Answers a broker in the same process.
     pub(crate) fn ask(&self, request: &Command) -> Command {
-        self.namesrv.borrow_mut().handle(self.clock.now_ms(), IN_PROCESS, request)
+        self.namesrv.borrow_mut().handle(self.now_ms(), IN_PROCESS, request)
     }
 
     /// Changes of the key-value table, requests with their answers, are on disk before they are answered, or were none. All of a
@@ -105,7 +109,7 @@ impl Shell {
         let mut ticks = tokio::time::interval(TICK);
         loop {
             ticks.tick().await;
-            self.namesrv.borrow_mut().tick(self.clock.now_ms());
+            self.namesrv.borrow_mut().tick(self.now_ms());
         }
     }
 }
@@ -114,7 +118,7 @@ impl net::Handler for Shell {
     fn connected(&self, _: net::ConnId, _: SocketAddr) {}
 
     fn batch(&self, conn: net::ConnId, commands: &mut Vec<Command>) {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.now_ms();
         let mut namesrv = self.namesrv.borrow_mut();
         let (mut before, mut changes) = (None, Vec::new());
         let mut rest = commands.drain(..);
