@@ -62,12 +62,22 @@ impl Namesrv {
         let wrapper = &mut body.topic_config_serialize_wrapper;
         // What could never be asked for is not kept.
         wrapper.topic_config_table.retain(|_, config| is_topic(&config.topic_name));
+        // Apache's brokers tell of their own mappings only.
+        wrapper.topic_queue_mapping_info_map.retain(|topic, mapping| {
+            let is_short = |text: &str| text.len() <= limits::TOPIC_BYTES_MAX;
+            let is_own = mapping.bname == header.broker_name;
+            is_own && is_topic(topic) && is_short(&mapping.topic) && is_short(&mapping.scope)
+        });
         if wrapper.topic_config_table.len() > limits::BROKER_TOPICS_MAX {
             return Err(Refusal::error(format!(
                 "more than {} topics on one broker",
                 limits::BROKER_TOPICS_MAX
             )));
         }
+        if body.filter_server_list.len() > limits::FILTER_SERVERS_MAX {
+            return Err(Refusal::error(format!("more than {} filter servers", limits::FILTER_SERVERS_MAX)));
+        }
+        body.filter_server_list.iter().try_for_each(|server| check_name(server))?;
         let registered = self.routes.register(
             now_ms,
             Registration {
@@ -99,8 +109,8 @@ impl Namesrv {
     pub(crate) fn unregister_broker(&mut self, request: &Command) -> Answer {
         if !request.fields.is_empty() {
             let header: BrokerIdentity<'_> = request.header()?;
-            self.routes
-                .unregister(&BrokerKey::new(header.cluster_name, header.broker_addr), header.broker_name);
+            let key = BrokerKey::new(header.cluster_name, header.broker_addr);
+            self.routes.unregister(&key, header.broker_name);
         }
         Ok(request.respond(ResponseCode::SUCCESS))
     }
@@ -115,7 +125,7 @@ impl Namesrv {
         let header: BrokerIdentity<'_> = request.header()?;
         let asked: DataVersion = json(request)?;
         let key = BrokerKey::new(header.cluster_name, header.broker_addr);
-        let known = self.routes.beat(now_ms, &key);
+        let known = self.routes.known(now_ms, &key, header.broker_name);
         let answer = request
             .respond(ResponseCode::SUCCESS)
             .with_header(&QueryDataVersionResponse { changed: known != Some(asked), ..Default::default() });

@@ -56,11 +56,15 @@ fn size(table: &KvTable) -> (usize, usize) {
 #[derive(Debug, Default)]
 pub(crate) struct KvConfig {
     table: KvTable,
+    /// See [`size`].
+    pairs: usize,
+    bytes: usize,
 }
 
 impl KvConfig {
     pub(crate) fn new(table: KvTable) -> Self {
-        Self { table }
+        let (pairs, bytes) = size(&table);
+        Self { table, pairs, bytes }
     }
 
     pub(crate) fn table(&self) -> &KvTable {
@@ -78,20 +82,49 @@ impl KvConfig {
 
     pub(crate) fn put(&mut self, namespace: &str, key: &str, value: &str) -> Result<(), Refusal> {
         [namespace, key, value].into_iter().try_for_each(check_length).map_err(Refusal::error)?;
-        let (pairs, bytes) = size(&self.table);
-        let (new, before) = match self.get(namespace, key) {
-            Some(before) => (0, before.len()),
-            None => (1, 0),
+        let keys = self.table.get(namespace);
+        let before = keys.and_then(|keys| keys.get(key));
+        let pairs = self.pairs + usize::from(before.is_none() && keys.is_none_or(|keys| !keys.is_empty()));
+        let namespace_bytes = if keys.is_none() { namespace.len() } else { 0 };
+        let bytes = match before {
+            Some(before) => self.bytes - before.len() + value.len(),
+            None => self.bytes + namespace_bytes + key.len() + value.len(),
         };
-        let bytes = bytes + new * (namespace.len() + key.len()) + value.len() - before;
-        check_size(pairs + new, bytes).map_err(Refusal::error)?;
+        check_size(pairs, bytes).map_err(Refusal::error)?;
+        (self.pairs, self.bytes) = (pairs, bytes);
         self.table.entry(namespace.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
         Ok(())
     }
 
     pub(crate) fn delete(&mut self, namespace: &str, key: &str) {
-        if let Some(table) = self.table.get_mut(namespace) {
-            table.remove(key);
+        if let Some(table) = self.table.get_mut(namespace)
+            && let Some(value) = table.remove(key)
+        {
+            self.pairs -= usize::from(!table.is_empty());
+            self.bytes -= key.len() + value.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each change walked the whole table to count it.
+    #[test]
+    fn the_sums_are_those_of_the_table() {
+        let mut kv = KvConfig::default();
+        for round in 0..2 {
+            for (namespace, key, value) in
+                [("a", "1", ""), ("a", "2", "long"), ("b", "3", "x"), ("a", "2", "s"), ("a", "1", "longer")]
+            {
+                assert!(kv.put(namespace, key, value).is_ok());
+                assert_eq!((kv.pairs, kv.bytes), size(&kv.table), "{round} {namespace} {key}");
+            }
+            for (namespace, key) in [("a", "1"), ("a", "1"), ("b", "3"), ("c", "1"), ("a", "2")] {
+                kv.delete(namespace, key);
+                assert_eq!((kv.pairs, kv.bytes), size(&kv.table), "{round} {namespace} {key}");
+            }
         }
     }
 }

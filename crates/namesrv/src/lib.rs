@@ -38,6 +38,12 @@ pub mod limits {
     pub const BROKER_TOPICS_MAX: usize = 200_000;
     /// Topics of all brokers.
     pub const TOPICS_MAX: usize = 1_000_000;
+    /// Topics of all brokers, each counted on each of its brokers.
+    pub const ENTRIES_MAX: usize = 4_000_000;
+    /// Queues of static topics of all brokers, each topic on each of its brokers counting as one more.
+    pub const MAPPED_MAX: usize = 1_000_000;
+    /// Filter servers of one broker.
+    pub const FILTER_SERVERS_MAX: usize = 64;
     /// Length of a cluster's, broker's or zone's name, or of an address, in bytes.
     pub const NAME_BYTES_MAX: usize = 255;
     /// Length of a topic's name in a registration, in bytes. Retry topics of old groups are longer than new topics may be.

@@ -36,6 +36,8 @@ struct Live {
     version: DataVersion,
     conn: ConnId,
     ha_addr: String,
+    /// Others deleted queues that it registered: it is to be asked for all of them again.
+    deprived: bool,
 }
 
 impl Live {
@@ -92,7 +94,7 @@ impl Routes {
             && holder.version.state_version > wrapper.data_version.state_version
         {
             // Somebody newer has this id: the registration is taken for outdated and changes nothing.
-            self.live.remove(&r.key);
+            self.unregister(&r.key, r.name);
             return Ok(None);
         }
         let known = others.is_some_and(|addrs| addrs.contains_key(&r.id));
@@ -102,6 +104,9 @@ impl Routes {
         }
         self.check_room(&r)?;
 
+        self.take_from_names(&r.key, |broker| {
+            broker.cluster == r.key.cluster && broker.broker_name != r.name
+        });
         let is_new = self.put_address(&r);
         let lowest = self.brokers.get(r.name).and_then(|broker| broker.broker_addrs.keys().min().copied());
         let is_prime_replica = r.acting_master.is_some() && r.id != MASTER_ID && Some(r.id) == lowest;
@@ -113,16 +118,16 @@ impl Routes {
             let read_only = is_prime_replica && r.acting_master == Some(true);
             self.put_topics(r.name, wrapper, changed, read_only);
         }
-        self.live.insert(
-            r.key.clone(),
-            Live {
-                heard_ms: now_ms,
-                timeout_ms: r.timeout_ms.unwrap_or(BROKER_EXPIRY_MS),
-                version: wrapper.data_version,
-                conn: r.conn,
-                ha_addr: r.ha_addr.to_owned(),
-            },
-        );
+        let live = Live {
+            heard_ms: now_ms,
+            timeout_ms: r.timeout_ms.unwrap_or(BROKER_EXPIRY_MS),
+            version: wrapper.data_version,
+            conn: r.conn,
+            ha_addr: r.ha_addr.to_owned(),
+            // It may not have said all.
+            deprived: self.live.get(&r.key).is_some_and(|live| live.deprived),
+        };
+        self.live.insert(r.key.clone(), live);
         if r.body.filter_server_list.is_empty() {
             self.filter_servers.remove(&r.key);
         } else {
@@ -132,20 +137,43 @@ impl Routes {
     }
 
     fn check_room(&self, r: &Registration<'_>) -> Result<(), Refusal> {
-        if self.live.len() >= limits::BROKERS_MAX && !self.live.contains_key(&r.key) {
+        // One that registers under a name of another cluster's leaves its address there, in Apache too.
+        let addresses = self.brokers.values().map(|broker| broker.broker_addrs.len()).sum();
+        let is_there = self.live.contains_key(&r.key)
+            && self.brokers.get(r.name).is_some_and(|broker| has_address(broker, &r.key.addr));
+        if self.live.len().max(addresses) >= limits::BROKERS_MAX && !is_there {
             return Err(Refusal::error(format!("there are {} brokers already", limits::BROKERS_MAX)));
         }
-        let table = &r.body.topic_config_serialize_wrapper.topic_config_table;
+        let wrapper = &r.body.topic_config_serialize_wrapper;
+        let table = &wrapper.topic_config_table;
         if self.topics.len() + table.len() > limits::TOPICS_MAX {
             let new = table.values().filter(|config| !self.topics.contains_key(&config.topic_name)).count();
-            if self.topics.len() + new > limits::TOPICS_MAX {
-                return Err(Refusal::error(format!(
-                    "there would be more than {} topics",
-                    limits::TOPICS_MAX
-                )));
-            }
+            check_count(self.topics.len() + new, limits::TOPICS_MAX, "topics")?;
         }
-        Ok(())
+        self.check_entries(table.values().map(|config| (config.topic_name.as_str(), r.name)))?;
+        let mappings = &wrapper.topic_queue_mapping_info_map;
+        let queues = |mapping: &TopicQueueMappingInfo| 1 + mapping.curr_id_map.len();
+        let mapped: usize = mappings.values().map(queues).sum();
+        let kept = self.mappings.iter().flat_map(|(topic, by_broker)| {
+            by_broker.iter().filter(|(name, _)| *name != r.name || !mappings.contains_key(topic))
+        });
+        let mapped = mapped + kept.map(|(_, mapping)| queues(mapping)).sum::<usize>();
+        check_count(mapped, limits::MAPPED_MAX, "mapped queues")
+    }
+
+    /// Whether there is room for these topics, each with a broker that has it.
+    fn check_entries<'a>(
+        &self,
+        new: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(), Refusal> {
+        if (self.topics.len() + new.len()) * (self.brokers.len() + 1) <= limits::ENTRIES_MAX {
+            return Ok(()); // no need to count them
+        }
+        let is_new = |(topic, name): &(&str, &str)| {
+            !self.topics.get(*topic).is_some_and(|queues| queues.contains_key(*name))
+        };
+        let all = self.topics.values().map(BTreeMap::len).sum::<usize>() + new.filter(is_new).count();
+        check_count(all, limits::ENTRIES_MAX, "topics, each counted on each of its brokers")
     }
 
     /// True if the name did not have this id before.
@@ -211,37 +239,51 @@ impl Routes {
         Some(Master { addr: addr.clone(), ha_addr: live.ha_addr.clone() })
     }
 
-    /// Notes that a broker lives. The version of what it registered, if it did.
-    pub(crate) fn beat(&mut self, now_ms: i64, key: &BrokerKey) -> Option<DataVersion> {
+    /// Notes that a broker lives.
+    pub(crate) fn beat(&mut self, now_ms: i64, key: &BrokerKey) {
+        self.live.entry(key.clone()).and_modify(|live| live.heard_ms = now_ms);
+    }
+
+    /// The same. The version of what it registered, if it did and that is still there: brokers of Kerolox, unlike Apache's, do not
+    /// say again what is known.
+    pub(crate) fn known(&mut self, now_ms: i64, key: &BrokerKey, name: &str) -> Option<DataVersion> {
         let live = self.live.get_mut(key)?;
         live.heard_ms = now_ms;
-        Some(live.version)
+        let is_deprived = std::mem::take(&mut live.deprived);
+        let has_name = self.brokers.get(name).is_some_and(|broker| has_address(broker, &key.addr));
+        (has_name && !is_deprived).then_some(live.version)
     }
 
-    /// Takes a broker process out; with the last one of a name go the name and its queues.
-    pub(crate) fn unregister(&mut self, key: &BrokerKey, name: &str) {
+    /// Takes a broker process out, whatever name it says is its own; with the last one of a name go the name and its queues.
+    pub(crate) fn unregister(&mut self, key: &BrokerKey, said: &str) {
         self.live.remove(key);
         self.filter_servers.remove(key);
-        let Some(broker) = self.brokers.get_mut(name) else {
-            return;
-        };
-        broker.broker_addrs.retain(|_, addr| *addr != key.addr);
-        if broker.broker_addrs.is_empty() {
-            self.brokers.remove(name);
-            self.drop_name(&key.cluster, name);
-        } else if broker.enable_acting_master && broker.broker_addrs.keys().all(|id| *id > MASTER_ID) {
-            // Without a master there is nothing to write to.
-            self.set_perm(name, |perm| perm & !perm::WRITE);
+        self.take_from_names(key, |broker| broker.cluster == key.cluster || broker.broker_name == said);
+    }
+
+    /// Takes a broker process out of names.
+    fn take_from_names(&mut self, key: &BrokerKey, of: impl Fn(&BrokerData) -> bool) {
+        let goes = |broker: &&BrokerData| has_address(broker, &key.addr) && of(broker);
+        let names: Vec<String> =
+            self.brokers.values().filter(goes).map(|broker| broker.broker_name.clone()).collect();
+        for name in &names {
+            let Some(broker) = self.brokers.get_mut(name) else { continue };
+            broker.broker_addrs.retain(|_, addr| *addr != key.addr);
+            if broker.broker_addrs.is_empty() {
+                self.drop_name(name);
+            } else if broker.enable_acting_master && broker.broker_addrs.keys().all(|id| *id > MASTER_ID) {
+                // Without a master there is nothing to write to.
+                self.set_perm(name, |perm| perm & !perm::WRITE);
+            }
         }
     }
 
-    fn drop_name(&mut self, cluster: &str, name: &str) {
-        if let Some(names) = self.clusters.get_mut(cluster) {
+    fn drop_name(&mut self, name: &str) {
+        self.brokers.remove(name);
+        self.clusters.retain(|_, names| {
             names.remove(name);
-            if names.is_empty() {
-                self.clusters.remove(cluster);
-            }
-        }
+            !names.is_empty()
+        });
         self.topics.retain(|_, queues| {
             queues.remove(name);
             !queues.is_empty()
@@ -267,13 +309,7 @@ impl Routes {
     fn take_out(&mut self, goes: impl Fn(&Live) -> bool) {
         let gone: Vec<BrokerKey> =
             self.live.iter().filter(|(_, live)| goes(live)).map(|(key, _)| key.clone()).collect();
-        for key in gone {
-            let holds = |broker: &&BrokerData| {
-                broker.cluster == key.cluster && broker.broker_addrs.values().any(|addr| *addr == key.addr)
-            };
-            let name = self.brokers.values().find(holds).map(|broker| broker.broker_name.clone());
-            self.unregister(&key, name.as_deref().unwrap_or_default());
-        }
+        gone.iter().for_each(|key| self.unregister(key, ""));
     }
 
     /// The route of a topic, if a broker that has it is there.
@@ -313,26 +349,28 @@ impl Routes {
         if !queue_datas.iter().all(|queue| self.brokers.contains_key(&queue.broker_name)) {
             return Ok(());
         }
-        if self.topics.len() >= limits::TOPICS_MAX && !self.topics.contains_key(topic) {
-            return Err(Refusal::error(format!("there are {} topics already", limits::TOPICS_MAX)));
+        if !self.topics.contains_key(topic) {
+            check_count(self.topics.len() + 1, limits::TOPICS_MAX, "topics")?;
         }
+        self.check_entries(queue_datas.iter().map(|queue| (topic, queue.broker_name.as_str())))?;
         let queues = self.topics.entry(topic.to_owned()).or_default();
         queues.extend(queue_datas.into_iter().map(|queue| (queue.broker_name.clone(), queue)));
         Ok(())
     }
 
-    /// Forgets a topic on the brokers of a cluster, or on all.
+    /// Forgets a topic on the brokers of a cluster, or on all, until they say again that they have it.
     pub(crate) fn delete_topic(&mut self, topic: &str, cluster: Option<&str>) {
-        let Some(cluster) = cluster else {
-            self.topics.remove(topic);
-            return;
-        };
-        let (Some(names), Some(queues)) = (self.clusters.get(cluster), self.topics.get_mut(topic)) else {
-            return;
-        };
-        queues.retain(|name, _| !names.contains(name));
+        let Some(queues) = self.topics.get_mut(topic) else { return };
+        let of_cluster = cluster.map(|cluster| self.clusters.get(cluster));
+        let goes = |name: &String| of_cluster.is_none_or(|names| names.is_some_and(|n| n.contains(name)));
+        let gone: BTreeSet<String> = queues.keys().filter(|name| goes(name)).cloned().collect();
+        queues.retain(|name, _| !gone.contains(name));
         if queues.is_empty() {
             self.topics.remove(topic);
+        }
+        let brokers: Vec<&BrokerData> = gone.iter().filter_map(|name| self.brokers.get(name)).collect();
+        for (key, live) in &mut self.live {
+            live.deprived |= brokers.iter().any(|broker| has_address(broker, &key.addr));
         }
     }
 
@@ -387,6 +425,15 @@ impl Routes {
         };
         self.topics.iter().filter(|(_, queues)| flags(queues)).map(|(topic, _)| topic.clone()).collect()
     }
+}
+
+fn has_address(broker: &BrokerData, addr: &str) -> bool {
+    broker.broker_addrs.values().any(|a| a == addr)
+}
+
+fn check_count(count: usize, max: usize, what: &str) -> Result<(), Refusal> {
+    let too_many = || Refusal::error(format!("there would be more than {max} {what}"));
+    (count <= max).then_some(()).ok_or_else(too_many)
 }
 
 /// Shows the replica with the lowest id as the master, if there is none and nobody is to write.

@@ -2,9 +2,12 @@
 
 use crate::{BROKER_EXPIRY_MS, Namesrv, NamesrvConfig, kv_file, kv_of_file, limits};
 use kerolox_wire::body::{
-    self, ClusterInfo, DataVersion, RegisterBrokerBody, TopicConfig, TopicList, TopicRouteData,
+    self, ClusterInfo, DataVersion, RegisterBrokerBody, TopicConfig, TopicList, TopicQueueMappingInfo,
+    TopicRouteData,
 };
-use kerolox_wire::header::{BrokerIdentity, RegisterBroker, RegisterBrokerResponse};
+use kerolox_wire::header::{
+    BrokerIdentity, QueryDataVersionResponse, RegisterBroker, RegisterBrokerResponse,
+};
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 
 const OK: i32 = 0;
@@ -102,6 +105,93 @@ fn topics_change_only_with_the_data_version() {
         let request = request.with_header(&identity).with_body(body::to_json(&version));
         assert_eq!(namesrv.handle(0, 1, &request).fields.get("changed"), Some(changed));
     }
+}
+
+/// Whether a broker is to register again, asked with the version that it registered. As Kerolox' brokers do, it does so if told.
+fn ask_version(namesrv: &mut Namesrv, name: &str, cluster: &str, address: &str) -> (bool, bool) {
+    let identity = BrokerIdentity {
+        broker_name: name,
+        broker_addr: address,
+        cluster_name: cluster,
+        ..Default::default()
+    };
+    let version = DataVersion { counter: 1, ..DataVersion::default() };
+    let request = Command::request(RequestCode::QUERY_DATA_VERSION).with_header(&identity);
+    let answer = namesrv.handle(0, 1, &request.with_body(body::to_json(&version)));
+    (answer.header::<QueryDataVersionResponse>().unwrap().changed, answer.body.is_empty())
+}
+
+fn of_cluster(cluster: &str, mut registration: Command) -> Command {
+    registration.fields.push("clusterName", cluster);
+    registration
+}
+
+const CHANGED_ALL: (bool, bool) = (true, true);
+const UNCHANGED: (bool, bool) = (false, false);
+
+/// Kerolox' brokers do not repeat what is known: they were told "unchanged" for ever, and nobody found the topic.
+#[test]
+fn a_topic_deleted_here_comes_back_where_brokers_still_have_it() {
+    for cluster in ["", "C"] {
+        let mut namesrv = Namesrv::new();
+        let topics = [("T", 8), ("U", 8)];
+        namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &topics));
+        namesrv.handle(0, 2, &registration("b", 0, "2.2.2.2:1", 1, &[("V", 8), ("W", 8)]));
+        assert_eq!(ask_version(&mut namesrv, "a", "C", "1.1.1.1:1"), UNCHANGED);
+        let fields = [("topic", "T"), ("clusterName", cluster)];
+        assert_eq!(ask(&mut namesrv, RequestCode::DELETE_TOPIC_IN_NAMESRV, &fields).code, OK);
+        assert!(route(&mut namesrv, "T").is_none());
+        // What it says of another topic meanwhile is not all.
+        namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &[("X", 8)]));
+        assert_eq!(ask_version(&mut namesrv, "b", "C", "2.2.2.2:1"), UNCHANGED);
+        assert_eq!(ask_version(&mut namesrv, "a", "C", "1.1.1.1:1"), CHANGED_ALL);
+        namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &topics));
+        assert!(route(&mut namesrv, "T").is_some());
+        assert_eq!(ask_version(&mut namesrv, "a", "C", "1.1.1.1:1"), UNCHANGED);
+    }
+}
+
+/// The old process went with the name, and the new one, alive and "unchanged", had no route any more.
+#[test]
+fn a_broker_whose_name_another_process_took_along_registers_again() {
+    let mut namesrv = Namesrv::new();
+    let topics = [("T", 8), ("U", 8)];
+    for (conn, address) in [(1, "1.1.1.1:1"), (2, "2.2.2.2:1"), (3, "1.1.1.1:1")] {
+        namesrv.handle(0, conn, &registration("a", 0, address, 1, &topics));
+    }
+    namesrv.disconnected(3);
+    assert!(route(&mut namesrv, "T").is_none());
+    assert_eq!(ask_version(&mut namesrv, "a", "C", "2.2.2.2:1"), CHANGED_ALL);
+    namesrv.handle(0, 2, &registration("a", 0, "2.2.2.2:1", 1, &topics));
+    assert!(route(&mut namesrv, "T").is_some());
+}
+
+#[test]
+fn a_broker_that_changed_its_cluster_or_name_is_found_and_goes_when_it_does() {
+    let mut namesrv = Namesrv::new();
+    let topics = [("T", 8), ("U", 8)];
+    namesrv.handle(0, 1, &registration("a", 0, "1.1.1.1:1", 1, &topics));
+    // Its cluster, before the old connection is known to be gone.
+    namesrv.handle(0, 2, &of_cluster("D", registration("a", 0, "1.1.1.1:1", 1, &topics)));
+    namesrv.disconnected(1);
+    if route(&mut namesrv, "T").is_none() {
+        assert_eq!(ask_version(&mut namesrv, "a", "D", "1.1.1.1:1"), CHANGED_ALL);
+        namesrv.handle(0, 2, &of_cluster("D", registration("a", 0, "1.1.1.1:1", 1, &topics)));
+    }
+    assert!(route(&mut namesrv, "T").is_some());
+    // Its name: the old one would have stayed for ever, with its topics.
+    namesrv.handle(0, 3, &of_cluster("D", registration("b", 0, "1.1.1.1:1", 1, &topics)));
+    let names = |namesrv: &mut Namesrv| {
+        let route = route(namesrv, "T");
+        route.map(|route| route.broker_datas.into_iter().map(|b| b.broker_name).collect::<Vec<_>>())
+    };
+    assert_eq!(names(&mut namesrv), Some(vec!["b".to_owned()]));
+    let fields =
+        [("brokerName", "wrong"), ("brokerAddr", "1.1.1.1:1"), ("clusterName", "D"), ("brokerId", "0")];
+    assert_eq!(ask(&mut namesrv, RequestCode::UNREGISTER_BROKER, &fields).code, OK);
+    assert_eq!(names(&mut namesrv), None);
+    let info = ask(&mut namesrv, RequestCode::GET_BROKER_CLUSTER_INFO, &[]);
+    assert_eq!(body::from_json::<ClusterInfo>(&info.body).unwrap(), ClusterInfo::default());
 }
 
 #[test]
@@ -370,6 +460,43 @@ fn names_and_numbers_have_limits() {
     let pair = |key| [("namespace", "n"), ("key", key), ("value", "v")];
     assert_eq!(ask(&mut namesrv, RequestCode::PUT_KV_CONFIG, &pair("new")).code, 1);
     assert_eq!(ask(&mut namesrv, RequestCode::PUT_KV_CONFIG, &pair("7")).code, OK);
+}
+
+#[test]
+fn what_brokers_say_beside_their_topics_has_limits() {
+    let mut namesrv = Namesrv::new();
+    let mut say = |address: &str, change: &dyn Fn(&mut RegisterBrokerBody)| {
+        let mut request = registration("a", 0, address, 1, &[("T", 8), ("U", 8)]);
+        let mut body: RegisterBrokerBody = body::from_json(&request.body).unwrap();
+        change(&mut body);
+        request = request.with_body(body::to_json(&body));
+        request.fields.push("bodyCrc32", "0");
+        let answer = namesrv.handle(0, 1, &request);
+        (answer.code, answer.remark.unwrap_or_default(), route(&mut namesrv, "T"))
+    };
+    let mapping = |bname: &str, queues: usize| TopicQueueMappingInfo {
+        bname: bname.to_owned(),
+        curr_id_map: (0..queues as i32).map(|id| (id, id)).collect(),
+        ..TopicQueueMappingInfo::default()
+    };
+    let (code, why, _) = say("1.1.1.1:1", &|body| {
+        body.filter_server_list = vec![String::new(); limits::FILTER_SERVERS_MAX + 1];
+    });
+    assert_eq!((code, &*why), (1, "more than 64 filter servers"));
+    let (code, why, _) = say("1.1.1.1:1", &|body| body.filter_server_list = vec!["f".repeat(256)]);
+    assert_eq!((code, &*why), (1, "a name or address is longer than 255 bytes"));
+    let (code, why, _) = say("1.1.1.1:1", &|body| {
+        let map = &mut body.topic_config_serialize_wrapper.topic_queue_mapping_info_map;
+        map.insert("T".to_owned(), mapping("a", limits::MAPPED_MAX));
+    });
+    assert_eq!((code, &*why), (1, "there would be more than 1000000 mapped queues"));
+    // Another name's mapping would have stayed when this broker goes.
+    let (code, _, route) = say("1.1.1.1:1", &|body| {
+        let map = &mut body.topic_config_serialize_wrapper.topic_queue_mapping_info_map;
+        map.insert("T".to_owned(), mapping("b", 1));
+        map.insert("U".to_owned(), mapping("a", 1));
+    });
+    assert_eq!((code, route.unwrap().topic_queue_mapping_by_broker), (OK, None));
 }
 
 /// Each pair within its limit, they were as long as gigabytes together.
