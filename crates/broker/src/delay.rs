@@ -126,6 +126,11 @@ impl Broker {
         let mut changed = false;
         if queues.is_empty() {
             *queues = apaches_queues();
+            // Where nothing waits yet the queues may be as Apache would have them by these settings.
+            if !self.store.has_queues(names::SCHEDULE_TOPIC) && *queues != self.config.delay_levels_ms {
+                queues.clone_from(&self.config.delay_levels_ms);
+                changed = true;
+            }
         }
         for delay_ms in &self.config.delay_levels_ms {
             if !queues.contains(delay_ms) && queues.len() < QUEUES_MAX {

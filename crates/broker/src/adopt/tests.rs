@@ -626,3 +626,22 @@ fn of_a_half_message_that_was_committed_nothing_is_left() {
     broker.commit(NOW_MS, at.position, &view).unwrap();
     assert_eq!(broker.checks_scheduled(), 0);
 }
+
+/// A directory of Kerolox's own with other delays kept the messages of a new one behind Apache's eighteen queues, where Apache does not look.
+#[test]
+fn other_delays_from_the_beginning_have_apaches_queues() {
+    let mut dir = Dir::new();
+    dir.config.delay_levels_ms[14] = 45_000;
+    let broker = deliver(dir, NOW_MS);
+    assert_eq!(
+        (1..=18).map(|level| broker.delay_queue(level)).collect::<Vec<_>>(),
+        (0..18).collect::<Vec<_>>()
+    );
+    // Where something waits already, by other delays, it stays where it is.
+    let mut dir = Dir::new();
+    dir.put(names::SCHEDULE_TOPIC, &[("REAL_TOPIC", "T"), ("REAL_QID", "0"), ("DELAY", "1")], "waits");
+    dir.settle();
+    dir.config.delay_levels_ms[14] = 45_000;
+    let broker = deliver(dir, NOW_MS);
+    assert_eq!((broker.delay_queue(15), broker.delay_queue(16)), (18, 15));
+}
