@@ -2,6 +2,7 @@
 
 mod apache;
 mod damage;
+mod patience;
 mod registration;
 mod retained;
 mod shell;

@@ -5,6 +5,7 @@
 //! requests of all connections that became readable together make one write, and their answers one write each.
 
 use super::damage::DamageLines;
+use super::patience;
 use super::retained::RetentionLines;
 use super::threads::{Disk, KeeperThread, ReaderThreads, Report, WriterThread};
 use super::untold::Untold;
@@ -13,7 +14,7 @@ use crate::report;
 use kerolox_broker::{AskId, Broker, ConnId, Counters, Effect, GivenBack, Input, ReadId};
 use kerolox_net as net;
 use kerolox_net::{Closed, Connections};
-use kerolox_store::{DiskState, Position, ReadResult, Reader, SealJob};
+use kerolox_store::{DiskState, Position, ReadPlan, ReadResult, Reader, SealJob};
 use kerolox_wire::Command;
 use kerolox_wire::body::DataVersion;
 use std::cell::{Cell, RefCell};
@@ -335,7 +336,9 @@ impl Shell {
     pub(crate) fn give_back(&self, reader: &Reader<Disk>) -> Result<GivenBack, String> {
         let given = {
             let core = &mut *self.core.borrow_mut();
-            core.broker.give_back(self.now_ms(), &mut |plan| reader.execute(plan, self.now_ms()))
+            let mut read =
+                |plan: &ReadPlan| patience::read(&|| self.now_ms(), &|now_ms| reader.execute(plan, now_ms));
+            core.broker.give_back(self.now_ms(), &mut read)
         };
         self.finish_batch();
         given

@@ -2,6 +2,7 @@
 
 use super::apache;
 use super::damage::{DAMAGE_LINES_MAX, DamageLines};
+use super::patience;
 use super::registration::{self, Timing};
 use super::shell::{Shell, Threads};
 use super::threads::{Disk, KeeperThread, ReaderThreads, WriterThread};
@@ -9,9 +10,9 @@ use crate::clock::Clock;
 use crate::settings;
 use crate::{namesrv, report};
 use anyhow::{Context, Result, anyhow, bail};
-use kerolox_broker::{Broker, Input, State};
+use kerolox_broker::{Adopted, Broker, Input, State};
 use kerolox_net::{Connections, listen};
-use kerolox_store::{FlushPolicy, Opened, Progress, Reader, Report};
+use kerolox_store::{FlushPolicy, Opened, Progress, ReadPlan, Reader, Report, Store};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -57,16 +58,17 @@ impl Running {
         namesrv: Option<Rc<namesrv::Shell>>,
     ) -> Result<Self> {
         let mut state = State::default();
-        let Opened { store, mut writer, keeper, reader, report } = open(&settings, &mut state)?;
+        let Opened { store, mut writer, mut keeper, reader, report } = open(&settings, &mut state)?;
         let damage = DamageLines::new(report.segment_bytes_kept.unwrap_or(settings.store.segment_bytes));
         tell(&report, &settings, &damage);
         let (reports, from_threads) = mpsc::unbounded_channel();
         let now_ms = Clock::default().now_ms();
-        let files = apache::read(&settings.data, |file, bytes| state.knows_file(file, bytes))?;
-        let adopted = state
-            .adopt(&settings.broker, &store, &files, &mut |plan| reader.execute(plan, now_ms))
-            .map_err(|why| anyhow!("cannot take over what Apache RocketMQ left: {why}"))?;
-        state.check(&settings.broker).map_err(|why| anyhow!(why))?;
+        let adopted = adopt(&settings, &mut state, &store, &reader).inspect_err(|_| {
+            // Nothing was appended: whoever goes on with the directory, Apache say, finds it as after an end in order.
+            if let Err(e) = keeper.close() {
+                report::line(&format!("the log could not be closed: {e}"));
+            }
+        })?;
         let mut broker = Broker::new(settings.broker, now_ms, store, state);
         broker
             .take_over(now_ms, &adopted, &mut |batches| writer.write(batches, true))
@@ -224,6 +226,24 @@ fn open(settings: &settings::Broker, state: &mut State) -> Result<Opened<Disk>> 
     let disk = Disk::new(&settings.data);
     kerolox_store::open(disk, &settings.store, state, &mut progress)
         .with_context(|| format!("cannot open the data directory {shown}"))
+}
+
+/// Makes what Apache RocketMQ left a part of the state, in memory.
+fn adopt(
+    settings: &settings::Broker,
+    state: &mut State,
+    store: &Store,
+    reader: &Reader<Disk>,
+) -> Result<Adopted> {
+    let files = apache::read(&settings.data, |file, bytes| state.knows_file(file, bytes))?;
+    let clock = Clock::default();
+    let mut read =
+        |plan: &ReadPlan| patience::read(&|| clock.now_ms(), &|now_ms| reader.execute(plan, now_ms));
+    let adopted = state
+        .adopt(&settings.broker, store, &files, &mut read)
+        .map_err(|why| anyhow!("cannot take over what Apache RocketMQ left: {why}"))?;
+    state.check(&settings.broker).map_err(|why| anyhow!(why))?;
+    Ok(adopted)
 }
 
 /// What recovery found that somebody should know.
