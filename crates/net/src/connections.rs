@@ -400,8 +400,10 @@ impl Connections {
         let limits = &self.limits;
         let (frame_s_max, idle_s_max) = (limits.frame_s_max, limits.idle_s_max);
         for link in self.links.borrow().values() {
-            let (unsent, seconds) = (link.outbox.borrow().len(), limits.slow_s_max);
-            if unsent > limits.outbox_bytes_max && now_s - link.taken_s.get() > seconds {
+            let unsent = link.outbox.borrow().len();
+            let is_short = unsent > limits.outbox_bytes_max || link.close_when_sent.get();
+            let seconds = if is_short { limits.slow_s_max } else { idle_s_max };
+            if unsent > 0 && now_s - link.taken_s.get() > seconds {
                 link.end(Closed::SlowReader { unsent, seconds });
             } else if link.paused.get() {
                 // We do not read: its frame is not late by its own doing.

@@ -37,7 +37,7 @@ pub struct Dialed {
     /// `None` once the connection is closed.
     waiting: Waiting,
     next_opaque: AtomicI32,
-    tasks: [tokio::task::AbortHandle; 2],
+    task: tokio::task::AbortHandle,
 }
 
 impl Dialed {
@@ -59,10 +59,8 @@ impl Dialed {
         let (outgoing, queue) = mpsc::channel(QUEUED_MAX);
         let (incoming, requests) = mpsc::channel(INCOMING_MAX);
         let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
-        let writer = tokio::spawn(write_all(write, queue, Arc::clone(&waiting)));
-        let reader = tokio::spawn(read_all(read, incoming, Arc::clone(&waiting)));
-        let tasks = [writer.abort_handle(), reader.abort_handle()];
-        Ok((Self { outgoing, waiting, next_opaque: AtomicI32::new(1), tasks }, requests))
+        let task = tokio::spawn(exchange(read, write, queue, incoming, Arc::clone(&waiting))).abort_handle();
+        Ok((Self { outgoing, waiting, next_opaque: AtomicI32::new(1), task }, requests))
     }
 
     /// Sends a request (its `opaque` is chosen here) and waits for its response.
@@ -103,11 +101,16 @@ impl Dialed {
     pub fn is_closed(&self) -> bool {
         lock(&self.waiting).is_none()
     }
+
+    /// Until the connection is closed.
+    pub async fn closed(&self) {
+        self.outgoing.closed().await;
+    }
 }
 
 impl Drop for Dialed {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(tokio::task::AbortHandle::abort);
+        self.task.abort();
     }
 }
 
@@ -116,7 +119,22 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn write_all(mut to: OwnedWriteHalf, mut queue: mpsc::Receiver<Command>, waiting: Waiting) {
+async fn exchange(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut queue: mpsc::Receiver<Command>,
+    incoming: mpsc::Sender<Command>,
+    waiting: Waiting,
+) {
+    tokio::select! {
+        () = write_all(&mut to, &mut queue) => {}
+        _ = read_frames(&mut from, &incoming, &waiting) => {}
+    }
+    // Dropping the senders tells every waiter.
+    lock(&waiting).take();
+}
+
+async fn write_all(to: &mut OwnedWriteHalf, queue: &mut mpsc::Receiver<Command>) {
     let mut buffer = BytesMut::new();
     while let Some(command) = queue.recv().await {
         frame::encode(&command, &mut buffer);
@@ -127,13 +145,6 @@ async fn write_all(mut to: OwnedWriteHalf, mut queue: mpsc::Receiver<Command>, w
             break;
         }
     }
-    // Dropping the senders tells every waiter.
-    lock(&waiting).take();
-}
-
-async fn read_all(mut from: OwnedReadHalf, incoming: mpsc::Sender<Command>, waiting: Waiting) {
-    let _ = read_frames(&mut from, &incoming, &waiting).await;
-    lock(&waiting).take();
 }
 
 async fn read_frames(

@@ -11,12 +11,13 @@ pub struct Limits {
     pub frame_bytes_max: usize,
     /// Seconds within which a frame must be complete once its first byte came, or its connection is closed.
     pub frame_s_max: u64,
-    /// Seconds without any byte in either direction after which a connection is closed: Apache's
-    /// `serverChannelMaxIdleTimeSeconds`.
+    /// Seconds without any byte in either direction, or in which a peer took none of the answers that wait for it, after which a
+    /// connection is closed: Apache's `serverChannelMaxIdleTimeSeconds`.
     pub idle_s_max: u64,
     /// Unsent bytes of one connection above which nothing more is read from it.
     pub outbox_bytes_pause: usize,
-    /// Unsent bytes of one connection above which it is closed if its peer took none for [`Self::slow_s_max`].
+    /// Unsent bytes of one connection above which it is closed if its peer took none for [`Self::slow_s_max`]. So it is with any
+    /// unsent bytes once the server closes the connection.
     pub outbox_bytes_max: usize,
     /// Seconds that such a peer has.
     pub slow_s_max: u64,

@@ -236,6 +236,28 @@ fn a_peer_that_does_not_read_is_closed_and_others_go_on() {
     });
 }
 
+/// Nothing was read from it any more, and so it was never idle: not even the server's own close ended it.
+#[test]
+fn a_peer_that_stopped_reading_below_the_limit_is_closed_when_it_would_be_idle_or_is_to_go() {
+    for is_to_go in [false, true] {
+        let (idle_s_max, slow_s_max) = if is_to_go { (100, 1) } else { (1, 100) };
+        run(Limits { idle_s_max, slow_s_max, ..Limits::default() }, |mut world| async move {
+            let mut slow = TcpStream::connect(world.address).await.unwrap();
+            let ask = frame::to_bytes(&Command::request(3).with_body(vec![0; 6 << 20]));
+            slow.write_all(&ask).await.unwrap();
+            let connections = &world.handler.connections;
+            while connections.unsent() == 0 {
+                tokio::task::yield_now().await;
+            }
+            if is_to_go {
+                connections.close_all();
+            }
+            let why = world.closed.recv().await.unwrap();
+            assert!(matches!(why, Closed::SlowReader { unsent, seconds: 1 } if unsent > 8 << 20), "{why}");
+        });
+    }
+}
+
 #[test]
 fn a_full_outbox_stops_reading_until_it_is_taken() {
     let limits = Limits { outbox_bytes_pause: 1 << 20, ..Limits::default() };
@@ -412,6 +434,17 @@ fn a_closed_connection_has_had_its_answer() {
         assert_eq!(after, Err(DialError::Closed));
         assert!(dialed.is_closed());
         assert!(world.handler.connections.is_empty());
+    });
+}
+
+#[test]
+fn who_dialed_is_told_of_the_end() {
+    run(Limits::default(), |world| async move {
+        let dialed = dial(world.address).await;
+        echo(&dialed, vec![1]).await;
+        world.handler.connections.close_all();
+        dialed.closed().await;
+        assert!(dialed.is_closed());
     });
 }
 

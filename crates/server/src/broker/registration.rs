@@ -84,7 +84,7 @@ pub(crate) async fn remote(broker: Rc<Shell>, address: String, timing: Timing) {
                 retry = RETRY_FIRST;
                 broker.note_registered(number, session.told);
                 tokio::time::sleep(pause(took)).await;
-                wait(&mut changes, timing.every).await;
+                wait(&mut changes, &session, timing.every).await;
             }
             Err(why) => {
                 session = Session::default();
@@ -99,8 +99,20 @@ pub(crate) async fn remote(broker: Rc<Shell>, address: String, timing: Timing) {
     }
 }
 
-async fn wait(changes: &mut watch::Receiver<u64>, time: Duration) {
-    let _ = tokio::time::timeout(time, changes.changed()).await;
+/// Until a registration is wanted, or is due, or the connection has ended: with it the name server has forgotten the broker, if it is
+/// there at all.
+async fn wait(changes: &mut watch::Receiver<u64>, session: &Session, every: Duration) {
+    let ended = async {
+        match &session.dialed {
+            Some(dialed) => dialed.closed().await,
+            None => std::future::pending().await,
+        }
+        tokio::time::sleep(RETRY_FIRST).await;
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(every, changes.changed()) => {}
+        () = ended => {}
+    }
 }
 
 async fn register(
@@ -109,10 +121,13 @@ async fn register(
     session: &mut Session,
     timeout: Duration,
 ) -> Result<Duration, String> {
-    // Registers at intervals much longer than a connection may be idle: a closed one is no failure.
     let open = match session.dialed.take().filter(|d| !d.is_closed()) {
         Some(open) => open,
-        None => Dialed::connect(address, CONNECT_TIMEOUT).await.map_err(|e| e.to_string())?.0,
+        None => {
+            // For the name server the broker goes with the connection over which it registered.
+            session.told = None;
+            Dialed::connect(address, CONNECT_TIMEOUT).await.map_err(|e| e.to_string())?.0
+        }
     };
     let ask = async |request| open.request(request, timeout).await.map_err(|e| e.to_string());
     let took = tell(broker, &mut session.told, false, ask).await?;
