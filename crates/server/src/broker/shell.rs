@@ -50,6 +50,8 @@ pub(crate) struct Shell {
     grew_ms: Cell<i64>,
     damage: DamageLines,
     retained: RetentionLines,
+    /// Bytes of messages in effects that are not carried out.
+    held: Cell<usize>,
     /// Reads under way that clients wait for, and the bytes that their answers may have.
     promises: RefCell<HashMap<ReadId, (net::ConnId, usize)>>,
 }
@@ -57,8 +59,14 @@ pub(crate) struct Shell {
 /// While the log grows, the keeper is told so this often.
 const GREW_EVERY_MS: i64 = 500;
 
+/// The time that the broker is told does not go as the one does that is slept by: one is set, the other stands still while the machine
+/// sleeps. So it is looked at this often at least.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Bytes of messages that effects of one connection's requests may hold before they are carried out.
 const HELD_BYTES_MAX: usize = 4 << 20;
+/// The same for all connections and reads: hundreds of them may be ready at once.
+const HELD_ALL_BYTES_MAX: usize = 16 << 20;
 
 struct Core {
     broker: Broker,
@@ -111,22 +119,28 @@ impl Shell {
             grew_ms: Cell::new(0),
             damage,
             retained: RetentionLines::default(),
+            held: Cell::new(0),
             promises: RefCell::default(),
         })
     }
 
     pub(crate) fn input(&self, input: Input) {
-        let core = &mut *self.core.borrow_mut();
-        core.broker.handle(self.clock.now_ms(), input, &mut core.effects);
+        self.handle(self.clock.now_ms(), input);
         self.handled.notify_one();
     }
 
-    /// Handles one request; bytes of messages in what is to be sent for it.
-    fn request(&self, now_ms: i64, conn: net::ConnId, command: Command) -> usize {
+    /// Handles one input; bytes of messages in what is to be sent for it.
+    fn handle(&self, now_ms: i64, input: Input) -> usize {
         let core = &mut *self.core.borrow_mut();
         let before = core.effects.len();
-        core.broker.handle(now_ms, Input::Command { conn: ConnId(conn.0), command }, &mut core.effects);
-        core.effects.iter().skip(before).map(Effect::body_len).sum()
+        core.broker.handle(now_ms, input, &mut core.effects);
+        let bytes = core.effects.iter().skip(before).map(Effect::body_len).sum();
+        self.held.set(self.held.get() + bytes);
+        bytes
+    }
+
+    fn holds_much(&self) -> bool {
+        self.held.get() >= HELD_ALL_BYTES_MAX
     }
 
     pub(crate) fn counters(&self) -> Counters {
@@ -196,6 +210,7 @@ impl Shell {
         let (mut effects, wake_ms) = {
             let core = &mut *self.core.borrow_mut();
             core.broker.finish_batch(self.clock.now_ms(), &mut core.effects);
+            self.held.set(0);
             (std::mem::take(&mut core.effects), core.broker.wake_ms())
         };
         for effect in effects.drain(..) {
@@ -260,6 +275,9 @@ impl Shell {
         while let Some(report) = reports.recv().await {
             self.take_report(report);
             while let Ok(report) = reports.try_recv() {
+                if self.holds_much() {
+                    self.finish_batch();
+                }
                 self.take_report(report);
             }
         }
@@ -308,15 +326,17 @@ impl Shell {
                 self.rearmed.notified().await;
                 continue;
             };
-            let wait =
-                Duration::from_millis(u64::try_from(at.saturating_sub(self.clock.now_ms())).unwrap_or(0));
+            let wait_ms = u64::try_from(at.saturating_sub(self.clock.now_ms())).unwrap_or(0);
+            if wait_ms == 0 {
+                // The batch that this starts says when to wake next; should it forget, not at once again.
+                self.wake_ms.set(None);
+                self.input(Input::Tick);
+                continue;
+            }
+            let wait = Duration::from_millis(wait_ms).min(LOOK_EVERY);
             tokio::select! {
                 () = self.rearmed.notified() => {}
-                () = tokio::time::sleep(wait) => {
-                    // The batch that this starts says when to wake next; should it forget, not at once again.
-                    self.wake_ms.set(None);
-                    self.input(Input::Tick);
-                }
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
@@ -385,8 +405,8 @@ impl net::Handler for Shell {
         let mut rest = commands.drain(..);
         let mut bytes = 0;
         for command in rest.by_ref() {
-            bytes += self.request(now_ms, conn, command);
-            if bytes >= HELD_BYTES_MAX {
+            bytes += self.handle(now_ms, Input::Command { conn: ConnId(conn.0), command });
+            if bytes >= HELD_BYTES_MAX || self.holds_much() {
                 bytes = 0;
                 self.finish_batch();
                 if self.connections.is_overloaded(conn) {
