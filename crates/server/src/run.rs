@@ -3,9 +3,10 @@
 use crate::broker;
 use crate::{cli, namesrv, report, settings};
 use anyhow::{Context, Result, bail};
-use kerolox_net::{Connections, listen};
+use kerolox_net::{Connections, Limits, listen};
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket};
@@ -28,17 +29,19 @@ pub(crate) fn broker(args: &cli::Broker) -> Result<()> {
 }
 
 fn serve(
-    namesrv: Option<settings::Namesrv>,
-    broker: Option<settings::Broker>,
+    mut namesrv: Option<settings::Namesrv>,
+    mut broker: Option<settings::Broker>,
     warnings: &[String],
 ) -> Result<()> {
     let begun = Instant::now();
     for warning in warnings {
         report::line(&format!("warning: {warning}"));
     }
-    raise_file_limit();
+    let data = broker.as_ref().map(|broker| broker.data.clone());
+    let listeners = [namesrv.as_mut().map(|n| &mut n.limits), broker.as_mut().map(|b| &mut b.limits)];
+    let clamped = leave_files(data.as_deref(), listeners.into_iter().flatten().collect());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = LocalSet::new().block_on(&runtime, process(namesrv, broker, begun));
+    let result = LocalSet::new().block_on(&runtime, process(namesrv, broker, clamped, begun));
     // A name that is being resolved must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(10));
     result
@@ -47,6 +50,7 @@ fn serve(
 async fn process(
     namesrv: Option<settings::Namesrv>,
     broker: Option<settings::Broker>,
+    clamped: Option<String>,
     begun: Instant,
 ) -> Result<()> {
     let mut signals = Signals::new()?;
@@ -81,6 +85,9 @@ async fn process(
             "warning: listening on {} without access control: whoever can connect may read and write everything",
             open.ip()
         ));
+    }
+    if let Some(warning) = clamped {
+        report::line(&warning);
     }
     say_ready(&ready, begun.elapsed());
     let Some(running) = running else {
@@ -179,18 +186,52 @@ impl Signals {
     }
 }
 
-/// As many open files as this user may have: each connection is one.
-fn raise_file_limit() {
+/// Raises the limit of open files as far as this user may, and keeps enough of them from connections: a log that cannot open its
+/// next segment is fenced. What somebody should know of it.
+fn leave_files(data: Option<&Path>, listeners: Vec<&mut Limits>) -> Option<String> {
+    let files = raise_file_limit()?;
+    let segments = data.and_then(|data| std::fs::read_dir(data.join("commitlog")).ok());
+    let most = connections_max(files, segments.map_or(0, Iterator::count), listeners.len());
+    for limits in listeners {
+        limits.connections_max = limits.connections_max.min(most);
+    }
+    (most < FEW_CONNECTIONS).then(|| {
+        format!("warning: this process may open {files} files at most (ulimit -n): enough for {most} connections of each listener")
+    })
+}
+
+/// Files that are not connections, beside the segments that there are: new segments, index runs, the rest of the program.
+const OTHER_FILES: usize = 1024;
+
+/// Fewer than so many for each listener are worth a line at start; otherwise the one that is refused is.
+const FEW_CONNECTIONS: usize = 4096;
+
+/// Connections of each listener for which there are files enough.
+fn connections_max(files: usize, segments: usize, listeners: usize) -> usize {
+    let others = (OTHER_FILES + segments).min(files / 2);
+    (files - others) / listeners.max(1)
+}
+
+/// As many open files as this user may have: how many, if there is a limit.
+fn raise_file_limit() -> Option<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    // Without it there are fewer connections, which says so when it happens.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let files = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    files.and_then(|files| usize::try_from(files).ok())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net::TcpStream;
+
+    #[test]
+    fn connections_leave_files_to_the_log() {
+        assert_eq!(connections_max(1 << 20, 10, 2), 523_771);
+        assert_eq!(connections_max(4_096, 72, 2), 1_500);
+        assert_eq!(connections_max(1_024, 5, 1), 512, "half of what there is, at most");
+    }
 
     /// 128 fitted, and clients beyond them tried again after a second, then three, then seven.
     #[test]

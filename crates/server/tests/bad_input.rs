@@ -155,3 +155,22 @@ fn bad_names_and_bodies_get_apaches_answers() {
     );
     kerolox.end();
 }
+
+/// Connections took every file that the process may open, and the log, which could not open its next segment, was fenced.
+#[test]
+fn connections_leave_the_log_files_to_open() {
+    let folder = Folder::new("files");
+    let kerolox = Kerolox::spawn(|offset| {
+        let mut command = std::process::Command::new("sh");
+        let script = format!("ulimit -n 600 && exec \"$0\" --data \"$1\" --port-offset {offset}");
+        command.args(["-c", &script, support::BINARY]).arg(folder.path("data"));
+        command
+    });
+    let said = kerolox.says().unwrap();
+    let warning = "may open 600 files at most (ulimit -n): enough for 150 connections of each listener";
+    assert!(said.contains(warning), "{said}");
+    let mut open: Vec<Raw> = (0..151).map(|_| Raw::connect(kerolox.broker())).collect();
+    assert!(open[150].is_closed(), "one too many");
+    assert_eq!(open[0].ask(&send_request("T", b"first")).code, 0);
+    kerolox.end();
+}
