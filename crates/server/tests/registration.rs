@@ -152,18 +152,13 @@ fn more_topics_than_a_registration_takes_are_all_found() {
     drop(second);
 }
 
-/// A registration that was under way, or became due, while the broker drained brought it back among those that clients choose.
-#[test]
-fn a_broker_that_took_leave_does_not_register_again() {
-    let folder = Folder::new("registration-leave");
-    let conf = folder.file("broker.conf", "registerNameServerPeriod=1000\n");
+/// A name server of the test's own, a broker of which it took the first registration, and the connection over which that came.
+fn broker_at_own_namesrv(folder: &Folder, period_ms: u32) -> (Kerolox, TcpListener, Raw) {
+    let conf = folder.file("broker.conf", &format!("registerNameServerPeriod={period_ms}\n"));
     let namesrv = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = namesrv.local_addr().unwrap().to_string();
     let first = std::thread::spawn(move || {
-        let mut session = Raw::of(namesrv.accept().unwrap().0);
-        let registration = session.receive();
-        assert_eq!(registration.code, RequestCode::REGISTER_BROKER.0);
-        session.send(&registration.respond(ResponseCode::SUCCESS));
+        let session = take_registration(&namesrv);
         (namesrv, session)
     });
     let broker = Kerolox::spawn(|offset| {
@@ -172,7 +167,36 @@ fn a_broker_that_took_leave_does_not_register_again() {
         command.arg("-c").arg(&conf).arg("--data").arg(folder.path("data"));
         command
     });
-    let (namesrv, mut session) = first.join().unwrap();
+    let (namesrv, session) = first.join().unwrap();
+    (broker, namesrv, session)
+}
+
+fn take_registration(namesrv: &TcpListener) -> Raw {
+    let mut session = Raw::of(namesrv.accept().unwrap().0);
+    let registration = session.receive();
+    assert_eq!(registration.code, RequestCode::REGISTER_BROKER.0);
+    session.send(&registration.respond(ResponseCode::SUCCESS));
+    session
+}
+
+/// It was found out when the next registration was due; and a name server that still knew the version was not told more, and then
+/// took the broker out with its old connection.
+#[test]
+fn a_broker_whose_connection_to_a_name_server_ended_registers_all_at_once() {
+    let folder = Folder::new("registration-again");
+    let (broker, namesrv, session) = broker_at_own_namesrv(&folder, 60_000);
+    let begun = Instant::now();
+    drop(session);
+    let _session = take_registration(&namesrv);
+    assert!(begun.elapsed() < PATIENCE, "took {:?}", begun.elapsed());
+    drop(broker);
+}
+
+/// A registration that was under way, or became due, while the broker drained brought it back among those that clients choose.
+#[test]
+fn a_broker_that_took_leave_does_not_register_again() {
+    let folder = Folder::new("registration-leave");
+    let (broker, namesrv, mut session) = broker_at_own_namesrv(&folder, 1_000);
     let query = session.receive();
     assert_eq!(query.code, RequestCode::QUERY_DATA_VERSION.0);
     broker.signal("-TERM");
