@@ -92,6 +92,8 @@ impl Shell {
         }
         let Err(e) = write_kv(&self.kv_path, namesrv.kv()) else { return };
         namesrv.set_kv(before);
+        // It may have come as far as the file's new name, which is to go on saying what was answered.
+        let _ = write_kv(&self.kv_path, namesrv.kv());
         let why = format!("the key-value table cannot be kept in {}: {e}", self.kv_path.display());
         report::limited(&format!("name server: {why}"));
         for (request, answer) in changes {
