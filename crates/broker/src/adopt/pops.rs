@@ -4,6 +4,7 @@
 //! topic of Apache's own, whose consumer hands out again what is due. In order, they are in `consumerOrderInfo.json`.
 
 use super::files::{self, ApacheFiles, Offsets};
+use super::timers::Check;
 use super::{Adopted, ApacheFile, Log};
 use crate::pop::{Key, Take};
 use crate::state::{self, State};
@@ -19,6 +20,9 @@ use std::sync::Arc;
 /// Start of the topic's name; the cluster's name follows. Source: `PopAckConstants`.
 pub(crate) const TOPIC_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
 pub(crate) const GROUP: &str = "CID_RMQ_SYS_REVIVE_GROUP";
+/// Apache may have written down that something was delivered before the message that says so was on disk: what a power cut took of these
+/// last ones still waits in the timer topic.
+const SYNCED_MS: i64 = 60_000;
 /// Messages of one pop in order that are looked at: Apache has a bit for each.
 const ORDERED_MAX: usize = 64;
 
@@ -100,9 +104,10 @@ struct Popped {
     done: bool,
 }
 
-/// By queue and in the order of time.
+/// By queue and in the order of time. What Apache has done with is not in here, but for what says where a group goes on: a topic may hold
+/// days of it.
 #[derive(Default)]
-struct Pops {
+pub(super) struct Pops {
     by_id: BTreeMap<Queue, BTreeMap<Id, Popped>>,
     acks: Vec<Ack>,
 }
@@ -113,11 +118,12 @@ pub(super) fn is_of_pop(view: &RecordView<'_>) -> bool {
 }
 
 impl Pops {
-    /// What cannot be understood is passed over, as Apache does.
-    fn see(&mut self, view: &RecordView<'_>, done: bool) {
+    /// What cannot be understood is passed over, as Apache does. `done`: Apache has done with it, or with it here.
+    fn see(&mut self, view: &RecordView<'_>, done: bool, offsets: &Offsets) {
         match view.properties().get(property::TAGS) {
             Some("ck") => {
                 let Ok(ck) = from_json::<CheckPoint>(view.body) else { return };
+                let next = offsets.get(&ck.group, &ck.topic, ck.queue_id).unwrap_or(0);
                 let left = ck.messages().filter(|(_, acknowledged)| !acknowledged).map(|(offset, _)| offset);
                 let popped = Popped {
                     due_ms: ck.pop_ms.saturating_add(ck.invisible_ms),
@@ -126,12 +132,53 @@ impl Pops {
                     left: left.collect(),
                     done,
                 };
-                let queue = (ck.group, ck.topic, ck.queue_id);
-                self.by_id.entry(queue).or_default().insert((ck.pop_ms, ck.start), popped);
+                let (id, queue) = ((ck.pop_ms, ck.start), (ck.group, ck.topic, ck.queue_id));
+                if !done || popped.all.iter().any(|offset| *offset >= next) {
+                    self.by_id.entry(queue).or_default().insert(id, popped);
+                } else if let Some(pops) = self.by_id.get_mut(&queue) {
+                    pops.remove(&id);
+                }
             }
-            Some("ack" | "bAck") => self.acks.extend(from_json::<Ack>(view.body)),
+            Some("ack" | "bAck") if !done => self.acks.extend(from_json::<Ack>(view.body)),
             _ => {}
         }
+    }
+
+    /// Check points and acknowledgements.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.by_id.values().map(BTreeMap::len).sum(), self.acks.len())
+    }
+
+    /// What waits in the timer topic, and what Apache's consumer has not taken yet.
+    pub(super) fn of(
+        state: &State,
+        files: &ApacheFiles,
+        offsets: &Offsets,
+        log: &mut Log<'_>,
+    ) -> Result<Self, String> {
+        let mut pops = Self::default();
+        let check = Check::of(files)?.map(|check| check.earlier_by(SYNCED_MS));
+        let delivered = |view: &RecordView<'_>| check.as_ref().is_some_and(|check| check.delivered(view));
+        let queues = log.store.queues().filter(|(topic, ..)| topic.starts_with(TOPIC_PREFIX));
+        let queues: Vec<(Arc<str>, u32)> =
+            queues.map(|(topic, queue_id, _)| (Arc::clone(topic), queue_id)).collect();
+        // What lies before is Kerolox's own past.
+        let first = state.offsets.get(GROUP, names::WHEEL_TIMER_TOPIC, 0).unwrap_or(0);
+        log.each(names::WHEEL_TIMER_TOPIC, 0, first..u64::MAX, &mut |view| {
+            if is_of_pop(view) {
+                pops.see(view, delivered(view), offsets);
+            }
+            ControlFlow::Continue(())
+        })?;
+        for (topic, queue_id) in queues {
+            let taken = offsets.get(GROUP, &topic, queue_id);
+            log.each(&topic, queue_id, 0..u64::MAX, &mut |view| {
+                pops.see(view, taken.is_some_and(|taken| view.queue_offset <= taken), offsets);
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(pops)
     }
 
     fn acknowledge(&mut self) {
@@ -196,7 +243,7 @@ fn left(
     Ok(left)
 }
 
-/// The sources of what is in flight: what waits in the timer topic, what Apache's consumer has not taken yet, and what is in order.
+/// What is in flight: of check points, and what is in order.
 pub(super) fn adopt(
     state: &State,
     files: &ApacheFiles,
@@ -204,25 +251,7 @@ pub(super) fn adopt(
     log: &mut Log<'_>,
     adopted: &mut Adopted,
 ) -> Result<(), String> {
-    let mut pops = Pops::default();
-    let queues = log.store.queues().filter(|(topic, ..)| topic.starts_with(TOPIC_PREFIX));
-    let queues: Vec<(Arc<str>, u32)> =
-        queues.map(|(topic, queue_id, _)| (Arc::clone(topic), queue_id)).collect();
-    // What lies before is Kerolox's own past.
-    let first = state.offsets.get(GROUP, names::WHEEL_TIMER_TOPIC, 0).unwrap_or(0);
-    log.each(names::WHEEL_TIMER_TOPIC, 0, first..u64::MAX, &mut |view| {
-        if is_of_pop(view) {
-            pops.see(view, false);
-        }
-        ControlFlow::Continue(())
-    })?;
-    for (topic, queue_id) in queues {
-        let taken = offsets.get(GROUP, &topic, queue_id);
-        log.each(&topic, queue_id, 0..u64::MAX, &mut |view| {
-            pops.see(view, taken.is_some_and(|taken| view.queue_offset <= taken));
-            ControlFlow::Continue(())
-        })?;
-    }
+    let mut pops = Pops::of(state, files, offsets, log)?;
     for key in state.in_flight.keys() {
         state::put_pop_cleared(&mut adopted.entries, key.as_tuple());
     }

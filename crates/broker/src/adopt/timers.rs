@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 
 /// How far Apache is. Source: `TimerCheckpoint`.
-struct Check {
+pub(super) struct Check {
     /// All that was due before was delivered, to the second.
     read_ms: i64,
     /// All below was put into its wheel.
@@ -21,6 +21,20 @@ struct Check {
 }
 
 impl Check {
+    /// What `timercheck` says, if it is there.
+    pub(super) fn of(files: &ApacheFiles) -> Result<Option<Self>, String> {
+        files.get(ApacheFile::TimerCheck).map(Self::read).transpose()
+    }
+
+    pub(super) fn earlier_by(self, ms: i64) -> Self {
+        Self { read_ms: self.read_ms.saturating_sub(ms), ..self }
+    }
+
+    /// Whether Apache delivered what lies in its timer topic.
+    pub(super) fn delivered(&self, view: &RecordView<'_>) -> bool {
+        view.queue_offset < self.queue_offset && due(view).is_some_and(|due| due.0 < self.read_ms)
+    }
+
     fn read(mut bytes: &[u8]) -> Result<Self, String> {
         let mut number = || bytes.try_get_i64().map_err(|_| "config/timercheck is too short".to_owned());
         let (read_ms, _, queue_offset) = (number()?, number()?, number()?);
@@ -47,20 +61,24 @@ pub(super) fn adopt(
     log: &mut Log<'_>,
     adopted: &mut Adopted,
 ) -> Result<(), String> {
-    let Some(check) = files.get(ApacheFile::TimerCheck).map(Check::read).transpose()? else { return Ok(()) };
+    let Some(check) = Check::of(files)? else { return Ok(()) };
     let mut done: Due = (check.read_ms.saturating_sub(1), u64::MAX);
+    log.each(names::WHEEL_TIMER_TOPIC, 0, check.queue_offset..u64::MAX, &mut |view| {
+        let first = due(view).map_or(i64::MAX, |due| due.0);
+        done = done.min((first.saturating_sub(1), u64::MAX));
+        ControlFlow::Continue(())
+    })?;
     let mut waiting: BTreeSet<Due> = BTreeSet::new();
     let mut by_id: HashMap<(String, String), Due> = HashMap::new();
     let mut ended: BTreeSet<Due> = BTreeSet::new();
     // Ids, with `appendTopicForTimerDeleteKey` (always, up to version 5.4) `TOPIC+ID`.
     let mut recalled: HashSet<String> = HashSet::new();
     log.each(names::WHEEL_TIMER_TOPIC, 0, state.timers.floor..u64::MAX, &mut |view| {
-        let unseen = view.queue_offset >= check.queue_offset;
-        let Some(due) = due(view).filter(|due| due.0 >= check.read_ms || unseen) else {
-            return ControlFlow::Continue(());
-        };
-        done = done.min((due.0.saturating_sub(1), u64::MAX));
-        if let Some(id) = view.properties().get(property::TIMER_DEL_UNIQKEY) {
+        let Some(due) = due(view) else { return ControlFlow::Continue(()) };
+        if check.delivered(view) {
+            // Behind the first that waits: it is no longer in front of all that does.
+            ended.extend(Some(due).filter(|due| *due > done));
+        } else if let Some(id) = view.properties().get(property::TIMER_DEL_UNIQKEY) {
             recalled.insert(id.to_owned());
             ended.insert(due);
         } else if pops::is_of_pop(view) {

@@ -1,6 +1,8 @@
 //! A directory that was Kerolox's comes back: from Apache, or from somebody who edited a file.
 
 use super::*;
+use crate::adopt::REVIVE_GROUP;
+use crate::adopt::pops::Pops;
 use crate::pop::Take;
 use kerolox_wire::record::{RecordView, strip_crc};
 
@@ -134,4 +136,49 @@ fn what_apache_allowed_again_is_allowed() {
     assert_eq!(now(&dir), [false, true]);
     dir.adopt(&forbidden("")).unwrap();
     assert_eq!(now(&dir), [false, false]);
+}
+
+/// A message that was never in Apache's wheel and due long ago: what was due since came again.
+#[test]
+fn what_apache_delivered_does_not_come_again_because_an_older_message_was_left() {
+    let mut dir = Dir::new();
+    let far = dir.timer(NOW_MS + 9_000, "far", &[]);
+    let delivered = dir.timer(NOW_MS - 3_000, "delivered", &[]);
+    let before = dir.timer(NOW_MS - 6_000, "delivered before", &[]);
+    let left = dir.timer(NOW_MS - 5_000, "left", &[]);
+    let adopted = dir.adopt(&files(&[]).with_timers_read(NOW_MS, 3)).unwrap();
+    let timers = &dir.state.timers;
+    let comes = |due_ms: i64, offset: u64| {
+        (NOW_MS + due_ms, offset) > timers.done && !timers.recalled.contains(&(NOW_MS + due_ms, offset))
+    };
+    assert_eq!((adopted.timers, timers.floor), (2, far));
+    assert!(comes(9_000, far) && comes(-5_000, left));
+    assert!(!comes(-3_000, delivered) && !comes(-6_000, before));
+}
+
+/// Days of them, in both topics: a start needed memory for each.
+#[test]
+fn check_points_that_apache_has_done_with_are_not_kept() {
+    let mut dir = Dir::new();
+    dir.messages("T", 10);
+    let ack = r#"{"ao":0,"bn":"broker-a","c":"G","pt":1699999999000,"q":0,"so":0,"t":"T"}"#;
+    let at = |start: u64| CHECK_POINT.replace(r#""so":0"#, &format!(r#""so":{start}"#));
+    for tag_and_body in [("ck", &*at(0)), ("ack", ack), ("ck", &*at(4))] {
+        dir.pop_timer(tag_and_body.0, tag_and_body.1);
+        dir.put(REVIVE, &[("TAGS", tag_and_body.0)], tag_and_body.1);
+    }
+    dir.settle();
+    let kept = |dir: &Dir, next: u64, taken: u64, read_ms: i64| {
+        let text =
+            format!(r#"{{"offsetTable":{{"T@G":{{0:{next}}},"{REVIVE}@{REVIVE_GROUP}":{{0:{taken}}}}}}}"#);
+        let all = files(&[(ApacheFile::Offsets, &text)]).with_timers_read(read_ms, 3);
+        let mut read = |plan: &ReadPlan| dir.reader.execute(plan, NOW_MS);
+        let mut log = Log { store: &dir.store, read: &mut read };
+        Pops::of(&dir.state, &all, &all.offsets().unwrap(), &mut log).unwrap().len()
+    };
+    let delivered_ms = NOW_MS + 121_000;
+    assert_eq!(kept(&dir, 8, 2, delivered_ms), (0, 0), "all of it is the past");
+    assert_eq!(kept(&dir, 8, 1, delivered_ms), (1, 0), "one is still to be taken");
+    assert_eq!(kept(&dir, 6, 2, delivered_ms), (1, 0), "one says where the group goes on");
+    assert_eq!(kept(&dir, 8, 2, NOW_MS), (0, 1), "it was taken, whatever the timer topic says");
 }
