@@ -209,3 +209,24 @@ fn a_file_that_rotted_since_the_last_clean_end_is_not_believed() {
         assert!(!took_over(Kerolox::start(&data)));
     }
 }
+
+/// Apache writes the old contents to the backup and the new ones to the file within one tick of the clock: what it wrote last must not pass for
+/// rot of what is known.
+#[test]
+fn what_apache_wrote_in_the_tick_of_its_backup_is_its_newest() {
+    let folder = Folder::new("tick");
+    let data = folder.path("data");
+    write(&data, "topics.json", TOPICS);
+    assert!(took_over(Kerolox::start(&data)));
+    let (path, backup) = (data.join("config/topics.json"), data.join("config/topics.json.bak"));
+    std::fs::copy(&path, &backup).unwrap();
+    let newer = std::fs::read_to_string(&path).unwrap().replace("Theirs", "Newest");
+    std::fs::write(&path, newer).unwrap();
+    let tick = std::time::SystemTime::now();
+    for path in [&path, &backup] {
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(tick).unwrap();
+    }
+    let kerolox = Kerolox::start(&data);
+    assert!(has_topic(&kerolox, "Newest") && !has_topic(&kerolox, "Theirs"));
+    assert!(took_over(kerolox));
+}

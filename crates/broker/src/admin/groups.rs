@@ -7,6 +7,7 @@ use crate::attributes;
 use crate::effect::Effect;
 use crate::groups::Groups;
 use crate::input::ConnId;
+use crate::offsets::Commit;
 use crate::produce::Refused;
 use crate::query::header_or_refuse;
 use crate::state::{self, State};
@@ -206,8 +207,10 @@ impl Broker {
                 .map_err(|why| Refused(ResponseCode::INVALID_PARAMETER, why))?;
         }
         let max = self.config.limits.offsets_max;
-        if self.state.offsets.len() + offsets.len() > max {
-            let remark = format!("{} offsets are too many, the broker keeps {max}", offsets.len());
+        let is_new = |c: &&Commit| self.state.offsets.get(to, &c.topic, c.queue_id).is_none();
+        let new = offsets.iter().filter(is_new).count();
+        if self.state.offsets.len() + new > max {
+            let remark = format!("{new} offsets more are too many, the broker keeps {max}");
             return Err(Refused(ResponseCode::INVALID_PARAMETER, remark));
         }
         for commit in offsets {

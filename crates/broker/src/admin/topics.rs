@@ -241,7 +241,12 @@ impl Broker {
         self.store.delete_topic(now_ms, topic, entries)?;
         self.state.delete_topic(now_ms, topic);
         self.stats.forget_topic(topic);
-        self.woken.extend(self.holds.of_topic(topic));
+        for id in self.holds.of_topic(topic) {
+            if let Some(mut pull) = self.holds.take(id) {
+                pull.hold_until_ms = now_ms;
+                self.holds.park(pull);
+            }
+        }
         Ok(())
     }
 

@@ -38,6 +38,9 @@ const READ_BYTES: u32 = 4 << 20;
 /// Entries of the index that are read at once.
 const ENTRIES: u32 = 64 << 10;
 
+/// As if it were a file: the time on those that a clean end wrote, in seconds, in the place of a checksum.
+pub(crate) const MODIFIED: &str = "modified";
+
 /// What was taken over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Adopted {
@@ -161,10 +164,16 @@ impl State {
             state::put_known_file(&mut adopted.entries, name, crc);
         }
         self.apply_all(&adopted.entries)?;
-        if adopted.files > 0 {
+        if adopted.files > 0 && files.get(ApacheFile::Topics).is_some() {
             adopted.gone_topics = self.topics_without_settings(config, store);
         }
         Ok(adopted)
+    }
+
+    /// Whether a clean end of Kerolox put this time on the files it wrote for Apache: in whole seconds, which no other file has but by rare
+    /// chance.
+    pub fn put_time(&self, modified_s: u32) -> bool {
+        self.known_files.iter().any(|known| (&*known.0, known.1) == (MODIFIED, modified_s))
     }
 
     /// Whether a file of Apache's with just these bytes was written by Kerolox, or taken over.

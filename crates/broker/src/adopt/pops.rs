@@ -133,6 +133,11 @@ impl Pops {
                     done,
                 };
                 let (id, queue) = ((ck.pop_ms, ck.start), (ck.group, ck.topic, ck.queue_id));
+                let held = self.by_id.get(&queue).and_then(|pops| pops.get(&id));
+                if held.is_some_and(|held| held.position > view.position) {
+                    // Apache put it again, for what it could not let come again: the newer one says what is left.
+                    return;
+                }
                 if !done || popped.all.iter().any(|offset| *offset >= next) {
                     self.by_id.entry(queue).or_default().insert(id, popped);
                 } else if let Some(pops) = self.by_id.get_mut(&queue) {

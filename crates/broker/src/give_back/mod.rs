@@ -13,7 +13,7 @@ mod timers;
 pub use timers::{PendingTimer, TimerLogFile, timer_log};
 
 use crate::Broker;
-use crate::adopt::{ApacheFile, Log};
+use crate::adopt::{ApacheFile, Log, MODIFIED};
 use crate::state;
 use bytes::Bytes;
 use kerolox_store::{AppendError, Appended, NewMessage, ReadPlan, ReadResult};
@@ -28,6 +28,8 @@ pub struct GivenBack {
     /// `config/timercheck` while the timer log is replaced: whatever of it is there, Apache reads the timer topic from the first message
     /// that waits.
     pub meanwhile: Bytes,
+    /// The time that is to be put on all of them, in seconds since 1970: see [`State::put_time`].
+    pub modified_s: u32,
     /// For [`timer_log`].
     pub timers: Vec<PendingTimer>,
     /// What Apache will not go on with.
@@ -71,11 +73,13 @@ impl Broker {
         self.end_halves(now_ms, progress.first_half).map_err(refused)?;
         self.check_points(now_ms, &mut entries).map_err(refused)?;
         let mut given = GivenBack { timers: units.pending, ..GivenBack::default() };
+        given.modified_s = u32::try_from(now_ms / 1_000).unwrap_or(0);
         given.meanwhile = timers::check(&progress, progress.first_pending, now_ms);
         self.say_files(now_ms, &progress, &mut given);
         pops::put_known_timers(&mut entries, progress.first_timer);
         let check = ApacheFile::TimerCheck.name();
         state::put_known_file(&mut entries, check, crc32fast::hash(&given.meanwhile));
+        state::put_known_file(&mut entries, MODIFIED, given.modified_s);
         for (file, bytes) in &given.files {
             state::put_known_file(&mut entries, file.name(), crc32fast::hash(bytes));
         }

@@ -119,7 +119,7 @@ impl Broker {
 
     /// A parent topic was deleted: its lite topics go as well, all but so many that it would take long.
     pub(crate) fn delete_lite_topics_of(&mut self, now_ms: i64, parent: &str) -> Result<(), AppendError> {
-        let queues: Vec<Arc<str>> = self.lite.below(parent).take(DELETE_MAX).cloned().collect();
+        let queues: Vec<Arc<str>> = self.lite.below(parent).take(SCAN_MAX).cloned().collect();
         let deleted = queues.iter().try_for_each(|queue| self.delete_lite_topic(now_ms, queue));
         self.forget_reads_of_lite_topics();
         deleted

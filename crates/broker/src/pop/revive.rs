@@ -171,6 +171,9 @@ impl Broker {
             message.reconsume_times = message.reconsume_times.saturating_add(1);
             origin.name_in(message);
         });
+        if moved.as_ref().is_err_and(AppendError::is_final) {
+            self.counters.damaged += 1;
+        }
         self.or_astray(moved)
     }
 }

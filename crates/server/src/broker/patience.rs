@@ -1,26 +1,35 @@
 //! Reads while nothing else goes on: at a start that takes over what Apache left, and at an end that gives it back.
 
-use kerolox_store::ReadResult;
+use super::threads::Disk;
+use crate::clock::elapsed_ms;
+use kerolox_store::{ReadPlan, ReadResult, Reader};
 use std::thread::sleep;
 use std::time::Duration;
 
 /// Pause before what the disk refused is asked for again.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long one read is tried: twice the time after which the reader takes a place for damaged. A disk that is bad everywhere, of which
+/// How long a start tries each: twice the time after which the reader takes a place for damaged. A disk that is bad everywhere, of which
 /// nothing is taken for damaged, ends it.
-const WAIT_MS: i64 = 60_000;
+pub(super) const START_MS: i64 = 60_000;
+/// An end tries for so long, all its reads together: nothing else goes on meanwhile.
+pub(super) const END_MS: i64 = 40_000;
 
-/// Reads, again and again as long as the disk refuses and the reader has not given up the place. `now_ms` is of a clock that does not jump.
-pub(super) fn read(now_ms: &dyn Fn() -> i64, execute: &dyn Fn(i64) -> ReadResult) -> ReadResult {
-    read_with(now_ms, execute, &|| sleep(PAUSE))
+/// Reads, again and again as long as the disk refuses and the reader has not given up the place, but not behind `until_ms` of
+/// [`elapsed_ms`].
+pub(super) fn read(until_ms: i64, reader: &Reader<Disk>, plan: &ReadPlan) -> ReadResult {
+    read_with(until_ms, &elapsed_ms, &|now_ms| reader.execute(plan, now_ms), &|| sleep(PAUSE))
 }
 
-fn read_with(now_ms: &dyn Fn() -> i64, execute: &dyn Fn(i64) -> ReadResult, pause: &dyn Fn()) -> ReadResult {
-    let begun = now_ms();
+fn read_with(
+    until_ms: i64,
+    now_ms: &dyn Fn() -> i64,
+    execute: &dyn Fn(i64) -> ReadResult,
+    pause: &dyn Fn(),
+) -> ReadResult {
     loop {
         let now = now_ms();
         match execute(now) {
-            ReadResult::Failed(_) if now - begun < WAIT_MS => pause(),
+            ReadResult::Failed(_) if now < until_ms => pause(),
             result => return result,
         }
     }
@@ -38,7 +47,7 @@ mod tests {
             true => ReadResult::Failed("a bad sector".to_owned()),
             false => ReadResult::Records(Vec::new()),
         };
-        let read = read_with(&|| clock.get(), &execute, &|| clock.set(clock.get() + 200));
+        let read = read_with(5 + START_MS, &|| clock.get(), &execute, &|| clock.set(clock.get() + 200));
         (read, clock.get() - 5)
     }
 

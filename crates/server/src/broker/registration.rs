@@ -15,6 +15,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Wait after the first failure; doubled after each further one.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// Pause before a connection that ended is made again.
+const RECONNECT: Duration = Duration::from_secs(1);
 /// How long a name server may take to answer that the broker is leaving.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The same for a question of the broker's.
@@ -107,7 +109,8 @@ async fn wait(changes: &mut watch::Receiver<u64>, session: &Session, every: Dura
             Some(dialed) => dialed.closed().await,
             None => std::future::pending().await,
         }
-        tokio::time::sleep(RETRY_FIRST).await;
+        // One that ends each of them must not be asked without a pause.
+        tokio::time::sleep(RECONNECT).await;
     };
     tokio::select! {
         _ = tokio::time::timeout(every, changes.changed()) => {}

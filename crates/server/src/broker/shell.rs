@@ -9,7 +9,7 @@ use super::patience;
 use super::retained::RetentionLines;
 use super::threads::{Disk, KeeperThread, ReaderThreads, Report, WriterThread};
 use super::untold::Untold;
-use crate::clock::Clock;
+use crate::clock::{Clock, elapsed_ms};
 use crate::report;
 use kerolox_broker::{AskId, Broker, ConnId, Counters, Effect, GivenBack, Input, ReadId};
 use kerolox_net as net;
@@ -356,8 +356,8 @@ impl Shell {
     pub(crate) fn give_back(&self, reader: &Reader<Disk>) -> Result<GivenBack, String> {
         let given = {
             let core = &mut *self.core.borrow_mut();
-            let mut read =
-                |plan: &ReadPlan| patience::read(&|| self.now_ms(), &|now_ms| reader.execute(plan, now_ms));
+            let until_ms = elapsed_ms() + patience::END_MS;
+            let mut read = |plan: &ReadPlan| patience::read(until_ms, reader, plan);
             core.broker.give_back(self.now_ms(), &mut read)
         };
         self.finish_batch();

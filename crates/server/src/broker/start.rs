@@ -6,7 +6,7 @@ use super::patience;
 use super::registration::{self, Timing};
 use super::shell::{Shell, Threads};
 use super::threads::{Disk, KeeperThread, ReaderThreads, WriterThread};
-use crate::clock::Clock;
+use crate::clock::{Clock, elapsed_ms};
 use crate::settings;
 use crate::{namesrv, report};
 use anyhow::{Context, Result, anyhow, bail};
@@ -235,10 +235,8 @@ fn adopt(
     store: &Store,
     reader: &Reader<Disk>,
 ) -> Result<Adopted> {
-    let files = apache::read(&settings.data, |file, bytes| state.knows_file(file, bytes))?;
-    let clock = Clock::default();
-    let mut read =
-        |plan: &ReadPlan| patience::read(&|| clock.now_ms(), &|now_ms| reader.execute(plan, now_ms));
+    let files = apache::read(&settings.data, state)?;
+    let mut read = |plan: &ReadPlan| patience::read(elapsed_ms() + patience::START_MS, reader, plan);
     let adopted = state
         .adopt(&settings.broker, store, &files, &mut read)
         .map_err(|why| anyhow!("cannot take over what Apache RocketMQ left: {why}"))?;

@@ -1,6 +1,7 @@
 //! The threads beside the main loop: the log's writer, the keeper and the readers. Each is told what to do through a
 //! queue and reports through [`Report`]s; none decides anything.
 
+use crate::clock::elapsed_ms;
 use kerolox_broker::ReadId;
 use kerolox_store::{
     DiskState, FlushPolicy, Keeper, Position, ReadPlan, ReadResult, Reader, SealJob, Sealed, WriteBatch,
@@ -245,15 +246,14 @@ impl ReaderThreads {
     pub(crate) fn start(reader: &Reader<Disk>, reports: &Reports) -> std::io::Result<Self> {
         let (jobs, queue) = channel::<(ReadId, ReadPlan)>();
         let queue = Arc::new(Mutex::new(queue));
-        let start = Instant::now();
         for number in 0..READERS {
             let (reader, reports, queue) = (reader.clone(), reports.clone(), Arc::clone(&queue));
             std::thread::Builder::new().name(format!("reader-{number}")).spawn(move || {
                 loop {
                     let job = lock(&queue).recv();
                     let Ok((read, plan)) = job else { return };
-                    let now_ms = i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX);
-                    let _ = reports.send(Report::ReadDone { read, result: reader.execute(&plan, now_ms) });
+                    let result = reader.execute(&plan, elapsed_ms());
+                    let _ = reports.send(Report::ReadDone { read, result });
                 }
             })?;
         }

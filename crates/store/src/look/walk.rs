@@ -57,7 +57,7 @@ impl<D: Disk> Look<D> {
     ) -> Result<Position, OpenError> {
         let facts = self.facts();
         let begin = range.start.max(self.begin());
-        let walk = Walk {
+        let mut walk = Walk {
             look: self,
             step,
             flushed: facts.map(|f| f.flushed),
@@ -68,6 +68,10 @@ impl<D: Disk> Look<D> {
             visit,
             progress,
         };
+        if let Some(end) = facts.filter(|f| f.clean && f.flushed < begin).map(|f| f.flushed) {
+            // Whoever asks for a part behind it does not come by there.
+            walk.others_went_on(end).map_err(OpenError::io(format!("searching the log from {end}")))?;
+        }
         walk.run(begin, range.end)
     }
 }
@@ -182,12 +186,16 @@ impl<D: Disk> Walk<'_, D> {
     fn others_went_on(&mut self, at: Position) -> io::Result<bool> {
         let above = self.flushed.is_some_and(|flushed| at >= flushed);
         let (rival, segments) = (&self.look.rival, self.look.segments_from(at));
-        let went_on = above && rival.went_on(at, self.newest_ms, segments, Some(Position::MAX))?;
-        if went_on {
+        let went_on = match above {
+            true => rival.went_on(at, self.newest_ms, segments, Some(Position::MAX))?,
+            false => None,
+        };
+        if let Some(newest_ms) = went_on {
+            self.newest_ms = newest_ms;
             self.flushed = None;
             self.crc_from = Position::MAX;
         }
-        Ok(went_on)
+        Ok(went_on.is_some())
     }
 
     /// Where the log goes on, if nothing says how far it was written.

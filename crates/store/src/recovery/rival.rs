@@ -36,30 +36,32 @@ impl Rival {
         flushed: Option<Position>,
     ) -> io::Result<bool> {
         let end = self.facts.filter(|f| f.clean && f.flushed <= begin).map_or(0, |f| f.flushed);
-        Ok(end > 0 && self.went_on(end, i64::MIN, segments, flushed)?)
+        Ok(end > 0 && self.went_on(end, i64::MIN, segments, flushed)?.is_some())
     }
 
     /// Whether it went on at `at`, where the log of ours ends. After a clean end whatever lies there is its work; after another
     /// one, records without our checksum are if its checkpoint file knows of a message that is newer than all of ours (`newest_ms`).
-    /// Its first record may be damaged: one that follows says as much. `segments`, `flushed`: see [`goes_on`].
+    /// Its first record may be damaged: one that follows says as much. `segments`, `flushed`: see [`goes_on`]. Gives the time from which on
+    /// records behind damage count as its.
     pub(crate) fn went_on<F: DiskFile, S: Borrow<Segment<F>>>(
         &self,
         at: Position,
         newest_ms: i64,
         mut segments: impl Iterator<Item = io::Result<S>>,
         flushed: Option<Position>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<i64>> {
         let clean = self.facts.is_some_and(|f| f.clean && f.flushed == at);
         let newer = newest_ms > i64::MIN && self.newest_ms.is_some_and(|ms| ms > newest_ms);
-        let Some(first) = segments.next().filter(|_| clean || newer).transpose()? else { return Ok(false) };
+        let Some(first) = segments.next().filter(|_| clean || newer).transpose()? else { return Ok(None) };
         let untouched = !newer && !self.aborted && first.borrow().base <= at;
         if untouched && Scanner::new(first.borrow(), Position::MAX, flushed).is_zero(at)? {
-            return Ok(false);
+            return Ok(None);
         }
         // Nothing of ours was ever left there after a clean end.
         let newest_ms = if clean { i64::MIN } else { newest_ms };
         let segments = iter::once(Ok(first)).chain(segments);
-        Ok(goes_on(segments, at, newest_ms, flushed, |view| clean || !view.has_crc())?.is_some())
+        let found = goes_on(segments, at, newest_ms, flushed, |view| clean || !view.has_crc())?;
+        Ok(found.map(|_| newest_ms))
     }
 }
 

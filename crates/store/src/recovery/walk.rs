@@ -462,15 +462,20 @@ impl<'a, D: Disk> Walk<'a, D> {
     fn others_went_on(&mut self, at: Position) -> Result<bool, OpenError> {
         let failed = |e| OpenError::io(format!("searching the log from {at}"))(e);
         let above = self.flushed.is_some_and(|flushed| at >= flushed);
-        let went_on = above
-            && self.layout.rival.went_on(at, self.newest_ms, self.segments_from(at), None).map_err(failed)?;
-        if went_on {
+        let went_on = match above {
+            true => {
+                self.layout.rival.went_on(at, self.newest_ms, self.segments_from(at), None).map_err(failed)?
+            }
+            false => None,
+        };
+        if let Some(newest_ms) = went_on {
+            self.newest_ms = newest_ms;
             self.walked.foreign_end = true;
             self.walked.foreign = true;
             self.flushed = None;
             self.crc_from = Position::MAX;
         }
-        Ok(went_on)
+        Ok(went_on.is_some())
     }
 
     /// The segments that end behind `at`.

@@ -160,7 +160,13 @@ fn leftovers_behind_apaches_end_stay_dead() {
 
 /// Ten messages of Kerolox, which ended in order, and fifty of Apache behind them; where these lie.
 fn there_and_back() -> (HostileDisk, Apache, Vec<u64>) {
+    there_and_back_from(1_000)
+}
+
+/// The same where Kerolox' clock shows that time; Apache's shows 1,000,000.
+fn there_and_back_from(now: i64) -> (HostileDisk, Apache, Vec<u64>) {
     let mut w = World::open(HostileDisk::default());
+    w.now = now;
     (0..10).for_each(|i| drop(w.send("T", 0, &format!("kerolox {i}"))));
     w.flush();
     let end = {
@@ -189,6 +195,22 @@ fn apache_may_go_on_with_the_log_after_a_clean_end() {
     w.flush();
     let w = World::open(w.disk.crash(CrashMode::Lost, 0));
     assert_eq!(w.bodies("T", 0).len(), 61);
+}
+
+/// A clock that had once been ahead made all that Apache appended older than what lay before: behind damage in it, it was taken for what had
+/// been cut off once, and zeroed.
+#[test]
+fn damage_in_what_apache_appended_costs_no_more_where_our_clock_was_ahead() {
+    let (disk, apache, sent) = there_and_back_from(5_000_000);
+    apache.put_on(&disk);
+    for hit in [0, 1, 5] {
+        let disk = disk.crash(CrashMode::Kill, 0);
+        flip(&disk, sent[hit] + 95);
+        let [look, start] = both(&disk);
+        assert_eq!(look, start, "{hit}");
+        assert_eq!((start.0.len(), start.1), (1, apache.end()), "{hit}");
+        assert_eq!(World::open(disk).all("T", 0).0.len(), 59, "{hit}");
+    }
 }
 
 /// Its retention had removed the segment that held Kerolox' end: "put it back", said each start.

@@ -5,13 +5,13 @@ mod write;
 use crate::{file, report};
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use kerolox_broker::{Adopted, ApacheFile, ApacheFiles, GivenBack};
+use kerolox_broker::{Adopted, ApacheFile, ApacheFiles, GivenBack, State};
 use kerolox_wire::body;
 use serde::de::IgnoredAny;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::UNIX_EPOCH;
 
 /// Bytes of a file that are read at most: far more than Apache's own memory allows.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -28,26 +28,26 @@ struct Found {
     file: ApacheFile,
     path: PathBuf,
     bytes: Vec<u8>,
-    modified: Option<SystemTime>,
+    /// When it was written, where that is a whole second.
+    modified_s: Option<u32>,
 }
 
-/// Reads Apache's files below `config/`; of one that is absent, empty or torn its backup, as Apache does. `knows`: whether Kerolox wrote, or
-/// took over, just these bytes.
+/// Reads Apache's files below `config/`; of one that is absent, empty or torn its backup, as Apache does. `state`: what the log says.
 ///
 /// # Errors
 /// A file that cannot be read, or is damaged and has no backup, or settings that are kept in RocksDB.
-pub(super) fn read(data: &Path, knows: impl Fn(ApacheFile, &[u8]) -> bool) -> Result<ApacheFiles> {
+pub(super) fn read(data: &Path, state: &State) -> Result<ApacheFiles> {
     let dir = data.join("config");
     let mut found = Vec::new();
     for file in ApacheFile::ALL {
         for name in [file.name().to_owned(), format!("{}.bak", file.name())] {
             let path = dir.join(name);
-            if let Some((bytes, modified)) = read_file(&path)? {
-                found.push(Found { file, path, bytes, modified });
+            if let Some((bytes, modified_s)) = read_file(&path)? {
+                found.push(Found { file, path, bytes, modified_s });
             }
         }
     }
-    let rotten = untouched(&mut found, knows);
+    let rotten = untouched(&mut found, state);
     let mut files = ApacheFiles::default();
     for Found { file, path, bytes, .. } in &found {
         let values = bytes.iter().filter(|byte| **byte == b',').count();
@@ -77,12 +77,11 @@ pub(super) fn read(data: &Path, knows: impl Fn(ApacheFile, &[u8]) -> bool) -> Re
     Ok(files)
 }
 
-/// Leaves out what nobody wrote since a clean end of Kerolox, and is not what was written then: a clean end puts one time on all files, so
-/// what has the time of one that is known, and is not known itself, has rotted. All of it stands in the log. Gives these.
-fn untouched(found: &mut Vec<Found>, knows: impl Fn(ApacheFile, &[u8]) -> bool) -> BTreeSet<ApacheFile> {
-    let known: Vec<SystemTime> =
-        found.iter().filter(|f| knows(f.file, &f.bytes)).filter_map(|f| f.modified).collect();
-    let has_rotted = |f: &Found| f.modified.is_some_and(|at| known.contains(&at)) && !knows(f.file, &f.bytes);
+/// Leaves out what nobody wrote since a clean end of Kerolox, and is not what was written then: it has the time that the clean end put on its
+/// files, and other bytes, so it has rotted. All of it stands in the log. Gives these.
+fn untouched(found: &mut Vec<Found>, state: &State) -> BTreeSet<ApacheFile> {
+    let has_rotted =
+        |f: &Found| f.modified_s.is_some_and(|at| state.put_time(at)) && !state.knows_file(f.file, &f.bytes);
     let rotten: BTreeSet<ApacheFile> = found.iter().filter(|f| has_rotted(f)).map(|f| f.file).collect();
     for f in found.iter().filter(|f| has_rotted(f)) {
         report::line(&format!(
@@ -94,9 +93,14 @@ fn untouched(found: &mut Vec<Found>, knows: impl Fn(ApacheFile, &[u8]) -> bool) 
     rotten
 }
 
-fn read_file(path: &Path) -> Result<Option<(Vec<u8>, Option<SystemTime>)>> {
+fn read_file(path: &Path) -> Result<Option<(Vec<u8>, Option<u32>)>> {
     match file::read(path, FILE_BYTES_MAX) {
-        Ok(bytes) => Ok(Some((bytes, path.metadata().and_then(|metadata| metadata.modified()).ok()))),
+        Ok(bytes) => {
+            let modified = path.metadata().and_then(|metadata| metadata.modified()).ok();
+            let modified = modified.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+            let whole = modified.filter(|at| at.subsec_nanos() == 0);
+            Ok(Some((bytes, whole.and_then(|at| u32::try_from(at.as_secs()).ok()))))
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
     }

@@ -9,7 +9,7 @@ use kerolox_broker::{ApacheFile, GivenBack, timer_log};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const TIMER_LOG: &str = "timerlog";
 /// Apache makes it anew of the timer log.
@@ -68,8 +68,8 @@ fn prepare(
     }
     let old = parts(&timer_log_dir).with_context(|| format!("cannot read {}", timer_log_dir.display()))?;
     let file_bytes = old.iter().map(|part| part.1).find(|bytes| *bytes > 0).unwrap_or(timer_file_bytes);
-    // The same on all of them: see `untouched` in the module above.
-    let modified = SystemTime::now();
+    // See `untouched` in the module above.
+    let modified = UNIX_EPOCH + Duration::from_secs(given.modified_s.into());
     let mut steps = Vec::new();
     let meanwhile = apart.join("meanwhile");
     write_new(&meanwhile, &given.meanwhile, None, modified)?;
@@ -143,6 +143,7 @@ mod tests {
         GivenBack {
             files: files.map(|file| (file, Bytes::from(format!("{age} {}", file.name())))).to_vec(),
             meanwhile: Bytes::from(format!("{age} meanwhile")),
+            modified_s: 1_000_000,
             timers: vec![PendingTimer { due_ms: 5_000, position: 77, size: 300 }; timers],
             lost: Vec::new(),
         }
