@@ -104,9 +104,11 @@ impl<D: Disk> Look<D> {
         after.checked_sub(1).and_then(|i| self.files.get(i)).map_or(0, |(base, _)| *base)
     }
 
-    /// Where the segment ends that begins at `base`, by its file's length if nothing else is known.
+    /// Where the segment ends that begins at `base`, by its file's length if nothing else is known: in any case where the next begins.
     fn end_of(&self, base: Position, len: u64) -> Position {
-        base + self.facts().map_or(len, |facts| facts.segment_bytes)
+        let next = self.files.get(self.files.partition_point(|(other, _)| *other <= base));
+        let end = base.saturating_add(self.facts().map_or(len, |facts| facts.segment_bytes));
+        next.map_or(end, |(next, _)| end.min(*next))
     }
 
     /// `None`: retention of a running broker took it away meanwhile.

@@ -485,3 +485,19 @@ fn consume_queues_are_compared_with_the_log() {
     assert_eq!((found.faults_count, found.damaged_count), (0, 1), "{found:?}");
     assert_eq!(found.damaged[0].record, Some(("T".to_owned(), 0, 20)));
 }
+
+/// Found by fuzzing: a byte too many at the end of a segment's file lay in two segments, and a verification stood still there.
+#[test]
+fn a_segment_ends_where_the_next_begins() {
+    let (disk, _) = written();
+    disk.tamper_remove("kerolox/frontier");
+    disk.tamper("commitlog/00000000000000000000", |log| {
+        // What follows in it is damaged, up to its end.
+        let half = log.len() / 2;
+        log[half..].fill(0xda);
+        log.push(0xda);
+    });
+    let found = verify(&disk);
+    assert_eq!(found.damaged.len(), 1, "{:?}", found.damaged);
+    assert_eq!(found.damaged[0].position + found.damaged[0].bytes, SEGMENT);
+}
