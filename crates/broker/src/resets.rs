@@ -95,14 +95,9 @@ impl Resets {
     }
 
     /// Whether a commit is to be passed over: it says how far its consumer came before the reset.
-    pub(crate) fn outdates(
-        &self,
-        now_ms: i64,
-        (group, topic, queue_id): (&str, &str, u32),
-        offset: u64,
-    ) -> bool {
-        let reset = self.groups.get(group).and_then(|topics| topics.get(topic)?.get(&queue_id));
-        reset.is_some_and(|reset| reset.offset != offset && !reset.is_over(now_ms))
+    pub(crate) fn outdates(&self, now_ms: i64, queue: (&str, &str, u32), offset: u64) -> bool {
+        let reset = self.elsewhere(queue, offset);
+        reset.is_some_and(|reset| !reset.is_over(now_ms))
     }
 
     pub(crate) fn forget_topic(&mut self, topic: &str) {
@@ -117,9 +112,13 @@ impl Resets {
     }
 
     /// Whether consumers are to begin somewhere else.
-    pub(crate) fn leads_away(&self, (group, topic, queue_id): (&str, &str, u32), offset: u64) -> bool {
-        let reset = self.groups.get(group).and_then(|topics| topics.get(topic)?.get(&queue_id));
-        reset.is_some_and(|reset| reset.offset != offset)
+    pub(crate) fn leads_away(&self, queue: (&str, &str, u32), offset: u64) -> bool {
+        self.elsewhere(queue, offset).is_some()
+    }
+
+    fn elsewhere(&self, (group, topic, queue_id): (&str, &str, u32), offset: u64) -> Option<&Reset> {
+        let reset = self.groups.get(group)?.get(topic)?.get(&queue_id)?;
+        Some(reset).filter(|reset| reset.offset != offset)
     }
 
     /// Group, topic, queue and offset of each from one on.

@@ -1,7 +1,7 @@
 //! Consumer groups: created, listed, deleted; which topics they consume; offsets copied from one to another (codes 200, 201,
 //! 207, 225, 300, 314, 343, 352, 5003).
 
-use super::{body, page, refuse_long_list};
+use super::{body, distinct, page};
 use crate::Broker;
 use crate::attributes;
 use crate::effect::Effect;
@@ -99,11 +99,8 @@ impl Broker {
     pub(crate) fn delete_groups(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
         let header: DeleteSubscriptionGroupList = header_or_refuse!(self, conn, request, out);
         let clean = header.clean_offset == Some(true);
-        let done = body(request).and_then(|list: GroupList| {
-            let names: BTreeSet<&str> = list.group_list.iter().map(String::as_str).collect();
-            refuse_long_list(names.len())?;
-            self.try_delete_groups(&Vec::from_iter(names), clean)
-        });
+        let done = body(request)
+            .and_then(|list: GroupList| self.try_delete_groups(&distinct(&list.group_list)?, clean));
         self.reply_change(conn, request, done, out);
     }
 

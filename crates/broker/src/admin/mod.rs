@@ -25,6 +25,7 @@ use kerolox_wire::header::{BrokerIdentity, RegisterBroker};
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 
 impl Broker {
     /// Requests of administrators; what is none of them either is not known.
@@ -240,13 +241,14 @@ fn body<T: DeserializeOwned>(request: &Command) -> Result<T, Refused> {
 /// Names that one request may list.
 const NAMES_MAX: usize = 10_000;
 
-/// Each name is a change, and a look at all groups: nothing else goes on meanwhile.
-fn refuse_long_list(names: usize) -> Result<(), Refused> {
-    match names > NAMES_MAX {
-        true => Err(Refused(
+/// The names of a list, each once. Each is a change, and a look at all groups: nothing else goes on meanwhile.
+fn distinct(list: &[String]) -> Result<Vec<&str>, Refused> {
+    let names: BTreeSet<&str> = list.iter().map(String::as_str).collect();
+    match names.len() {
+        0..=NAMES_MAX => Ok(names.into_iter().collect()),
+        many => Err(Refused(
             ResponseCode::INVALID_PARAMETER,
-            format!("{names} names are too many for one request, {NAMES_MAX} is the limit"),
+            format!("{many} names are too many for one request, {NAMES_MAX} is the limit"),
         )),
-        false => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! Topics: created, listed, deleted (codes 17, 18, 21, 215, 305, 351, 5002).
 
-use super::{body, page, refuse_long_list};
+use super::{body, distinct, page};
 use crate::Broker;
 use crate::attributes;
 use crate::effect::Effect;
@@ -13,7 +13,7 @@ use kerolox_wire::body::{
 };
 use kerolox_wire::header::{CreateTopic, DeleteTopic, GetAllTopicConfig, GetAllTopicConfigResponse, Topic};
 use kerolox_wire::{Command, ResponseCode, names, receipt};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A topic's attributes, names and values. They go to the name server with the topic.
 const ATTRIBUTES_BYTES_MAX: usize = 4_096;
@@ -185,11 +185,8 @@ impl Broker {
         request: &Command,
         out: &mut Vec<Effect>,
     ) {
-        let done = body(request).and_then(|list: TopicList| {
-            let topics: BTreeSet<&str> = list.topic_list.iter().map(String::as_str).collect();
-            refuse_long_list(topics.len())?;
-            self.try_delete_topics(now_ms, &Vec::from_iter(topics))
-        });
+        let done = body(request)
+            .and_then(|list: TopicList| self.try_delete_topics(now_ms, &distinct(&list.topic_list)?));
         self.reply_change(conn, request, done, out);
     }
 

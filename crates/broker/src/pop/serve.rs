@@ -197,18 +197,13 @@ impl Broker {
         let flight = self.state.in_flight.get(&key.group, &key.topic, key.queue_id);
         if let Some(flight) = flight.filter(|flight| flight.order.is_some() && flight.is_visible(now_ms)) {
             let next = flight.next;
-            self.put_take(Take {
-                key: key.clone(),
-                next,
-                order: None,
-                pop_ms: 0,
-                visible_ms: 0,
-                messages: Vec::new(),
-            });
+            self.take_nothing(key.clone(), next, None);
         }
     }
 
-    fn put_take(&mut self, take: Take) {
+    /// Says where the next pop begins, and whether it is in order.
+    fn take_nothing(&mut self, key: Key, next: u64, order: Option<String>) {
+        let take = Take { key, next, order, pop_ms: 0, visible_ms: 0, messages: Vec::new() };
         self.state.pop_taken(&take);
         state::put_pop_taken(&mut self.changes, &take);
     }
@@ -290,7 +285,7 @@ impl Broker {
         match self.state.in_flight.get(group, topic, queue_id) {
             Some(flight) if flight.next < next => {
                 let (key, order) = (key.clone(), flight.order.clone());
-                self.put_take(Take { key, next, order, pop_ms: 0, visible_ms: 0, messages: Vec::new() });
+                self.take_nothing(key, next, order);
             }
             None if self.state.offsets.get(group, topic, queue_id).is_none_or(|at| at < next) => {
                 self.state.commit_lazily(now_ms, group, topic, queue_id, next);
