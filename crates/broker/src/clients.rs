@@ -44,6 +44,21 @@ impl Subscription {
     }
 }
 
+/// What a subscription's filter is made from.
+fn wants(data: &SubscriptionData) -> (&str, &str, &[i32]) {
+    (&data.expression_type, &data.sub_string, &data.code_set)
+}
+
+/// What a consumer's heartbeat brought.
+pub(crate) struct Heard {
+    /// Members or subscribed topics of the group changed: all members are to be told.
+    pub(crate) regroups: bool,
+    /// What the group wants of a topic changed: who waits by the old filter would pass over what only the new one wants.
+    pub(crate) refilters: bool,
+    /// It left out its subscriptions, and the broker knows none.
+    pub(crate) unknown: bool,
+}
+
 /// About how much memory a subscription takes, in bytes.
 fn weight(data: &SubscriptionData) -> usize {
     let tags: usize = data.tags_set.iter().map(|tag| 32 + tag.len()).sum();
@@ -211,15 +226,15 @@ impl Clients {
         }
     }
 
-    /// Takes one consumer's heartbeat; whether members or subscribed topics of the group changed, so that all members
-    /// are to be told. `with_subscriptions` is false for the short heartbeats of newer clients, which leave them out.
+    /// Takes one consumer's heartbeat. `with_subscriptions` is false for the short heartbeats of newer clients, which leave
+    /// them out.
     pub(crate) fn register_consumer(
         &mut self,
         conn: ConnId,
         data: &ConsumerData,
         client: Client,
         with_subscriptions: bool,
-    ) -> bool {
+    ) -> Heard {
         self.note_group(conn, &data.group_name);
         let group = self.consumers.entry(data.group_name.clone()).or_default();
         group.message_model = data.message_model;
@@ -227,21 +242,25 @@ impl Clients {
         group.consume_from_where = data.consume_from_where;
         let joined = group.members.insert(conn, client).is_none();
         if !with_subscriptions {
-            return joined;
+            let unknown = group.subscriptions.is_empty();
+            return Heard { regroups: joined, refilters: false, unknown };
         }
         let before = group.weight();
-        let mut topics_changed = false;
+        let (mut topics_changed, mut refilters) = (false, false);
         for subscription in data.subscription_data_set.iter().filter(|s| !group.knows(s)).collect::<Vec<_>>()
         {
             let subscribed = Subscription::new(subscription, self.sql92);
-            topics_changed |= group.subscriptions.insert(subscription.topic.clone(), subscribed).is_none();
+            match group.subscriptions.insert(subscription.topic.clone(), subscribed) {
+                Some(before) => refilters |= wants(&before.data) != wants(subscription),
+                None => topics_changed = true,
+            }
         }
         let subscribed: BTreeSet<&str> = data.subscription_data_set.iter().map(|s| &*s.topic).collect();
         let count = group.subscriptions.len();
         group.subscriptions.retain(|topic, _| subscribed.contains(&**topic));
         topics_changed |= group.subscriptions.len() != count;
         self.subscription_bytes = self.subscription_bytes + group.weight() - before;
-        joined || topics_changed
+        Heard { regroups: joined || topics_changed, refilters, unknown: false }
     }
 
     /// Remembers the fingerprint of a group's heartbeat; whether it differs from the one known before.
@@ -254,10 +273,11 @@ impl Clients {
         self.consumers.get(group).into_iter().flat_map(|group| group.members.keys().copied())
     }
 
-    /// A group's consumer by its client id.
+    /// A group's consumer by its client id: where it was heard of last, for a broken connection is seen to be gone late.
     pub(crate) fn consumer(&self, group: &str, client_id: &str) -> Option<(ConnId, &Client)> {
-        let mut members = self.consumers.get(group)?.members.iter();
-        members.find(|(_, client)| client.id == client_id).map(|(conn, client)| (*conn, client))
+        let members = self.consumers.get(group)?.members.iter();
+        let named = members.filter(|(_, client)| client.id == client_id);
+        named.map(|(conn, client)| (*conn, client)).max_by_key(|(conn, client)| (client.heartbeat_ms, *conn))
     }
 
     /// One of a group's producers; which, `turn` decides.

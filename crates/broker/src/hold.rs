@@ -84,6 +84,12 @@ impl Holds {
         waiting.map_or(Vec::new(), |waiting| waiting.ids.iter().filter(of_group).copied().collect())
     }
 
+    /// Those of a group that brought no filter of their own.
+    pub(crate) fn by_subscription_of(&self, group: &str) -> Vec<HoldId> {
+        let by_it = |pull: &PullRequest| *pull.group == *group && pull.filter_bytes == 0;
+        self.parked.all().into_iter().filter(|id| self.parked.get(*id).is_some_and(by_it)).collect()
+    }
+
     /// All that wait for a topic.
     pub(crate) fn of_topic(&self, topic: &str) -> Vec<HoldId> {
         let queues = self.queues.get(topic).into_iter().flat_map(BTreeMap::values);

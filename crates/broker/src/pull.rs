@@ -417,6 +417,18 @@ impl Broker {
         out.push(Effect::Send { conn: pull.conn, command: answer });
     }
 
+    /// A group's subscription was replaced: those that wait by the old one are to ask again from where they are.
+    pub(crate) fn release_filtered(&mut self, group: &str, out: &mut Vec<Effect>) {
+        for id in self.holds.by_subscription_of(group) {
+            let Some(pull) = self.holds.take(id) else { continue };
+            let bounds = self.bounds(&pull.topic, pull.queue_id);
+            let from = u64::try_from(pull.offset).unwrap_or(0);
+            let code = ResponseCode::PULL_RETRY_IMMEDIATELY;
+            let command = pull_answer(&pull, code, "SUBSCRIPTION_CHANGED", from, bounds);
+            out.push(Effect::Send { conn: pull.conn, command });
+        }
+    }
+
     fn hold_pull(&mut self, now_ms: i64, pull: PullRequest, bounds: Bounds, out: &mut Vec<Effect>) {
         self.stats.missed();
         self.note_pulled(&pull, bounds.max);

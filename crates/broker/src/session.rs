@@ -54,9 +54,12 @@ impl Broker {
                 if fingerprint != 0 && self.clients.fingerprint_changed(&consumer.group_name, fingerprint) {
                     subscriptions_changed = true;
                 }
-                let changed =
-                    self.clients.register_consumer(conn, consumer, client.clone(), !data.without_sub);
-                if changed {
+                let heard = self.clients.register_consumer(conn, consumer, client.clone(), !data.without_sub);
+                subscriptions_changed |= heard.unknown;
+                if heard.refilters {
+                    self.release_filtered(&consumer.group_name, out);
+                }
+                if heard.regroups {
                     self.changed_groups.insert(consumer.group_name.clone());
                 }
             }
