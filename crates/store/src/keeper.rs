@@ -45,6 +45,8 @@ pub struct Keeper<D: Disk> {
     room: Arc<Room>,
     /// Index runs that found no room on the disk.
     unwritten: Vec<RunDraft>,
+    /// The segment that the log ends in has no room on the disk beyond this.
+    dry: Option<Position>,
     /// When the frontier was made durable last.
     persisted_ms: i64,
     /// The writer's pace: when it was looked at last, how far it was then, and whether it was fast.
@@ -85,6 +87,7 @@ impl<D: Disk> Keeper<D> {
         room: Arc<Room>,
         runs: BTreeMap<Position, RunAge>,
         said: Said,
+        dry: Option<Position>,
     ) -> Self {
         let (prewritten, paced_at) = (shared.frontier.limit(), shared.written());
         let zeros = Aligned::zeroed(CHUNK_BYTES.min(config.segment_bytes) as usize);
@@ -98,6 +101,7 @@ impl<D: Disk> Keeper<D> {
             said,
             room,
             unwritten: Vec::new(),
+            dry,
             persisted_ms: i64::MIN,
             paced_ms: i64::MIN,
             paced_at,
@@ -120,13 +124,32 @@ impl<D: Disk> Keeper<D> {
         if let Some(why) = self.shared.fenced() {
             return Err(WriteError(why.to_owned()));
         }
-        self.create_segment();
+        // First, for a new segment may take its time.
         if now_ms.saturating_sub(self.persisted_ms) >= PERSIST_EVERY_MS || now_ms < self.persisted_ms {
             self.shared.frontier.persist().map_err(|e| self.fenced("syncing the frontier", &e))?;
             self.persisted_ms = now_ms;
         }
+        self.create_segment();
         self.pace(now_ms);
-        self.prewrite().map_err(|e| self.fenced("preparing the log", &e))
+        match self.allocate_active().and_then(|()| self.prewrite()) {
+            Err(e) if is_full(&e) => {
+                let limit = self.shared.frontier.limit();
+                let dry = self.dry.map_or(limit, |dry| dry.min(limit));
+                self.dry = Some(dry);
+                self.limit_to(dry);
+                Ok(false)
+            }
+            done => {
+                let again = self.dry.take().is_some();
+                done.map(|more| more || again).map_err(|e| self.fenced("preparing the log", &e))
+            }
+        }
+    }
+
+    /// The file of a segment that this program did not make may have no blocks for what is not written yet.
+    fn allocate_active(&self) -> io::Result<()> {
+        let Some(segment) = self.dry.and_then(|at| self.shared.segments.find(at)) else { return Ok(()) };
+        segment.file.allocate(segment.end - segment.base)
     }
 
     /// Whether the log grows so fast that pre-writing would only double the work.
@@ -147,14 +170,23 @@ impl<D: Disk> Keeper<D> {
         let segment = self.shared.segments.segment_bytes();
         let mut ready = self.shared.segments.end().unwrap_or(0);
         if ready < self.shared.written() + segment / 2 {
-            if let Err(e) = self.shared.segments.create_next() {
-                self.room.limit(ready, format!("cannot create the log's next segment: {e}"));
-                return;
+            let refused = match self.shared.disk.space() {
+                // Blocks are not taken only to be given back, many times a second.
+                Ok(space) if space.available < segment => Err(format!("{} bytes are left", space.available)),
+                _ => self.shared.segments.create_next().map_err(|e| e.to_string()),
+            };
+            if let Err(why) = refused {
+                let why = format!("cannot create the log's next segment: {why}");
+                return self.room.limit(ready.min(self.dry.unwrap_or(ready)), why);
             }
             ready += segment;
         }
         let available = self.shared.disk.space().map_or(0, |space| space.available);
         let sure = ready.saturating_add(available / 2 / segment * segment);
+        self.limit_to(sure.min(self.dry.unwrap_or(sure)));
+    }
+
+    fn limit_to(&self, sure: Position) {
         self.room.limit(sure, format!("the disk has no room for the log beyond position {sure}"));
     }
 
@@ -221,7 +253,12 @@ impl<D: Disk> Keeper<D> {
                     runs.push((Arc::new(facts), places));
                     self.unwritten.remove(0);
                 }
-                Err(e) if is_full(&e) => return Ok(Sealed { runs, snapshot_failed: job.state.is_some() }),
+                Err(e) if is_full(&e) => {
+                    if !self.said.in_snapshot {
+                        self.note_dump(job.dump.begin);
+                    }
+                    return Ok(Sealed { runs, snapshot_failed: job.state.is_some() });
+                }
                 Err(e) => return Err(self.fenced("writing an index run", &e)),
             }
         }
@@ -233,11 +270,15 @@ impl<D: Disk> Keeper<D> {
                 Err(e) => return Err(self.fenced("writing the snapshot", &e)),
             }
         }
-        // The dump is below the frontier: with it alone nothing of the state is missing.
-        if job.dump.begin > self.said.dump {
-            self.said.older_dump = std::mem::replace(&mut self.said.dump, job.dump.begin);
-        }
+        self.note_dump(job.dump.begin);
         Ok(Sealed { runs, snapshot_failed })
+    }
+
+    /// A dump is below the frontier: with it alone nothing of the state is missing.
+    fn note_dump(&mut self, begin: Position) {
+        if begin > self.said.dump {
+            self.said.older_dump = std::mem::replace(&mut self.said.dump, begin);
+        }
     }
 
     /// Deletes (or recycles) what retention allows; the new beginning of the log, and the state of the disk. A failure
@@ -374,6 +415,6 @@ impl<D: Disk> Keeper<D> {
     }
 }
 
-fn is_full(e: &io::Error) -> bool {
+pub(crate) fn is_full(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

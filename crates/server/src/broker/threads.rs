@@ -207,6 +207,13 @@ fn keep(mut keeper: Keeper<Disk>, jobs: &Receiver<Job>, reports: &Reports) -> Ke
     let mut grew = Instant::now();
     loop {
         let idle = grew.elapsed() > PREPARE_EVERY;
+        // Before anything is prepared, too: on a full disk that may be what makes room.
+        let retain_every = if idle { RETAIN_EVERY } else { RETAIN_EVERY_BUSY };
+        if retained.is_none_or(|at| at.elapsed() >= retain_every) {
+            retained = Some(Instant::now());
+            let (min, disk) = keeper.retain(clock.now_ms());
+            let _ = reports.send(Report::Trimmed { min, disk });
+        }
         let wait = if idle { PREPARE_EVERY } else { PREPARE_EVERY_BUSY };
         let job = match jobs.recv_timeout(if more { Duration::ZERO } else { wait }) {
             Ok(job) => Some(job),
@@ -224,12 +231,6 @@ fn keep(mut keeper: Keeper<Disk>, jobs: &Receiver<Job>, reports: &Reports) -> Ke
         if let Err(WriteError(why)) = done {
             let _ = reports.send(Report::WriteFailed { why });
             return keeper;
-        }
-        let retain_every = if idle { RETAIN_EVERY } else { RETAIN_EVERY_BUSY };
-        if retained.is_none_or(|at| at.elapsed() >= retain_every) {
-            retained = Some(Instant::now());
-            let (min, disk) = keeper.retain(clock.now_ms());
-            let _ = reports.send(Report::Trimmed { min, disk });
         }
     }
 }

@@ -67,6 +67,16 @@ pub struct RealFile {
     counts: Arc<Counts>,
 }
 
+/// A call that a signal interrupted did nothing, and is made again.
+fn uninterrupted<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match call() {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
 /// The open, locked file.
 #[derive(Debug)]
 pub struct RealLock(#[allow(dead_code)] File);
@@ -215,7 +225,7 @@ impl DiskFile for RealFile {
         for chunk in bufs.chunks(SLICES_MAX) {
             self.counts.add(OpKind::Write);
             let wanted: usize = chunk.iter().map(|b| b.len()).sum();
-            let written = rustix::io::pwritev(&self.file, chunk, offset + total as u64)?;
+            let written = uninterrupted(|| rustix::io::pwritev(&self.file, chunk, offset + total as u64))?;
             total += written;
             if written != wanted {
                 break;
@@ -236,7 +246,7 @@ impl DiskFile for RealFile {
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         self.counts.add(OpKind::Allocate);
-        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+        match uninterrupted(|| rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len)) {
             // File systems without it (some network and overlay ones): the length alone; a full disk then shows later.
             Err(rustix::io::Errno::OPNOTSUPP) => self.file.set_len(len),
             result => Ok(result?),

@@ -2,6 +2,7 @@
 
 use crate::Position;
 use crate::disk::{Disk, DiskFile, write_all_at};
+use crate::keeper::is_full;
 use crate::log::BLANK_MARK_BYTES;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -177,6 +178,11 @@ impl<D: Disk> Segments<D> {
         self.disk.sync_dir(LOG_DIR).map_err(|e| ("sync directory of", e))?;
         // Only now that the old name is gone for good may its content be touched.
         let file = self.disk.open(&new).map_err(|e| ("open recycled", e))?;
+        // One that another program made may have no blocks for all of itself.
+        match file.allocate(self.segment_bytes) {
+            Err(e) if is_full(&e) => return self.remove(end).map(|()| None),
+            allocated => allocated.map_err(|e| ("allocate recycled", e))?,
+        }
         clear_ends(&file, self.segment_bytes).map_err(|e| ("clear ends of", e))?;
         Ok(Some(file))
     }

@@ -10,6 +10,7 @@ use super::layout::{Layout, has_content};
 use super::walk::Walked;
 use crate::Position;
 use crate::disk::{Disk, DiskFile, read_up_to, write_all_at};
+use crate::keeper::is_full;
 use crate::log::{CLEAR_BYTES, Segment, clear_ends, said_position, segment_path};
 use kerolox_wire::record::RecordHead;
 use std::io;
@@ -101,14 +102,20 @@ fn last_own_end(bytes: &[u8], base: Position) -> Position {
     starts.max().unwrap_or(0)
 }
 
-/// The segments that the log goes on with: all up to its end, and those prepared behind it, put in order.
+/// The segments that the log goes on with: all up to its end, and those prepared behind it, put in order. Their blocks are
+/// allocated, whoever made them. `dry`: the disk has none for the one that the log ends in.
+pub(super) struct Usable<F> {
+    pub(super) segments: Vec<Arc<Segment<F>>>,
+    pub(super) dry: bool,
+}
+
 pub(super) fn usable<D: Disk>(
     disk: &D,
     layout: &Layout<D>,
     end: Position,
-) -> Result<Vec<Arc<Segment<D::File>>>, OpenError> {
+) -> Result<Usable<D::File>, OpenError> {
     let mut usable: Vec<Arc<Segment<D::File>>> = Vec::with_capacity(layout.segments.len());
-    let mut removed = false;
+    let (mut removed, mut dry) = (false, false);
     for segment in &layout.segments {
         let path = segment_path(segment.base);
         let failed = |what: &str| OpenError::io(format!("{what} {path}"));
@@ -116,14 +123,19 @@ pub(super) fn usable<D: Disk>(
         let len = segment.file.len().map_err(failed("measuring"))?;
         let adjacent = usable.last().is_none_or(|last| last.end == segment.base);
         // Caught half made by a crash; it holds nothing.
-        if behind && (len < layout.segment_bytes || !adjacent) {
+        let mut useless = behind && (len < layout.segment_bytes || !adjacent);
+        if segment.end > end && !useless {
+            match segment.file.allocate(layout.segment_bytes) {
+                Err(e) if is_full(&e) => (useless, dry) = (behind, dry || !behind),
+                allocated => allocated
+                    .and_then(|()| if len < layout.segment_bytes { segment.file.sync_data() } else { Ok(()) })
+                    .map_err(failed("extending"))?,
+            }
+        }
+        if useless {
             disk.remove(&path).map_err(failed("removing"))?;
             removed = true;
             continue;
-        }
-        if segment.end > end && len < layout.segment_bytes {
-            segment.file.allocate(layout.segment_bytes).map_err(failed("extending"))?;
-            segment.file.sync_data().map_err(failed("syncing"))?;
         }
         if behind {
             let ends = [0, layout.segment_bytes - CLEAR_BYTES as u64];
@@ -137,5 +149,5 @@ pub(super) fn usable<D: Disk>(
     if removed {
         disk.sync_dir(crate::log::LOG_DIR).map_err(OpenError::io("syncing the log's directory"))?;
     }
-    Ok(usable)
+    Ok(Usable { segments: usable, dry })
 }

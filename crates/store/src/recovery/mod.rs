@@ -141,13 +141,13 @@ pub fn open<D: Disk>(
     report.missing_bytes_max = layout.facts.as_ref().map_or(0, |facts| facts.limit.saturating_sub(end));
     report.truncated_bytes =
         mend::mend(&disk, &layout, &walked).map_err(OpenError::io("mending the end of the log"))?;
-    let segments = mend::usable(&disk, &layout, end)?;
+    let usable = mend::usable(&disk, &layout, end)?;
     forget(&disk, &walked).map_err(OpenError::io("removing stale index files"))?;
     let facts = facts_from_now_on(&config, &layout, &walked);
     let frontier = Frontier::begin(&disk, facts).map_err(OpenError::io("writing the frontier"))?;
     mark_open(&disk).map_err(OpenError::io("creating the file `abort`"))?;
 
-    let segments = Segments::new(disk.clone(), config.segment_bytes, segments);
+    let segments = Segments::new(disk.clone(), config.segment_bytes, usable.segments);
     if segments.end().is_none() {
         // A new log: whether there is room for it shows now, not with the first message.
         segments.create_next().map_err(|e| OpenError::Layout(format!("no room for the log: {e}")))?;
@@ -155,11 +155,13 @@ pub fn open<D: Disk>(
     let segment_end = segments.find(end).map_or(end + config.segment_bytes, |s| s.end);
     let shared = Arc::new(Shared::new(disk, segments, frontier, facts.crc_from, layout.min, layout.lock));
     let Walked { index, state_next, dump, snapped, state_bytes, run_ages, drafts, in_snapshot, .. } = walked;
-    let recovered = Recovered { index, end, segment_end, state_next, dump, snapped, state_bytes, drafts };
+    let recovered =
+        Recovered { index, end, segment_end, state_next, dump, snapped, state_bytes, drafts, in_snapshot };
     let room = Arc::new(Room::default());
     // Where the dump before the last is nobody has looked for.
     let said = Said { dump: dump.begin, older_dump: 0, in_snapshot };
-    let keeper = Keeper::new(Arc::clone(&shared), config.clone(), Arc::clone(&room), run_ages, said);
+    let dry = usable.dry.then_some(end);
+    let keeper = Keeper::new(Arc::clone(&shared), config.clone(), Arc::clone(&room), run_ages, said, dry);
     // How far the log may go is known before anything is appended.
     keeper.create_segment();
     Ok(Opened {

@@ -141,11 +141,19 @@ impl Store {
     /// segment, or with each run of the index if the state is too large for snapshots; and never before the log has grown by
     /// so many times as much.
     pub fn dump_due(&self) -> bool {
-        let Some(end) = self.dump.end else { return true };
+        let Some(end) = self.dump.end.filter(|_| !self.dump_pressed() || self.dump.begin > self.sealed_dump)
+        else {
+            return true;
+        };
         let grown = self.marks.appended - end;
         let segment = self.segment_end - self.config.segment_bytes;
         let large = self.state_bytes > SNAPSHOT_BYTES_MAX as u64;
         (end < segment || large && grown >= self.config.run_bytes) && grown >= LOG_TO_STATE * self.state_bytes
+    }
+
+    /// The disk is full, and retention waits for a dump: the log will not grow until then.
+    pub(super) fn dump_pressed(&self) -> bool {
+        self.dumps_to_go > 0 && self.disk.full.is_some()
     }
 
     /// Appends a part of a dump (an entry stream of any length, split into records as needed); `last`: the last one. Nothing, or
@@ -196,7 +204,7 @@ impl Store {
         let all: usize = bodies.iter().map(|b| b.len() + overhead).sum::<usize>() + overhead;
         // Each roll may leave the room of one record unused.
         let reach = self.marks.appended + (all + 2 * (longest + overhead)) as u64;
-        if reach > self.room.end() {
+        if reach > self.room_end() {
             return Err(AppendError::DiskFull(self.room.why()));
         }
         Ok(())
@@ -269,10 +277,17 @@ impl Store {
         }
         // Each roll may leave the room of one record unused.
         let rolls = bytes as u64 / self.config.segment_bytes + 2;
-        if appended + bytes as u64 + rolls * (longest + BLANK_BYTES_MIN) as u64 > self.room.end() {
+        if appended + bytes as u64 + rolls * (longest + BLANK_BYTES_MIN) as u64 > self.room_end() {
             return Err(AppendError::DiskFull(self.room.why()));
         }
         Ok(())
+    }
+
+    /// Where the room for the log ends: the same for all of a turn, so that what was admitted together is taken together.
+    fn room_end(&self) -> Position {
+        let end = self.room_end.get().unwrap_or_else(|| self.room.end());
+        self.room_end.set(Some(end));
+        end
     }
 
     /// Whether a record of that length may be appended now.
@@ -294,7 +309,7 @@ impl Store {
             return Err(AppendError::SegmentTooSmall(bytes, self.config.segment_bytes));
         }
         let next = if needed > self.segment_end - appended { self.config.segment_bytes } else { 0 };
-        if self.segment_end + next > self.room.end() {
+        if self.segment_end + next > self.room_end() {
             return Err(AppendError::DiskFull(self.room.why()));
         }
         Ok(())

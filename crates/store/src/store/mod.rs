@@ -15,6 +15,7 @@ use crate::index::{Index, RunDraft};
 use crate::log::{Room, Tail, WriteBatch};
 use crate::queue::QueueIndex;
 use crate::{Bounds, DiskState, FlushPolicy, Position, StoreConfig, Watermarks};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -41,6 +42,10 @@ pub struct Store {
     sealing: bool,
     dump: Dump,
     dumping: Option<Dumping>,
+    /// Whole dumps that are to be sealed before retention, which keeps the two last of a large state, may take anything.
+    dumps_to_go: u8,
+    /// The last one that was, or was found at the start.
+    sealed_dump: Position,
     /// Position of the last snapshot that was ordered, or found at the start.
     snapped: Position,
     /// The one before, while nobody knows whether there was room for the last.
@@ -50,6 +55,8 @@ pub struct Store {
     fenced: Option<String>,
     disk: DiskState,
     room: Arc<Room>,
+    /// Where that ends, as this turn found it.
+    room_end: Cell<Option<Position>>,
     /// From where on the log is needed, once it is flushed up to there.
     needed: Option<(Position, Position)>,
     min: Position,
@@ -100,12 +107,16 @@ pub(crate) struct Recovered {
     pub(crate) snapped: Position,
     pub(crate) state_bytes: u64,
     pub(crate) drafts: Vec<RunDraft>,
+    /// The state is in the snapshot.
+    pub(crate) in_snapshot: bool,
 }
 
 impl Store {
     pub(crate) fn new(config: StoreConfig, room: Arc<Room>, recovered: Recovered) -> Self {
-        let Recovered { mut index, end, segment_end, state_next, dump, snapped, state_bytes, drafts } =
-            recovered;
+        let Recovered {
+            end, segment_end, state_next, dump, snapped, state_bytes, drafts, in_snapshot, ..
+        } = recovered;
+        let mut index = recovered.index;
         index.queues.iter_mut().for_each(|queue| queue.visible = queue.next);
         Self {
             tail: Tail::new(end, config.tail_bytes, config.segment_bytes),
@@ -125,6 +136,9 @@ impl Store {
             fenced: None,
             disk: DiskState::default(),
             room,
+            room_end: Cell::new(None),
+            dumps_to_go: u8::from(!in_snapshot) + u8::from(dump.end.is_none()),
+            sealed_dump: dump.begin,
             needed: None,
             min: 0,
             config,
@@ -135,8 +149,9 @@ impl Store {
         self.marks
     }
 
-    /// Everything appended since the last call.
+    /// Everything appended since the last call: the end of a turn.
     pub fn take_writes(&mut self, out: &mut Vec<WriteBatch>) {
+        self.room_end.set(None);
         self.tail.take(out);
     }
 

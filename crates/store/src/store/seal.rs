@@ -48,7 +48,8 @@ impl Store {
     pub fn seal_due(&self) -> bool {
         let open = self.marks.appended - self.index.open_at;
         let long = open >= self.config.run_bytes || self.index.keys.len() >= RUN_KEYS_MAX;
-        !self.sealing && (!self.drafts.is_empty() || long)
+        let dumped = self.dump_pressed() && self.dump.begin > self.sealed_dump;
+        !self.sealing && (!self.drafts.is_empty() || long || dumped)
     }
 
     /// Whether a snapshot of the state is due with the next seal: [`Store::seal`] or [`Store::seal_large`] rather than
@@ -97,6 +98,10 @@ impl Store {
             drafts.push(self.index.cut(position));
         }
         self.sealing = true;
+        if self.dump.begin > self.sealed_dump {
+            self.sealed_dump = self.dump.begin;
+            self.dumps_to_go = self.dumps_to_go.saturating_sub(1);
+        }
         SealJob { position, drafts, state, dump: self.dump }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use kerolox_store::disk::{CrashMode, FaultAction, HostileDisk, OpKind, Trouble};
-use kerolox_store::{QueueRead, QueueReadOutcome, ReadResult, TopicRetention};
+use kerolox_store::{AppendError, QueueRead, QueueReadOutcome, ReadResult, TopicRetention};
 
 const RETENTION_MS: i64 = 1_000_000;
 
@@ -159,6 +159,46 @@ fn one_damaged_dump_does_not_take_a_large_state() {
         (0..5).for_each(|_| w.retain());
         assert!(!large || w.store.bounds("T", 0).unwrap().min == min);
     }
+}
+
+/// After a crash nobody knows where the last dump but one of a large state begins, and the log is kept from there on. On a full disk it
+/// stayed so: the next dump waited for the log to grow, and the log for room.
+#[test]
+fn a_start_on_a_full_disk_does_not_wait_for_the_log_to_grow() {
+    let mut w = World::open(HostileDisk::default());
+    w.set_state(16, b"said once");
+    for segments in [0, 2, 4, 6] {
+        while w.store.watermarks().appended < segments * SEGMENT + SEGMENT / 2 {
+            w.send("T", 0, &"m".repeat(300));
+            w.flush();
+            if w.store.seal_due() {
+                w.seal_index();
+            }
+        }
+        w.dump();
+        w.seal_large();
+    }
+    let mut w = World::open(w.disk.crash(CrashMode::Lost, 0));
+    let min = w.store.bounds("T", 0).unwrap().min;
+    let used = w.used();
+    w.disk.set_capacity(used * 100 / 95);
+    w.retain();
+    let refused = w.try_append(&Message::new("T", 0, b"new")).unwrap_err();
+    assert!(matches!(refused, AppendError::DiskFull(_)), "{refused}");
+    for _ in 0..3 {
+        if w.store.dump_due() {
+            w.dump();
+        }
+        w.flush();
+        if w.store.seal_due() {
+            w.seal_large();
+        }
+        w.retain();
+    }
+    assert!(w.store.bounds("T", 0).unwrap().min > min);
+    w.send("T", 0, "new");
+    w.flush();
+    assert!(!w.store.dump_due() && !w.store.seal_due(), "once");
 }
 
 #[test]
