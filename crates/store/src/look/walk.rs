@@ -2,7 +2,8 @@
 
 use super::Look;
 use crate::disk::{Disk, DiskFile, read_up_to};
-use crate::log::{Found, LOG_DIR, Scanner, Segment, goes_on, segment_name, segment_path};
+use crate::log::{Found, LOG_DIR, Scanner, Segment, segment_name, segment_path};
+use crate::recovery::Course;
 use crate::{Damage, OpenError, Position, Progress};
 use kerolox_wire::record::RecordView;
 use std::io;
@@ -25,10 +26,7 @@ type Visit<'a> = dyn FnMut(Seen<'_>) -> ControlFlow<()> + 'a;
 struct Walk<'a, D: Disk> {
     look: &'a Look<D>,
     step: &'static str,
-    /// Below this a bad record is damage. `None`: nobody knows, as in Apache's directories.
-    flushed: Option<Position>,
-    crc_from: Position,
-    newest_ms: i64,
+    course: Course,
     told: Position,
     begin: Position,
     visit: &'a mut Visit<'a>,
@@ -60,9 +58,7 @@ impl<D: Disk> Look<D> {
         let mut walk = Walk {
             look: self,
             step,
-            flushed: facts.map(|f| f.flushed),
-            crc_from: facts.map_or(Position::MAX, |f| f.crc_from),
-            newest_ms: i64::MIN,
+            course: Course::new(self.rival, facts, true),
             told: begin,
             begin,
             visit,
@@ -101,7 +97,9 @@ impl<D: Disk> Walk<'_, D> {
                 After::End(end) => return Ok(end),
             }
         }
-        if let Some(flushed) = self.flushed.map(|flushed| flushed.min(to)).filter(|flushed| at < *flushed) {
+        if let Some(flushed) =
+            self.course.flushed.map(|flushed| flushed.min(to)).filter(|flushed| at < *flushed)
+        {
             let _ = self.hole(at, flushed);
             at = flushed;
         }
@@ -110,12 +108,8 @@ impl<D: Disk> Walk<'_, D> {
 
     /// There is no file for what lies between `at` and the next segment, which begins at `base`.
     fn missing(&mut self, at: Position, base: Position) -> io::Result<After> {
-        self.others_went_on(at)?;
-        let next = match self.flushed {
-            Some(flushed) if at < flushed => base.min(flushed),
-            None if self.goes_on(at)?.is_some() => base,
-            _ => return Ok(After::End(at)),
-        };
+        let next = self.course.behind_hole(at, Some(base), || self.look.segments_from(at))?;
+        let Some(next) = next else { return Ok(After::End(at)) };
         Ok(match self.hole(at, next) {
             ControlFlow::Continue(()) => After::Next(next),
             ControlFlow::Break(()) => After::End(next),
@@ -128,7 +122,7 @@ impl<D: Disk> Walk<'_, D> {
     }
 
     fn segment(&mut self, segment: &Segment<D::File>, from: Position, to: Position) -> io::Result<After> {
-        let mut scanner = self.scanner(segment);
+        let mut scanner = self.course.scanner(segment);
         let mut at = from;
         // Whoever asks for a part of the log need not know where its records begin.
         if from > segment.base && from == self.begin && matches!(scanner.at(from)?, Found::Bad(_)) {
@@ -137,11 +131,11 @@ impl<D: Disk> Walk<'_, D> {
         }
         while at < segment.end.min(to) {
             if self.look.facts().is_some_and(|f| f.clean && f.flushed == at) && self.others_went_on(at)? {
-                scanner = self.scanner(segment);
+                scanner = self.course.scanner(segment);
             }
             let why = match scanner.at(at)? {
                 Found::Record(view) => {
-                    self.newest_ms = self.newest_ms.max(view.store_ms);
+                    self.course.newest_ms = self.course.newest_ms.max(view.store_ms);
                     if (self.visit)(Seen::Record(&view)).is_break() {
                         return Ok(After::End(at));
                     }
@@ -154,7 +148,7 @@ impl<D: Disk> Walk<'_, D> {
                     break;
                 }
                 Found::Bad(_) if self.others_went_on(at)? => {
-                    scanner = self.scanner(segment);
+                    scanner = self.course.scanner(segment);
                     continue;
                 }
                 Found::Bad(why) => why.to_string(),
@@ -169,11 +163,6 @@ impl<D: Disk> Walk<'_, D> {
         Ok(After::Next(at))
     }
 
-    /// One for which what cannot be read is bad, and no error.
-    fn scanner<'s>(&self, segment: &'s Segment<D::File>) -> Scanner<'s, D::File> {
-        Scanner::new(segment, self.crc_from, Some(segment.end))
-    }
-
     fn tell(&mut self, at: Position) {
         if at >= self.told + PROGRESS_BYTES {
             self.told = at;
@@ -182,25 +171,8 @@ impl<D: Disk> Walk<'_, D> {
         }
     }
 
-    /// Whether Apache RocketMQ went on with the log at `at`, above the frontier: as a start sees it.
     fn others_went_on(&mut self, at: Position) -> io::Result<bool> {
-        let above = self.flushed.is_some_and(|flushed| at >= flushed);
-        let (rival, segments) = (&self.look.rival, self.look.segments_from(at));
-        let went_on = match above {
-            true => rival.went_on(at, self.newest_ms, segments, Some(Position::MAX))?,
-            false => None,
-        };
-        if let Some(newest_ms) = went_on {
-            self.newest_ms = newest_ms;
-            self.flushed = None;
-            self.crc_from = Position::MAX;
-        }
-        Ok(went_on.is_some())
-    }
-
-    /// Where the log goes on, if nothing says how far it was written.
-    fn goes_on(&self, at: Position) -> io::Result<Option<Position>> {
-        goes_on(self.look.segments_from(at), at, self.newest_ms, Some(Position::MAX), |_| true)
+        self.course.others_went_on(at, self.look.segments_from(at))
     }
 
     /// What lies at `at` is no record: damage, or the end.
@@ -211,20 +183,8 @@ impl<D: Disk> Walk<'_, D> {
         at: Position,
         why: String,
     ) -> io::Result<After> {
-        if self.flushed.is_some_and(|flushed| at >= flushed) {
-            return Ok(After::End(at));
-        }
-        let next = match self.flushed {
-            Some(flushed) => {
-                let upto = flushed.min(segment.end);
-                let next = scanner.search(at, upto, |found| !matches!(found, Found::Bad(_)))?;
-                next.unwrap_or(upto)
-            }
-            None => match self.goes_on(at)? {
-                Some(next) => next.min(segment.end),
-                None => return Ok(After::End(at)),
-            },
-        };
+        let next = self.course.behind_bad(segment, at, Position::MAX, self.look.segments_from(at))?;
+        let Some(next) = next else { return Ok(After::End(at)) };
         // A segment that became another one under this reader's hands.
         let there = self.look.disk.list(LOG_DIR)?;
         if !there.iter().any(|(name, _)| segment_name(name) == Some(segment.base)) {

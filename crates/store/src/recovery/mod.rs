@@ -4,6 +4,7 @@
 //! snapshot make that unnecessary, and tells torn writes from damage; [`fold`] rebuilds the state; [`mend`] makes the end
 //! of the log durable and erases what lies behind it. Only then is a new frontier written.
 
+mod course;
 mod fold;
 mod layout;
 mod mend;
@@ -19,6 +20,7 @@ use crate::snapshot;
 use crate::state::STATE_FORMAT;
 use crate::store::{Recovered, Store};
 use crate::{Damage, Opened, Position, Reader, StoreConfig};
+pub(crate) use course::Course;
 use kerolox_wire::record::RecordView;
 use layout::Layout;
 pub(crate) use rival::Rival;

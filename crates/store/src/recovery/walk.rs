@@ -1,6 +1,7 @@
 //! The walk over the log: what index runs do not cover is indexed, what the snapshot does not cover is folded, and what
 //! is no record is told apart: torn (above the frontier, the log ends there) or damaged (below it, quarantined).
 
+use super::course::Course;
 use super::fold::{DumpFinder, Fold, StoreChange};
 use super::layout::Layout;
 use super::suspects::{Suspect, Suspects};
@@ -8,7 +9,7 @@ use super::{OpenError, Progress, Report, StateFold};
 use crate::disk::{Disk, DiskFile};
 use crate::index::{Index, Indexed, RUN_DIR, RunDraft, RunError, RunFile, run_name, run_path};
 use crate::keeper::RunAge;
-use crate::log::{Found, Scanner, Segment, goes_on};
+use crate::log::{Found, Scanner, Segment};
 use crate::queue::Entry;
 use crate::snapshot::{self, Snapshot, SnapshotError};
 use crate::store::{Dump, is_queued};
@@ -58,9 +59,7 @@ pub(super) struct Walk<'a, D: Disk> {
     snapshot: Option<Snapshot>,
     /// Folding begins here.
     fold_from: Position,
-    /// Below this a bad record is damage. `None`: nobody knows.
-    flushed: Option<Position>,
-    crc_from: Position,
+    course: Course,
     walked: Walked,
     doubts: Vec<Doubt>,
     /// First offset of queues that nothing is known of, and of light message queues.
@@ -68,7 +67,6 @@ pub(super) struct Walk<'a, D: Disk> {
     /// The newest whole dump behind damage that may have hit the state.
     fold_again_from: Option<Position>,
     suspects: Suspects,
-    newest_ms: i64,
     told: u64,
 }
 
@@ -109,8 +107,6 @@ impl<'a, D: Disk> Walk<'a, D> {
         report: &'a mut Report,
     ) -> Result<Self, OpenError> {
         let facts = layout.facts;
-        let flushed = facts.map(|f| f.flushed);
-        let crc_from = facts.map_or(Position::MAX, |f| f.crc_from);
         let own_from_zero =
             layout.min == 0 && (facts.is_some_and(|f| f.crc_from == 0) || layout.segments.is_empty());
         let dump = Dump { begin: 0, end: own_from_zero.then_some(0) };
@@ -123,8 +119,7 @@ impl<'a, D: Disk> Walk<'a, D> {
             fold: Fold::new(fold, dump),
             snapshot: None,
             fold_from: layout.min,
-            flushed,
-            crc_from,
+            course: Course::new(layout.rival, facts, false),
             walked: Walked {
                 end: layout.min,
                 foreign: facts.is_none() && !layout.segments.is_empty(),
@@ -145,7 +140,6 @@ impl<'a, D: Disk> Walk<'a, D> {
             begin: (0, 0),
             fold_again_from: None,
             suspects: Suspects::default(),
-            newest_ms: i64::MIN,
             told: 0,
         };
         walk.choose_start()?;
@@ -162,8 +156,9 @@ impl<'a, D: Disk> Walk<'a, D> {
             Err(_) => None,
             Ok(snapshot) => snapshot,
         };
-        let known = self.flushed.unwrap_or(0);
-        let usable = |s: &Snapshot| (self.layout.min..=known).contains(&s.position) && self.flushed.is_some();
+        let known = self.course.flushed.unwrap_or(0);
+        let usable =
+            |s: &Snapshot| (self.layout.min..=known).contains(&s.position) && self.course.flushed.is_some();
         let failed = |e| OpenError::io("looking for a dump of the state")(e);
         match snapshot {
             Some(snapshot) if usable(&snapshot) && self.has_state(&snapshot).map_err(failed)? => {
@@ -192,7 +187,7 @@ impl<'a, D: Disk> Walk<'a, D> {
     fn find_dump(&mut self, from: Position, to: Position) -> io::Result<Option<Position>> {
         let mut finder = DumpFinder::default();
         for segment in self.layout.segments.iter().rev().filter(|s| s.end > from && s.base < to) {
-            let scanner = Scanner::new(segment, self.crc_from, self.flushed);
+            let scanner = self.course.scanner(segment);
             let base = segment.base.max(from);
             let end = each_record(scanner, base, to.min(segment.end), |view| {
                 if view.topic == STATE_TOPIC {
@@ -211,7 +206,7 @@ impl<'a, D: Disk> Walk<'a, D> {
     fn fold_again(&mut self, begin: Position, end: Position) -> io::Result<()> {
         self.fold.restart(begin);
         for segment in self.layout.segments.iter().filter(|s| s.end > begin && s.base < end) {
-            let scanner = Scanner::new(segment, self.crc_from, self.flushed);
+            let scanner = self.course.scanner(segment);
             each_record(scanner, segment.base.max(begin), end.min(segment.end), |view| {
                 match view.topic == STATE_TOPIC {
                     // The store's own part is right already.
@@ -244,7 +239,7 @@ impl<'a, D: Disk> Walk<'a, D> {
             let batches =
                 if folded { self.fold_only(start.max(self.fold_from), end)? } else { Batches::new() };
             let newest_ms = facts.times.map(|(_, newest)| newest);
-            self.newest_ms = self.newest_ms.max(newest_ms.unwrap_or(i64::MIN));
+            self.course.newest_ms = self.course.newest_ms.max(newest_ms.unwrap_or(i64::MIN));
             self.walked.run_ages.insert(start, RunAge { end, newest_ms });
             self.walked.index.load(Arc::new(facts), &directory);
             for ((topic, queue_id), (offset, count)) in batches {
@@ -257,6 +252,8 @@ impl<'a, D: Disk> Walk<'a, D> {
         }
         self.walked.index.open_at = at;
         let end = self.walk(at, Position::MAX)?;
+        self.walked.foreign_end = self.course.went_on;
+        self.walked.foreign |= self.course.went_on;
         if let Some(begin) = self.fold_again_from {
             self.fold_again(begin, end).map_err(OpenError::io("folding the state again"))?;
         }
@@ -285,7 +282,9 @@ impl<'a, D: Disk> Walk<'a, D> {
         for (name, _) in names {
             match run_name(&name) {
                 // A run of what the frontier does not vouch for may speak of a log that is no more.
-                Some((start, end)) if self.flushed.is_some_and(|flushed| end <= flushed) && start < end => {
+                Some((start, end))
+                    if self.course.flushed.is_some_and(|flushed| end <= flushed) && start < end =>
+                {
                     runs.push((start, end));
                 }
                 Some(range) => self.walked.stale_runs.push(range),
@@ -346,10 +345,10 @@ impl<'a, D: Disk> Walk<'a, D> {
             self.damage(from, to, "the segment's file is missing", None);
             return Ok(batches);
         };
-        let mut scanner = Scanner::new(&segment, self.crc_from, self.flushed);
+        let mut scanner = self.course.scanner(&segment);
         let mut at = from;
         while at < to {
-            let found = scanner.at(at).map_err(OpenError::io(format!("reading the log at {at}")))?;
+            let found = scanner.at(at).map_err(unread(at))?;
             let next = match found {
                 Found::Record(view) => {
                     if view.topic == STATE_TOPIC {
@@ -357,7 +356,7 @@ impl<'a, D: Disk> Walk<'a, D> {
                         self.change(changes, false);
                     } else {
                         self.fold.message(&view);
-                        let count = offsets_taken(&view, self.crc_from);
+                        let count = offsets_taken(&view, self.course.crc_from);
                         if count > 1 && is_queued(view.sys_flag) {
                             batches
                                 .insert((view.topic.to_owned(), view.queue_id), (view.queue_offset, count));
@@ -420,14 +419,14 @@ impl<'a, D: Disk> Walk<'a, D> {
         from: Position,
         to: Position,
     ) -> Result<After, OpenError> {
-        let mut scanner = Scanner::new(segment, self.crc_from, self.flushed);
+        let mut scanner = self.course.scanner(segment);
         let mut at = from;
         while at < to.min(segment.end) {
             self.reach(at);
             if self.layout.clean_end() == Some(at) && self.others_went_on(at)? {
-                scanner = Scanner::new(segment, self.crc_from, None);
+                scanner = self.course.scanner(segment);
             }
-            let found = scanner.at(at).map_err(OpenError::io(format!("reading the log at {at}")))?;
+            let found = scanner.at(at).map_err(unread(at))?;
             let before = at;
             match found {
                 Found::Record(view) => {
@@ -436,7 +435,7 @@ impl<'a, D: Disk> Walk<'a, D> {
                 }
                 Found::Blank => at = segment.end,
                 Found::Bad(_) if self.others_went_on(at)? => {
-                    scanner = Scanner::new(segment, self.crc_from, None);
+                    scanner = self.course.scanner(segment);
                 }
                 Found::Bad(why) => {
                     let why = why.to_string();
@@ -457,35 +456,15 @@ impl<'a, D: Disk> Walk<'a, D> {
         Ok(After::Next(at))
     }
 
-    /// Whether Apache RocketMQ went on with the log at `at`, above the frontier. From there on the log is its: no frontier, no
-    /// checksums over whole records.
+    /// Whether Apache RocketMQ went on with the log at `at`, above the frontier. From there on the log is its.
     fn others_went_on(&mut self, at: Position) -> Result<bool, OpenError> {
-        let failed = |e| OpenError::io(format!("searching the log from {at}"))(e);
-        let above = self.flushed.is_some_and(|flushed| at >= flushed);
-        let went_on = match above {
-            true => {
-                self.layout.rival.went_on(at, self.newest_ms, self.segments_from(at), None).map_err(failed)?
-            }
-            false => None,
-        };
-        if let Some(newest_ms) = went_on {
-            self.newest_ms = newest_ms;
-            self.walked.foreign_end = true;
-            self.walked.foreign = true;
-            self.flushed = None;
-            self.crc_from = Position::MAX;
-        }
-        Ok(went_on.is_some())
-    }
-
-    /// The segments that end behind `at`.
-    fn segments_from(&self, at: Position) -> impl Iterator<Item = io::Result<Arc<Segment<D::File>>>> {
-        self.layout.segments.iter().filter(move |s| s.end > at).map(|s| Ok(Arc::clone(s)))
+        let segments = segments_from(self.layout, at);
+        self.course.others_went_on(at, segments).map_err(unread(at))
     }
 
     /// Indexes and folds a record.
     fn record(&mut self, view: &RecordView<'_>) {
-        self.newest_ms = self.newest_ms.max(view.store_ms);
+        self.course.newest_ms = self.course.newest_ms.max(view.store_ms);
         let folded = view.position >= self.fold_from;
         let index = &mut self.walked.index;
         let indexed = Indexed {
@@ -514,7 +493,7 @@ impl<'a, D: Disk> Walk<'a, D> {
             return;
         }
         let queue = index.queues.index_or_new(view.topic, view.queue_id);
-        let count = offsets_taken(view, self.crc_from);
+        let count = offsets_taken(view, self.course.crc_from);
         if view.has_crc() {
             for (name, offset) in further_queues(view.topic, view.properties()) {
                 let further = index.queues.index_or_new(name, 0);
@@ -538,18 +517,15 @@ impl<'a, D: Disk> Walk<'a, D> {
 
     /// There is no file for this part of the log.
     fn missing(&mut self, at: Position, to: Position) -> Result<After, OpenError> {
-        self.others_went_on(at)?;
         let next = self.layout.segments.iter().map(|s| s.base).find(|base| *base > at);
-        let next = match (self.flushed, next) {
-            (Some(flushed), next) if at < flushed => next.unwrap_or(flushed).min(flushed).min(to),
-            (None, Some(next)) if self.goes_on(at)?.is_some() => next,
-            _ => {
-                self.walked.end = at;
-                return Ok(After::End);
-            }
+        let next =
+            self.course.behind_hole(at, next, || segments_from(self.layout, at)).map_err(unread(at))?;
+        let Some(next) = next else {
+            self.walked.end = at;
+            return Ok(After::End);
         };
-        self.damage(at, next, "the segment's file is missing", None);
-        Ok(After::Next(next))
+        self.damage(at, next.min(to), "the segment's file is missing", None);
+        Ok(After::Next(next.min(to)))
     }
 
     /// What lies at `at` is no record.
@@ -560,23 +536,9 @@ impl<'a, D: Disk> Walk<'a, D> {
         to: Position,
         why: &str,
     ) -> Result<After, OpenError> {
-        if self.flushed.is_some_and(|flushed| at >= flushed) {
-            return Ok(After::End);
-        }
-        let failed = |e| OpenError::io(format!("searching the log from {at}"))(e);
-        let mut scanner = Scanner::new(segment, self.crc_from, self.flushed);
-        let next = match self.flushed {
-            Some(flushed) => {
-                let upto = flushed.min(segment.end).min(to);
-                let next = scanner.search(at, upto, |found| !matches!(found, Found::Bad(_)));
-                next.map_err(failed)?.unwrap_or(upto)
-            }
-            None => match self.goes_on(at)? {
-                Some(next) => next.min(segment.end),
-                None => return Ok(After::End),
-            },
-        };
-        let claim = scanner.claim(at).map_err(failed)?.map(|view| Claim {
+        let next = self.course.behind_bad(segment, at, to, segments_from(self.layout, at));
+        let Some(next) = next.map_err(unread(at))? else { return Ok(After::End) };
+        let claim = self.course.scanner(segment).claim(at).map_err(unread(at))?.map(|view| Claim {
             topic: view.topic.to_owned(),
             queue_id: view.queue_id,
             offset: view.queue_offset,
@@ -586,12 +548,6 @@ impl<'a, D: Disk> Walk<'a, D> {
         });
         self.damage(at, next, why, claim);
         Ok(After::Next(next))
-    }
-
-    /// Where the log goes on, if nothing says how far it was written.
-    fn goes_on(&self, at: Position) -> Result<Option<Position>, OpenError> {
-        goes_on(self.segments_from(at), at, self.newest_ms, None, |_| true)
-            .map_err(OpenError::io(format!("searching the log from {at}")))
     }
 
     /// Quarantines a region. Offsets of messages that may have been in it must not be given away again.
@@ -682,6 +638,22 @@ impl<'a, D: Disk> Walk<'a, D> {
             (self.progress)(Progress { step: "reading the log", done, total: total - self.layout.min });
         }
     }
+}
+
+/// The segments that end behind `at`.
+fn segments_from<D: Disk>(
+    layout: &Layout<D>,
+    at: Position,
+) -> impl Iterator<Item = io::Result<Arc<Segment<D::File>>>> {
+    layout.segments.iter().filter(move |s| s.end > at).map(|s| Ok(Arc::clone(s)))
+}
+
+/// The log cannot be read where nobody knows whether it goes on.
+fn unread(at: Position) -> impl FnOnce(io::Error) -> OpenError {
+    OpenError::io(format!(
+        "reading the log at {at}, where it may end (if that stays so: copy the file past its bad sectors, as ddrescue does, and put the copy \
+         in its place; what is lost then is named)"
+    ))
 }
 
 /// Batches that are one record, by topic and queue: the offset, and how many it takes.
