@@ -1,8 +1,8 @@
 //! Append, flush, read: what goes in comes out.
 
 use crate::world::*;
-use kerolox_store::disk::HostileDisk;
-use kerolox_store::{Bounds, Visible};
+use kerolox_store::disk::{CrashMode, HostileDisk};
+use kerolox_store::{Bounds, StoreConfig, Visible};
 
 #[test]
 fn nothing_is_visible_before_it_is_flushed() {
@@ -64,4 +64,70 @@ fn messages_come_back_hot_cold_and_after_restarts() {
         assert!(w.report.clean && w.report.damaged.is_empty(), "{:?}", w.report);
         assert!(w.report.scanned_bytes == 0, "{:?}", w.report);
     }
+}
+
+/// What a broker asks of queues, apart from their messages.
+#[test]
+fn what_is_known_of_queues() {
+    let mut w = World::open(HostileDisk::default());
+    assert_eq!(
+        (w.store.lies_from("T", 0, 0), w.store.span_bytes("T", 0), w.store.first_left("T", 0)),
+        (None, 0, 0)
+    );
+    assert!(!w.store.has_queues("T") && w.store.begins_at("T") == 0);
+    let first = w.send("T", 0, "one").position;
+    assert!(w.store.has_queues("T") && !w.store.has_queues("U"));
+    let end = w.send("U", 0, "two").end;
+    assert_eq!(w.store.span_bytes("T", 0), end - first, "of the open run");
+    assert_eq!((w.store.lies_from("T", 0, 0), w.store.lies_from("T", 0, 1)), (Some(first), None));
+    w.flush();
+    w.seal_index();
+    let sealed = w.store.watermarks().appended;
+    let end = w.send("T", 0, &"x".repeat(1000)).end;
+    assert_eq!(w.store.span_bytes("T", 0), end - first);
+    assert_eq!(w.store.span_bytes("none", 0), end - sealed, "as if it began now, up to a run");
+    assert_eq!((w.store.lies_from("T", 0, 0), w.store.lies_from("T", 0, 1)), (Some(first), Some(sealed)));
+    let queues: Vec<_> =
+        w.store.queues().map(|(topic, id, bounds)| (topic.to_string(), id, bounds.max)).collect();
+    assert_eq!(queues.len(), 2, "{queues:?}");
+    // Until all is confirmed nobody may read it.
+    assert_eq!(w.store.bounds("T", 0).unwrap().max, 1);
+    w.flush();
+    assert_eq!(w.store.bounds("T", 0).unwrap().max, 2);
+}
+
+/// What retention takes just now is not waited for, though the bounds do not say so yet.
+#[test]
+fn the_first_offset_that_is_left_is_known_before_the_bounds_are() {
+    let mut w = World::open(HostileDisk::default());
+    while w.store.watermarks().appended < 3 * SEGMENT {
+        w.send("T", 0, &"m".repeat(300));
+        w.chores();
+    }
+    w.dump();
+    w.seal();
+    assert_eq!((w.store.first_left("T", 0), w.store.begin()), (0, 0));
+    w.now += 1_000_000;
+    let (min, disk) = w.keeper.retain(w.now);
+    assert_eq!(w.store.bounds("T", 0).unwrap().min, 0, "it was not told yet");
+    let left = w.store.first_left("T", 0);
+    assert!(left > 1);
+    w.store.trimmed(min, disk);
+    assert_eq!((w.store.bounds("T", 0).unwrap().min, w.store.begin()), (left, min));
+    assert_eq!(w.store.disk().gone.len(), 2);
+}
+
+/// The room that is not prepared at first: a start need not wait for it, and what it may have to mend after a crash is no more.
+#[test]
+fn a_new_log_has_a_little_room_that_is_not_prepared() {
+    let config = StoreConfig { ahead_bytes: 80 << 10, segment_bytes: 4 * SEGMENT, ..config() };
+    let w = World::open_with(HostileDisk::default(), &config);
+    let again = World::open_with(w.disk.crash(CrashMode::Kill, 0), &config);
+    assert_eq!(again.report.missing_bytes_max, 12 << 10);
+    let mut w = again;
+    let end = w.send("T", 0, "one").end;
+    w.flush();
+    w.keeper.prepare(w.now + 1_000).unwrap();
+    let again = World::open_with(w.disk.crash(CrashMode::Kill, 0), &config);
+    assert!(again.report.log_max == end && again.report.missing_bytes_max > 0);
 }
