@@ -289,7 +289,7 @@ fn a_queue_all_of_whose_messages_are_lost_does_not_begin_anew() {
     let mut w = World::open(disk);
     let begin = w.store.next_offset("Lone", 0);
     assert!(begin >= 2, "{begin}");
-    assert_eq!(w.store.next_offset("New", 0), begin);
+    assert_eq!((w.store.next_offset("New", 0), w.store.begins_at("New")), (begin, begin));
     assert_eq!(w.send("Lone", 0, "new").queue_offset, begin);
     w.flush();
     assert_eq!(w.all("Lone", 0).0[0].1.body, b"new");

@@ -56,6 +56,7 @@ fn closed() -> (HostileDisk, BTreeMap<&'static str, Vec<String>>) {
 
 fn check(disk: HostileDisk, sent: &BTreeMap<&str, Vec<String>>, what: &str) {
     let mut w = World::open(disk);
+    assert_eq!(w.store.lmq_count(), NAMES.len(), "{what}");
     for (name, bodies) in sent {
         assert_eq!(&w.bodies(name, u32::from(*name == "T")), bodies, "{what} {name}");
     }

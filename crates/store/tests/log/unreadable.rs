@@ -152,3 +152,23 @@ fn a_length_inside_a_message_is_not_believed() {
         assert_eq!(reads, 2, "the head, twice: {position} {len}");
     }
 }
+
+/// Nobody can tell whether something was acknowledged there: a start does not guess, and says what its user can do.
+#[test]
+fn a_start_that_cannot_read_the_logs_end_says_what_to_do() {
+    let (w, places) = cold();
+    let end = places.last().unwrap().1 as usize;
+    let disk = w.disk.crash(CrashMode::Kill, 0);
+    let sector = end / 4096 * 4096;
+    disk.bad_sectors(LOG, sector..sector + 4096);
+    let why = World::try_open(disk.clone(), &config()).err().unwrap().to_string();
+    assert!(why.starts_with(&format!("reading the log at {end}, ")) && why.contains("ddrescue"), "{why}");
+    // What is said there: a copy has zeros where the disk could not be read.
+    disk.bad_sectors(LOG, 0..0);
+    assert!(disk.tamper(LOG, |bytes| bytes[sector..sector + 4096].fill(0)));
+    let w = World::open(disk);
+    let lost = places.iter().filter(|(_, to)| *to as usize > sector).count();
+    let (messages, damaged) = w.all("T", 0);
+    assert!(lost > 0 && w.report.log_max as usize == end);
+    assert_eq!((messages.len(), damaged.len()), (COUNT - lost, lost));
+}
