@@ -252,7 +252,7 @@ impl Clients {
             let subscribed = Subscription::new(subscription, self.sql92);
             match group.subscriptions.insert(subscription.topic.clone(), subscribed) {
                 Some(before) => refilters |= wants(&before.data) != wants(subscription),
-                None => topics_changed = true,
+                None => (topics_changed, refilters) = (true, true),
             }
         }
         let subscribed: BTreeSet<&str> = data.subscription_data_set.iter().map(|s| &*s.topic).collect();

@@ -84,10 +84,10 @@ impl Holds {
         waiting.map_or(Vec::new(), |waiting| waiting.ids.iter().filter(of_group).copied().collect())
     }
 
-    /// Those of a group that brought no filter of their own.
-    pub(crate) fn by_subscription_of(&self, group: &str) -> Vec<HoldId> {
-        let by_it = |pull: &PullRequest| *pull.group == *group && pull.filter_bytes == 0;
-        self.parked.all().into_iter().filter(|id| self.parked.get(*id).is_some_and(by_it)).collect()
+    /// Those that wait by the subscriptions of some groups.
+    pub(crate) fn by_subscriptions_of(&self, groups: &BTreeSet<&str>) -> Vec<HoldId> {
+        let by_them = |pull: &PullRequest| pull.has_groups_filter() && groups.contains(&*pull.group);
+        self.parked.all().into_iter().filter(|id| self.parked.get(*id).is_some_and(by_them)).collect()
     }
 
     /// All that wait for a topic.

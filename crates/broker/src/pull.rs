@@ -19,6 +19,7 @@ use kerolox_wire::header::{PullMessage, PullMessageResponse};
 use kerolox_wire::names;
 use kerolox_wire::sys_flag::pull as pull_flag;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Bytes of messages in one answer: Apache's `MAX_PULL_MSG_SIZE` is 128 MiB, its transfer limit for messages in
@@ -67,6 +68,11 @@ impl PullRequest {
     /// Group, topic and queue.
     fn queue(&self) -> (&str, &str, u32) {
         (&self.group, &self.topic, self.queue_id)
+    }
+
+    /// Whether it is filtered by what its group subscribes to.
+    pub(crate) fn has_groups_filter(&self) -> bool {
+        self.filter.is_some() && self.filter_bytes == 0
     }
 
     pub(crate) fn wants(&self, tag_code: i64) -> bool {
@@ -368,6 +374,9 @@ impl Broker {
 
     /// The messages for a pull were read.
     pub(crate) fn pull_read(&mut self, pull: PullRequest, slice: QueueSlice, out: &mut Vec<Effect>) {
+        if self.was_refiltered(&pull) {
+            return self.pull_again(&pull, out);
+        }
         let bounds = self.bounds(&pull.topic, pull.queue_id);
         let found = slice.count > 0;
         self.counters.pulled += u64::from(slice.count);
@@ -417,16 +426,34 @@ impl Broker {
         out.push(Effect::Send { conn: pull.conn, command: answer });
     }
 
-    /// A group's subscription was replaced: those that wait by the old one are to ask again from where they are.
-    pub(crate) fn release_filtered(&mut self, group: &str, out: &mut Vec<Effect>) {
-        for id in self.holds.by_subscription_of(group) {
-            let Some(pull) = self.holds.take(id) else { continue };
-            let bounds = self.bounds(&pull.topic, pull.queue_id);
-            let from = u64::try_from(pull.offset).unwrap_or(0);
-            let code = ResponseCode::PULL_RETRY_IMMEDIATELY;
-            let command = pull_answer(&pull, code, "SUBSCRIPTION_CHANGED", from, bounds);
-            out.push(Effect::Send { conn: pull.conn, command });
+    /// Subscriptions of these groups were replaced: whoever waits by the old ones asks again.
+    pub(crate) fn release_refiltered(&mut self, groups: &BTreeSet<&str>, out: &mut Vec<Effect>) {
+        if groups.is_empty() {
+            return;
         }
+        for id in self.holds.by_subscriptions_of(groups) {
+            if let Some(pull) = self.holds.take(id) {
+                self.pull_again(&pull, out);
+            }
+        }
+    }
+
+    /// Whether the subscription that a pull was admitted by is another one now: the old one would pass over what only the new one wants.
+    fn was_refiltered(&self, pull: &PullRequest) -> bool {
+        let known = self.clients.consumer_group(&pull.group).and_then(|g| g.subscriptions.get(&*pull.topic));
+        pull.has_groups_filter()
+            && known.is_some_and(|known| match (&known.filter, &pull.filter) {
+                (Ok(Some(now)), Some(then)) => !std::ptr::addr_eq(Arc::as_ptr(now), Arc::as_ptr(then)),
+                _ => true,
+            })
+    }
+
+    fn pull_again(&mut self, pull: &PullRequest, out: &mut Vec<Effect>) {
+        let bounds = self.bounds(&pull.topic, pull.queue_id);
+        let from = u64::try_from(pull.offset).unwrap_or(0);
+        let code = ResponseCode::PULL_RETRY_IMMEDIATELY;
+        let command = pull_answer(pull, code, "SUBSCRIPTION_CHANGED", from, bounds);
+        out.push(Effect::Send { conn: pull.conn, command });
     }
 
     fn hold_pull(&mut self, now_ms: i64, pull: PullRequest, bounds: Bounds, out: &mut Vec<Effect>) {

@@ -21,6 +21,7 @@ use kerolox_wire::header::{
     ConsumerGroup, HeaderError, OffsetResponse, QueryConsumerOffset, UnregisterClient, UpdateConsumerOffset,
 };
 use kerolox_wire::{Command, RequestCode, ResponseCode};
+use std::collections::BTreeSet;
 
 impl Broker {
     pub(crate) fn heartbeat(&mut self, now_ms: i64, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
@@ -47,7 +48,7 @@ impl Broker {
             version: request.version,
             heartbeat_ms: now_ms,
         };
-        let mut subscriptions_changed = false;
+        let (mut subscriptions_changed, mut refiltered) = (false, BTreeSet::new());
         for consumer in &data.consumer_data_set {
             if self.admit_consumer(now_ms, consumer) {
                 let fingerprint = i64::from(data.heartbeat_fingerprint);
@@ -57,13 +58,14 @@ impl Broker {
                 let heard = self.clients.register_consumer(conn, consumer, client.clone(), !data.without_sub);
                 subscriptions_changed |= heard.unknown;
                 if heard.refilters {
-                    self.release_filtered(&consumer.group_name, out);
+                    refiltered.insert(&*consumer.group_name);
                 }
                 if heard.regroups {
                     self.changed_groups.insert(consumer.group_name.clone());
                 }
             }
         }
+        self.release_refiltered(&refiltered, out);
         for producer in &data.producer_data_set {
             self.clients.register_producer(conn, &producer.group_name, client.clone());
         }

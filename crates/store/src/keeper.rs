@@ -1,6 +1,6 @@
 //! Work in the background: preparing the log ahead of the writer, sealing index runs, retention.
 
-use crate::disk::{Aligned, BLOCK_BYTES, Disk, DiskFile, write_all_at};
+use crate::disk::{Aligned, BLOCK_BYTES, Disk, DiskFile, is_full, write_all_at};
 use crate::index::{RunDraft, RunFile, run_path};
 use crate::log::{CLEAR_BYTES, Room, SegmentError, Shared, WriteError, is_direct, segment_path};
 use crate::retention::{self, Candidate, Limits};
@@ -45,7 +45,7 @@ pub struct Keeper<D: Disk> {
     room: Arc<Room>,
     /// Index runs that found no room on the disk.
     unwritten: Vec<RunDraft>,
-    /// The segment that the log ends in has no room on the disk beyond this.
+    /// Where the segment begins that the disk has no blocks for: nothing may go into it.
     dry: Option<Position>,
     /// When the frontier was made durable last.
     persisted_ms: i64,
@@ -118,8 +118,8 @@ impl<D: Disk> Keeper<D> {
     /// the frontier (every 50 ms).
     ///
     /// # Errors
-    /// The frontier or the log cannot be written: the log is fenced. A segment that cannot be created is no error: it
-    /// shows as [`crate::AppendError::DiskFull`] when the log comes to the end of what there is.
+    /// The frontier or the log cannot be written: the log is fenced. A segment that cannot be created, or has no blocks, is no
+    /// error: it shows as [`crate::AppendError::DiskFull`] when the log comes to the end of what there is.
     pub fn prepare(&mut self, now_ms: i64) -> Result<bool, WriteError> {
         if let Some(why) = self.shared.fenced() {
             return Err(WriteError(why.to_owned()));
@@ -129,27 +129,33 @@ impl<D: Disk> Keeper<D> {
             self.shared.frontier.persist().map_err(|e| self.fenced("syncing the frontier", &e))?;
             self.persisted_ms = now_ms;
         }
+        let was_dry = self.dry.is_some();
+        if was_dry && !self.allocate_dry().map_err(|e| self.fenced("allocating a segment", &e))? {
+            return Ok(false);
+        }
         self.create_segment();
         self.pace(now_ms);
-        match self.allocate_active().and_then(|()| self.prewrite()) {
-            Err(e) if is_full(&e) => {
-                let limit = self.shared.frontier.limit();
-                let dry = self.dry.map_or(limit, |dry| dry.min(limit));
-                self.dry = Some(dry);
-                self.limit_to(dry);
-                Ok(false)
-            }
-            done => {
-                let again = self.dry.take().is_some();
-                done.map(|more| more || again).map_err(|e| self.fenced("preparing the log", &e))
-            }
+        let more = self.prewrite().map_err(|e| self.fenced("preparing the log", &e))?;
+        if let Some(base) = self.dry {
+            self.limit_to(base);
+            return Ok(false);
         }
+        // What there is room for is told with the next call.
+        Ok(more || was_dry)
     }
 
-    /// The file of a segment that this program did not make may have no blocks for what is not written yet.
-    fn allocate_active(&self) -> io::Result<()> {
-        let Some(segment) = self.dry.and_then(|at| self.shared.segments.find(at)) else { return Ok(()) };
-        segment.file.allocate(segment.end - segment.base)
+    /// The file of a segment that this program did not make may have no blocks for what is not written yet. Whether it has now.
+    fn allocate_dry(&self) -> io::Result<bool> {
+        let Some(segment) = self.dry.and_then(|at| self.shared.segments.find(at)) else { return Ok(true) };
+        let missing = segment.end - self.shared.written().max(segment.base);
+        // Not tried before it can be: some file systems keep what they had for half of it.
+        if self.lacks(missing).is_some() {
+            return Ok(false);
+        }
+        match segment.file.allocate(segment.end - segment.base) {
+            Err(e) if is_full(&e) => Ok(false),
+            allocated => allocated.map(|()| true),
+        }
     }
 
     /// Whether the log grows so fast that pre-writing would only double the work.
@@ -167,23 +173,32 @@ impl<D: Disk> Keeper<D> {
     /// and may count on half of the room there is now: if the disk fills up meanwhile, the log stops taking records before
     /// one of them finds no segment.
     pub(crate) fn create_segment(&self) {
+        if let Some(base) = self.dry {
+            return self.limit_to(base);
+        }
         let segment = self.shared.segments.segment_bytes();
         let mut ready = self.shared.segments.end().unwrap_or(0);
         if ready < self.shared.written() + segment / 2 {
-            let refused = match self.shared.disk.space() {
+            let refused = match self.lacks(segment) {
                 // Blocks are not taken only to be given back, many times a second.
-                Ok(space) if space.available < segment => Err(format!("{} bytes are left", space.available)),
-                _ => self.shared.segments.create_next().map_err(|e| e.to_string()),
+                Some(left) => Err(format!("{left} bytes are left")),
+                None => self.shared.segments.create_next().map_err(|e| e.to_string()),
             };
             if let Err(why) = refused {
                 let why = format!("cannot create the log's next segment: {why}");
-                return self.room.limit(ready.min(self.dry.unwrap_or(ready)), why);
+                return self.room.limit(ready, why);
             }
             ready += segment;
         }
         let available = self.shared.disk.space().map_or(0, |space| space.available);
         let sure = ready.saturating_add(available / 2 / segment * segment);
-        self.limit_to(sure.min(self.dry.unwrap_or(sure)));
+        self.limit_to(sure);
+    }
+
+    /// What room the disk has, if it says that it has not so many bytes.
+    fn lacks(&self, bytes: u64) -> Option<u64> {
+        let space = self.shared.disk.space().ok().filter(|space| space.total() > 0)?;
+        (space.available < bytes).then_some(space.available)
     }
 
     fn limit_to(&self, sure: Position) {
@@ -196,10 +211,13 @@ impl<D: Disk> Keeper<D> {
         let limit = self.shared.frontier.limit();
         let target = (limit + stretch).next_multiple_of(BLOCK_BYTES as u64);
         let target = target.min(self.shared.segments.end().unwrap_or(0));
-        if limit >= self.shared.written() + stretch || target <= limit {
+        // What has no blocks is tried at once.
+        let was_dry = self.dry.take().is_some();
+        if limit >= self.shared.written() + stretch && !was_dry || target <= limit {
             return Ok(false);
         }
         let (shared, prewritten, fast) = (&self.shared, self.prewritten, self.fast);
+        let mut dry = None;
         let (ahead, zeros, direct) = (&mut self.ahead, &self.zeros, is_direct(&self.config));
         // The limit cannot move meanwhile, so the writer is below what is zeroed here.
         self.prewritten = shared.frontier.above_limit(|limit| {
@@ -207,7 +225,7 @@ impl<D: Disk> Keeper<D> {
             let Some(segment) = shared.segments.find(from).filter(|_| from < target) else {
                 return Ok(from.max(target));
             };
-            if segment.recycled || fast {
+            if (segment.recycled || fast) && !was_dry {
                 return Ok(target.min(segment.end));
             }
             let chunk = CHUNK_BYTES.min(target - from).min(segment.end - from);
@@ -216,13 +234,20 @@ impl<D: Disk> Keeper<D> {
                 _ if direct => shared.disk.open_direct(&segment_path(segment.base))?,
                 _ => shared.disk.open(&segment_path(segment.base))?,
             };
-            write_all_at(&file, zeros.get(chunk as usize), from - segment.base)?;
+            match write_all_at(&file, zeros.get(chunk as usize), from - segment.base) {
+                Err(e) if is_full(&e) => {
+                    dry = Some(segment.base);
+                    return Ok(from);
+                }
+                written => written?,
+            }
             file.sync_data()?;
             *ahead = Some((segment.base, file));
             Ok(from + chunk)
         })?;
+        self.dry = dry;
         if self.prewritten < target {
-            return Ok(true);
+            return Ok(dry.is_none());
         }
         self.shared.frontier.raise_limit(target)?;
         Ok(self.shared.frontier.limit() < self.shared.written() + stretch)
@@ -253,32 +278,24 @@ impl<D: Disk> Keeper<D> {
                     runs.push((Arc::new(facts), places));
                     self.unwritten.remove(0);
                 }
-                Err(e) if is_full(&e) => {
-                    if !self.said.in_snapshot {
-                        self.note_dump(job.dump.begin);
-                    }
-                    return Ok(Sealed { runs, snapshot_failed: job.state.is_some() });
-                }
+                Err(e) if is_full(&e) => break,
                 Err(e) => return Err(self.fenced("writing an index run", &e)),
             }
         }
-        let mut snapshot_failed = false;
-        if let Some(state) = &job.state {
+        let unwritten = !self.unwritten.is_empty();
+        let mut snapshot_failed = unwritten && job.state.is_some();
+        if let Some(state) = job.state.as_ref().filter(|_| !unwritten) {
             match Snapshot::write(&self.shared.disk, state.position, job.dump, &[&state.own, &state.all]) {
                 Ok(()) => self.said.in_snapshot = !state.own.is_empty(),
                 Err(e) if is_full(&e) => snapshot_failed = true,
                 Err(e) => return Err(self.fenced("writing the snapshot", &e)),
             }
         }
-        self.note_dump(job.dump.begin);
-        Ok(Sealed { runs, snapshot_failed })
-    }
-
-    /// A dump is below the frontier: with it alone nothing of the state is missing.
-    fn note_dump(&mut self, begin: Position) {
-        if begin > self.said.dump {
-            self.said.older_dump = std::mem::replace(&mut self.said.dump, begin);
+        // The dump is below the frontier: with it alone nothing of the state is missing.
+        if job.dump.begin > self.said.dump {
+            self.said.older_dump = std::mem::replace(&mut self.said.dump, job.dump.begin);
         }
+        Ok(Sealed { runs, snapshot_failed, unwritten, dump: self.said.dump })
     }
 
     /// Deletes (or recycles) what retention allows; the new beginning of the log, and the state of the disk. A failure
@@ -320,6 +337,8 @@ impl<D: Disk> Keeper<D> {
         // What would go as well if nobody needed it.
         let wanted = decide(&limits).0.len().checked_sub(1).and_then(|last| candidates.get(last));
         state.wanted = wanted.map(|last| last.end).filter(|end| *end > needed_from);
+        let but_for_dumps = Limits { keep_from: active.min(needed_from), ..limits };
+        state.dump_wanted = go.is_empty() && !decide(&but_for_dumps).0.is_empty();
         for (why, segment) in go.into_iter().zip(&all).take(RETIRE_MAX) {
             if let Err(e) = self.retire(segment.end) {
                 state.stuck = Some(e.to_string());
@@ -364,7 +383,8 @@ impl<D: Disk> Keeper<D> {
         // Readers are told before the file goes: what they miss then is gone, not damaged.
         self.room.goes_below(end);
         self.shared.set_min(end);
-        let recycle = ready < READY_MAX;
+        // What lacks blocks needs them first.
+        let recycle = ready < READY_MAX && self.dry.is_none();
         self.shared.segments.retire_first(recycle)
     }
 
@@ -413,8 +433,4 @@ impl<D: Disk> Keeper<D> {
         let closed = closed.and_then(|()| self.shared.disk.sync_dir(""));
         closed.map_err(|e| self.fenced("closing", &e))
     }
-}
-
-pub(crate) fn is_full(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -245,6 +245,8 @@ pub struct DiskState {
     pub full: Option<String>,
     /// Retention would take the log up to here, were it not for [`Store::need_from`].
     pub wanted: Option<Position>,
+    /// It would take more if a later dump of the state were sealed.
+    pub dump_wanted: bool,
     /// Why it cannot take what is to go.
     pub stuck: Option<String>,
     /// What it took now.

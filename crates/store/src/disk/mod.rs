@@ -83,6 +83,11 @@ impl Space {
     }
 }
 
+/// Whether a call failed because the disk has no room for it.
+pub(crate) fn is_full(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Kinds of calls, as counted and as failed on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(usize)]

@@ -1,8 +1,7 @@
 //! The files of the log: one after the other, each named by the position of its first byte.
 
 use crate::Position;
-use crate::disk::{Disk, DiskFile, write_all_at};
-use crate::keeper::is_full;
+use crate::disk::{Disk, DiskFile, is_full, write_all_at};
 use crate::log::BLANK_MARK_BYTES;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -172,7 +171,8 @@ impl<D: Disk> Segments<D> {
     fn recycle(&self, base: Position, end: Position) -> Result<Option<D::File>, (&'static str, io::Error)> {
         let new = segment_path(end);
         match self.disk.rename(&segment_path(base), &new) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return self.remove(base).map(|()| None),
+            // An attempt that failed later renamed it.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return self.remove(end).map(|()| None),
             renamed => renamed.map_err(|e| ("recycle", e))?,
         }
         self.disk.sync_dir(LOG_DIR).map_err(|e| ("sync directory of", e))?;

@@ -183,7 +183,7 @@ impl<D: Disk> Walk<'_, D> {
         at: Position,
         why: String,
     ) -> io::Result<After> {
-        let next = self.course.behind_bad(segment, at, Position::MAX, self.look.segments_from(at))?;
+        let next = self.course.behind_bad(scanner, at, segment.end, self.look.segments_from(at))?;
         let Some(next) = next else { return Ok(After::End(at)) };
         // A segment that became another one under this reader's hands.
         let there = self.look.disk.list(LOG_DIR)?;

@@ -74,11 +74,11 @@ impl Course {
         })
     }
 
-    /// Where the log goes on behind what lies at `at` of a segment and is no record: at `to` at the latest, if it is known to go on. `None`:
-    /// it ends.
+    /// Where the log goes on behind what lies at `at` of a segment and is no record: at `to` (the segment's end or before) at the latest.
+    /// `None`: it ends.
     pub(crate) fn behind_bad<F: DiskFile, S: Borrow<Segment<F>>>(
         &self,
-        segment: &Segment<F>,
+        scanner: &mut Scanner<'_, F>,
         at: Position,
         to: Position,
         segments: impl Iterator<Item = io::Result<S>>,
@@ -86,11 +86,11 @@ impl Course {
         match self.flushed {
             Some(flushed) if at >= flushed => Ok(None),
             Some(flushed) => {
-                let upto = flushed.min(segment.end).min(to);
-                let next = self.scanner(segment).search(at, upto, |found| !matches!(found, Found::Bad(_)))?;
+                let upto = flushed.min(to);
+                let next = scanner.search(at, upto, |found| !matches!(found, Found::Bad(_)))?;
                 Ok(Some(next.unwrap_or(upto)))
             }
-            None => Ok(self.goes_on(at, segments)?.map(|next| next.min(segment.end))),
+            None => Ok(self.goes_on(at, segments)?.map(|next| next.min(to))),
         }
     }
 

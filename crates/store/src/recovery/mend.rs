@@ -9,8 +9,7 @@ use super::OpenError;
 use super::layout::{Layout, has_content};
 use super::walk::Walked;
 use crate::Position;
-use crate::disk::{Disk, DiskFile, read_up_to, write_all_at};
-use crate::keeper::is_full;
+use crate::disk::{Disk, DiskFile, is_full, read_up_to, write_all_at};
 use crate::log::{CLEAR_BYTES, Segment, clear_ends, said_position, segment_path};
 use kerolox_wire::record::RecordHead;
 use std::io;
@@ -123,10 +122,17 @@ pub(super) fn usable<D: Disk>(
         let len = segment.file.len().map_err(failed("measuring"))?;
         let adjacent = usable.last().is_none_or(|last| last.end == segment.base);
         // Caught half made by a crash; it holds nothing.
-        let mut useless = behind && (len < layout.segment_bytes || !adjacent);
+        let mut useless = behind && (len < layout.segment_bytes || !adjacent || dry);
         if segment.end > end && !useless {
             match segment.file.allocate(layout.segment_bytes) {
-                Err(e) if is_full(&e) => (useless, dry) = (behind, dry || !behind),
+                // Some file systems keep what they had for half of it.
+                Err(e) if is_full(&e) && !behind => {
+                    let cut = segment.file.set_len(end - segment.base);
+                    cut.and_then(|()| segment.file.set_len(layout.segment_bytes))
+                        .map_err(failed("cutting"))?;
+                    dry = true;
+                }
+                Err(e) if is_full(&e) => useless = true,
                 allocated => allocated
                     .and_then(|()| if len < layout.segment_bytes { segment.file.sync_data() } else { Ok(()) })
                     .map_err(failed("extending"))?,

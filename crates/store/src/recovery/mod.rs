@@ -154,15 +154,14 @@ pub fn open<D: Disk>(
         // A new log: whether there is room for it shows now, not with the first message.
         segments.create_next().map_err(|e| OpenError::Layout(format!("no room for the log: {e}")))?;
     }
+    let dry = segments.find(end).filter(|_| usable.dry).map(|segment| segment.base);
     let segment_end = segments.find(end).map_or(end + config.segment_bytes, |s| s.end);
     let shared = Arc::new(Shared::new(disk, segments, frontier, facts.crc_from, layout.min, layout.lock));
     let Walked { index, state_next, dump, snapped, state_bytes, run_ages, drafts, in_snapshot, .. } = walked;
-    let recovered =
-        Recovered { index, end, segment_end, state_next, dump, snapped, state_bytes, drafts, in_snapshot };
+    let recovered = Recovered { index, end, segment_end, state_next, dump, snapped, state_bytes, drafts };
     let room = Arc::new(Room::default());
     // Where the dump before the last is nobody has looked for.
     let said = Said { dump: dump.begin, older_dump: 0, in_snapshot };
-    let dry = usable.dry.then_some(end);
     let keeper = Keeper::new(Arc::clone(&shared), config.clone(), Arc::clone(&room), run_ages, said, dry);
     // How far the log may go is known before anything is appended.
     keeper.create_segment();

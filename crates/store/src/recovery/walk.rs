@@ -367,7 +367,7 @@ impl<'a, D: Disk> Walk<'a, D> {
                 Found::Blank => to,
                 Found::Bad(why) => {
                     let why = why.to_string();
-                    match self.bad(&segment, at, to, &why)? {
+                    match self.bad(&mut scanner, at, to.min(segment.end), &why)? {
                         After::Next(next) => next,
                         After::End => to,
                     }
@@ -439,7 +439,7 @@ impl<'a, D: Disk> Walk<'a, D> {
                 }
                 Found::Bad(why) => {
                     let why = why.to_string();
-                    match self.bad(segment, at, to, &why)? {
+                    match self.bad(&mut scanner, at, to.min(segment.end), &why)? {
                         After::Next(next) => at = next,
                         After::End => {
                             self.walked.end = at;
@@ -531,14 +531,14 @@ impl<'a, D: Disk> Walk<'a, D> {
     /// What lies at `at` is no record.
     fn bad(
         &mut self,
-        segment: &Segment<D::File>,
+        scanner: &mut Scanner<'_, D::File>,
         at: Position,
         to: Position,
         why: &str,
     ) -> Result<After, OpenError> {
-        let next = self.course.behind_bad(segment, at, to, segments_from(self.layout, at));
+        let next = self.course.behind_bad(scanner, at, to, segments_from(self.layout, at));
         let Some(next) = next.map_err(unread(at))? else { return Ok(After::End) };
-        let claim = self.course.scanner(segment).claim(at).map_err(unread(at))?.map(|view| Claim {
+        let claim = scanner.claim(at).map_err(unread(at))?.map(|view| Claim {
             topic: view.topic.to_owned(),
             queue_id: view.queue_id,
             offset: view.queue_offset,
@@ -651,8 +651,8 @@ fn segments_from<D: Disk>(
 /// The log cannot be read where nobody knows whether it goes on.
 fn unread(at: Position) -> impl FnOnce(io::Error) -> OpenError {
     OpenError::io(format!(
-        "reading the log at {at}, where it may end (if that stays so: copy the file past its bad sectors, as ddrescue does, and put the copy \
-         in its place; what is lost then is named)"
+        "reading the log at {at}, where it may end (if that stays so: copy the files of `commitlog` past their bad sectors, as ddrescue does, and put \
+         the copies in their places; what is lost then is named)"
     ))
 }
 

@@ -139,12 +139,10 @@ impl Store {
 
     /// The state is to be said once more: the owner of the state should begin to, through [`Store::append_dump`]. In a new
     /// segment, or with each run of the index if the state is too large for snapshots; and never before the log has grown by
-    /// so many times as much.
+    /// so many times as much, unless retention needs it to make room.
     pub fn dump_due(&self) -> bool {
-        let Some(end) = self.dump.end.filter(|_| !self.dump_pressed() || self.dump.begin > self.sealed_dump)
-        else {
-            return true;
-        };
+        let wanted = self.dump_wanted() && self.dump.begin <= self.sealed_dump;
+        let Some(end) = self.dump.end.filter(|_| !wanted) else { return true };
         let grown = self.marks.appended - end;
         let segment = self.segment_end - self.config.segment_bytes;
         let large = self.state_bytes > SNAPSHOT_BYTES_MAX as u64;
@@ -152,8 +150,8 @@ impl Store {
     }
 
     /// The disk is full, and retention waits for a dump: the log will not grow until then.
-    pub(super) fn dump_pressed(&self) -> bool {
-        self.dumps_to_go > 0 && self.disk.full.is_some()
+    pub(super) fn dump_wanted(&self) -> bool {
+        self.disk.full.is_some() && self.disk.dump_wanted
     }
 
     /// Appends a part of a dump (an entry stream of any length, split into records as needed); `last`: the last one. Nothing, or

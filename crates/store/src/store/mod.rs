@@ -42,10 +42,12 @@ pub struct Store {
     sealing: bool,
     dump: Dump,
     dumping: Option<Dumping>,
-    /// Whole dumps that are to be sealed before retention, which keeps the two last of a large state, may take anything.
-    dumps_to_go: u8,
-    /// The last one that was, or was found at the start.
+    /// Where the newest dump begins that retention reckons with.
     sealed_dump: Position,
+    /// The keeper has index runs that found no room.
+    unwritten: bool,
+    /// It is to try once more.
+    seal_again: bool,
     /// Position of the last snapshot that was ordered, or found at the start.
     snapped: Position,
     /// The one before, while nobody knows whether there was room for the last.
@@ -107,16 +109,12 @@ pub(crate) struct Recovered {
     pub(crate) snapped: Position,
     pub(crate) state_bytes: u64,
     pub(crate) drafts: Vec<RunDraft>,
-    /// The state is in the snapshot.
-    pub(crate) in_snapshot: bool,
 }
 
 impl Store {
     pub(crate) fn new(config: StoreConfig, room: Arc<Room>, recovered: Recovered) -> Self {
-        let Recovered {
-            end, segment_end, state_next, dump, snapped, state_bytes, drafts, in_snapshot, ..
-        } = recovered;
-        let mut index = recovered.index;
+        let Recovered { mut index, end, segment_end, state_next, dump, snapped, state_bytes, drafts } =
+            recovered;
         index.queues.iter_mut().for_each(|queue| queue.visible = queue.next);
         Self {
             tail: Tail::new(end, config.tail_bytes, config.segment_bytes),
@@ -137,8 +135,9 @@ impl Store {
             disk: DiskState::default(),
             room,
             room_end: Cell::new(None),
-            dumps_to_go: u8::from(!in_snapshot) + u8::from(dump.end.is_none()),
             sealed_dump: dump.begin,
+            unwritten: false,
+            seal_again: false,
             needed: None,
             min: 0,
             config,
@@ -288,6 +287,7 @@ impl Store {
             self.forget_gone();
         }
         self.disk = disk;
+        self.seal_again = self.unwritten || self.dump_wanted() && self.dump.begin > self.sealed_dump;
     }
 
     /// Forgets what retention took, so much at once that nobody waits for it: to be called now and then.

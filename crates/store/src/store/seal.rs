@@ -41,6 +41,10 @@ pub struct Sealed {
     pub(crate) runs: Vec<(Arc<RunFacts>, Places)>,
     /// The job had the state, and the disk no room for it.
     pub(crate) snapshot_failed: bool,
+    /// It had no room for an index run: the next job tries again.
+    pub(crate) unwritten: bool,
+    /// Where the newest dump begins that retention reckons with.
+    pub(crate) dump: Position,
 }
 
 impl Store {
@@ -48,8 +52,7 @@ impl Store {
     pub fn seal_due(&self) -> bool {
         let open = self.marks.appended - self.index.open_at;
         let long = open >= self.config.run_bytes || self.index.keys.len() >= RUN_KEYS_MAX;
-        let dumped = self.dump_pressed() && self.dump.begin > self.sealed_dump;
-        !self.sealing && (!self.drafts.is_empty() || long || dumped)
+        !self.sealing && (!self.drafts.is_empty() || long || self.seal_again)
     }
 
     /// Whether a snapshot of the state is due with the next seal: [`Store::seal`] or [`Store::seal_large`] rather than
@@ -98,10 +101,7 @@ impl Store {
             drafts.push(self.index.cut(position));
         }
         self.sealing = true;
-        if self.dump.begin > self.sealed_dump {
-            self.sealed_dump = self.dump.begin;
-            self.dumps_to_go = self.dumps_to_go.saturating_sub(1);
-        }
+        self.seal_again = false;
         SealJob { position, drafts, state, dump: self.dump }
     }
 
@@ -109,6 +109,7 @@ impl Store {
     /// is due again with the next seal.
     pub fn sealed(&mut self, sealed: Sealed) {
         self.sealing = false;
+        (self.unwritten, self.sealed_dump) = (sealed.unwritten, sealed.dump);
         if sealed.snapshot_failed {
             self.snapped = self.snapped_before;
         }

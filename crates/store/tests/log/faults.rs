@@ -229,8 +229,10 @@ fn a_disk_that_is_full_below_the_segments_end_fences_nothing() {
             break;
         }
     }
-    let refused = (0..100).find_map(|_| w.try_append(&Message::new("T", 0, &[b'x'; 300])).err());
-    assert!(matches!(refused, Some(AppendError::DiskFull(_))), "{refused:?}");
+    // One that does not fit as a whole is refused as a whole.
+    let refused = w.try_append(&Message::new("T", 0, &[b'x'; 300])).unwrap_err();
+    assert!(matches!(refused, AppendError::DiskFull(_)), "{refused}");
+    assert_eq!(w.store.admit_batch(900, 300).unwrap_err().to_string(), refused.to_string());
     w.flush();
     w.prepare();
     let all = w.bodies("T", 0).len();
@@ -280,6 +282,62 @@ fn a_full_disk_delays_the_index_but_fences_nothing() {
     w.seal();
     let w = World::open(w.disk.crash(CrashMode::Lost, 0));
     assert_eq!((w.report.scanned_bytes, w.bodies("T", 0).len()), (0, 40));
+}
+
+/// It was tried again when the log had grown, and it did not grow, for messages were refused: for ever, though there was room again.
+#[test]
+fn an_index_run_that_found_no_room_is_tried_again_before_the_log_grows() {
+    let mut w = World::open(HostileDisk::default());
+    w.dump();
+    w.flush();
+    w.prepare();
+    (0..30).for_each(|i| drop(w.send("T", 0, &format!("{i}"))));
+    let used = w.used();
+    w.disk.set_capacity(used);
+    w.seal_index();
+    for _ in 0..3 {
+        w.retain();
+        assert!(w.try_append(&Message::new("T", 0, b"new")).is_err());
+        w.flush();
+        assert!(w.store.seal_due(), "once for each report");
+        w.seal_index();
+        assert!(!w.store.seal_due());
+    }
+    w.disk.set_capacity(u64::MAX);
+    w.retain();
+    assert!(w.store.seal_due());
+    w.seal_index();
+    w.retain();
+    assert!(!w.store.seal_due());
+    w.send("T", 0, "new");
+}
+
+/// Old segments became prepared ones behind it, and it still had no blocks: they were gone for nothing.
+#[test]
+fn room_that_retention_makes_is_for_the_segment_that_lacks_it() {
+    let mut w = World::open(HostileDisk::default());
+    while w.store.watermarks().appended < 2 * SEGMENT + SEGMENT / 4 {
+        w.send("T", 0, &"m".repeat(300));
+        w.chores();
+    }
+    w.dump();
+    w.seal();
+    let disk = w.disk.crash(CrashMode::Kill, 0);
+    disk.set_trouble(Some(Trouble {
+        kinds: &[OpKind::Allocate],
+        action: FaultAction::NoSpace,
+        left: u32::MAX,
+    }));
+    let mut w = World::open(disk);
+    w.now += 1_000_000;
+    w.retain();
+    let logs = w.disk.paths().into_iter().filter(|path| path.starts_with("commitlog/")).count();
+    assert_eq!((w.store.disk().gone.len(), logs), (2, 1));
+    assert!(w.try_append(&Message::new("T", 0, b"new")).is_err());
+    w.flush();
+    w.disk.set_trouble(None);
+    w.prepare();
+    w.send("T", 0, "new");
 }
 
 /// It used to be tried again only when the log had grown by eight times the state.
