@@ -243,7 +243,7 @@ impl Broker {
         broker.schedule_checks(now_ms);
         broker.find_compacted();
         broker.find_lite_topics();
-        broker.expire_topics(now_ms);
+        broker.expire_topics(now_ms, None);
         broker.state.offsets.watch();
         broker.note_needed();
         broker
@@ -393,7 +393,7 @@ impl Broker {
     fn trimmed(&mut self, now_ms: i64, min: Position, disk: DiskState, out: &mut Vec<Effect>) {
         let wanted = disk.wanted;
         self.store.trimmed(min, disk);
-        self.expire_topics(now_ms);
+        self.expire_topics(now_ms, wanted);
         if let Some(wanted) = wanted {
             self.look_for_unread(wanted);
             // What stays for a group's sake need not be moved.

@@ -32,12 +32,14 @@ pub(crate) struct Retention {
     /// The first place that a topic with a longer retention than the log's keeps.
     long_from: Option<Position>,
     unread: Unread,
+    /// What is needed first, and why, unless a group has still to read it.
+    held: (Position, &'static str),
     /// Topics whose own retention took messages that nobody was told of yet, and how many.
     expired: Vec<(Arc<str>, u64)>,
 }
 
 /// Where the first message lies that a consumer group has still to read. Found by going over all offsets in parts, only when
-/// something is to go; until then nothing may.
+/// something is to go; until then nothing may, whether or not that counts: topics with a longer retention are looked at then, too.
 struct Unread {
     known: Lowest,
     /// Where the round that is under way goes on, and what it found so far.
@@ -65,6 +67,7 @@ impl Default for Retention {
             topics_looked_at_ms: i64::MIN,
             long_from: None,
             unread: Unread { known, round: None },
+            held: (0, ""),
             expired: Vec::new(),
         }
     }
@@ -90,6 +93,10 @@ impl Broker {
 
     /// Retention wants to take the log up to `below`: which of it do consumer groups have still to read?
     pub(crate) fn look_for_unread(&mut self, below: Position) {
+        if !self.config.keep_unread {
+            self.retention.unread = Unread { known: Lowest { position: below, holder: None }, round: None };
+            return;
+        }
         // What is appended after the round began is unread as well, for all that this round can tell.
         let end = self.store.watermarks().appended;
         let begin = || {
@@ -205,27 +212,39 @@ impl Broker {
     /// What the broker tells the keeper, so that it does not go with its segment. (What is added later lies behind all that.)
     pub(crate) fn note_needed(&mut self) {
         let loading = (!self.timers.is_loaded()).then_some(0);
-        let timers = self.timers.oldest();
         let halves = self.state.halves.iter().next().map(|(position, _)| position);
         // Queues of levels that never delivered anything have no offset yet.
         let delayed = (0..self.state.delay_queues_ms.len()).filter_map(|index| {
             let offset = self.state.delay_offsets.get(index).copied().unwrap_or(0);
             self.store.lies_from(names::SCHEDULE_TOPIC, index as u32, offset)
         });
-        let unread = Some(self.unread_from());
-        let needs = [loading, timers, halves, self.compaction.oldest(), self.retention.long_from, unread];
-        let first = needs.into_iter().flatten().chain(delayed).min();
-        self.store.need_from(first.unwrap_or(Position::MAX));
+        let needs = [
+            (Some(self.unread_from()), ""),
+            (loading, "it is not known yet which timer messages wait"),
+            (self.timers.oldest(), "a timer message waits for its time"),
+            (halves, "a half message waits for its end"),
+            (delayed.min(), "a delayed message waits for its time"),
+            (self.compaction.oldest(), "a compaction topic has its newest message of a key there"),
+            (self.retention.long_from, "a topic keeps its messages longer (reserve.time)"),
+        ];
+        let needs = needs.into_iter().filter_map(|(position, why)| Some((position?, why)));
+        let (first, why) = needs.min_by_key(|(position, _)| *position).unwrap_or((Position::MAX, ""));
+        self.retention.held = (first, why);
+        self.store.need_from(first);
     }
 
     /// From here on there may be something that a group has still to read.
     pub(crate) fn unread_from(&self) -> Position {
-        if self.config.keep_unread { self.retention.unread.known.position } else { Position::MAX }
+        self.retention.unread.known.position
     }
 
-    /// Why old messages stay though retention would take them, if a consumer group is the reason.
+    /// Why old messages stay though retention would take them, if something needs them.
     pub fn held_by(&self) -> Option<String> {
-        let wanted = self.store.disk().wanted.filter(|_| self.config.keep_unread)?;
+        let wanted = self.store.disk().wanted?;
+        let (_, why) = self.retention.held;
+        if !why.is_empty() {
+            return Some(why.to_owned()).filter(|_| self.retention.held.0 < wanted);
+        }
         let Lowest { position, holder } = &self.retention.unread.known;
         let Commit { group, topic, queue_id, offset } = holder.as_ref().filter(|_| *position < wanted)?;
         Some(format!(
@@ -260,8 +279,10 @@ impl Broker {
     }
 
     /// Topics that keep their messages for a time of their own, or only so many bytes.
-    pub(crate) fn expire_topics(&mut self, now_ms: i64) {
-        if now_ms < self.retention.topics_looked_at_ms.saturating_add(TOPICS_EVERY_MS) {
+    /// At once where more is to go than was let go: a topic with a longer retention may have messages since the last look.
+    pub(crate) fn expire_topics(&mut self, now_ms: i64, wanted: Option<Position>) {
+        let rested = now_ms >= self.retention.topics_looked_at_ms.saturating_add(TOPICS_EVERY_MS);
+        if !rested && wanted.is_none_or(|wanted| wanted <= self.unread_from()) {
             return;
         }
         self.retention.topics_looked_at_ms = now_ms;

@@ -630,3 +630,27 @@ fn a_reset_outlives_a_clean_end() {
     let told = world.run("UPDATE_CONSUMER_OFFSET 2 consumerGroup=g topic=T queueId=0 commitOffset=2");
     assert!(told.contains("Offset has been previously reset"), "{told}");
 }
+
+/// Topics were looked at every ten seconds: a message that came since the last look went with the log that turned over meanwhile.
+#[test]
+fn a_topic_with_a_longer_retention_keeps_what_came_since_it_was_looked_at() {
+    for keeps_unread in [true, false] {
+        let mut world = world();
+        world.run("UPDATE_AND_CREATE_TOPIC 1 topic=Long defaultTopic=TBW102 readQueueNums=1 writeQueueNums=1 perm=6 topicFilterType=SINGLE_TAG topicSysFlag=0 order=false attributes=+reserve.time=200");
+        world.run("flush");
+        restart(&mut world, "retention-bytes 12582912");
+        if !keeps_unread {
+            world.run("UPDATE_BROKER_CONFIG 1 body=keepUnreadMessages=false");
+            world.run("flush");
+        }
+        world.run("retain 2");
+        world.run("SEND_MESSAGE 1 producerGroup=p topic=Long defaultTopic=TBW102 defaultTopicQueueNums=1 queueId=0 sysFlag=0 bornTimestamp=5 flag=0 body=kept");
+        world.run("flush");
+        for n in 0..12 {
+            send(&mut world, 0, &format!("UNIQ_KEY:f{n}"), "body-bytes=4000000");
+            world.run("flush");
+            world.run("retain 2");
+        }
+        assert_eq!(bodies(&mut world, "Long"), ["kept"], "{keeps_unread}");
+    }
+}

@@ -338,7 +338,9 @@ impl<D: Disk> Keeper<D> {
         let wanted = decide(&limits).0.len().checked_sub(1).and_then(|last| candidates.get(last));
         state.wanted = wanted.map(|last| last.end).filter(|end| *end > needed_from);
         let but_for_dumps = Limits { keep_from: active.min(needed_from), ..limits };
-        state.dump_wanted = go.is_empty() && !decide(&but_for_dumps).0.is_empty();
+        // In peace one only if none but the first is known: the next is made when the log has grown.
+        let now = state.full.is_some() || self.said.needed_from() == 0;
+        state.dump_wanted = now && go.is_empty() && !decide(&but_for_dumps).0.is_empty();
         for (why, segment) in go.into_iter().zip(&all).take(RETIRE_MAX) {
             if let Err(e) = self.retire(segment.end) {
                 state.stuck = Some(e.to_string());

@@ -245,7 +245,7 @@ pub struct DiskState {
     pub full: Option<String>,
     /// Retention would take the log up to here, were it not for [`Store::need_from`].
     pub wanted: Option<Position>,
-    /// It would take more if a later dump of the state were sealed.
+    /// It waits for a later dump of the state, and the log may not grow by as much as makes one due.
     pub dump_wanted: bool,
     /// Why it cannot take what is to go.
     pub stuck: Option<String>,

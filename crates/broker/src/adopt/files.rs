@@ -9,7 +9,7 @@ use kerolox_wire::body::{
     self, DataVersion, MessageRequestModes, SubscriptionGroupWrapper, TopicConfigSerializeWrapper,
 };
 use kerolox_wire::names;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -52,6 +52,18 @@ impl ApacheFile {
             Self::RequestModes => "messageRequestMode.json",
             Self::OrderInfo => "consumerOrderInfo.json",
             Self::TimerCheck => "timercheck",
+        }
+    }
+}
+
+impl ApacheFile {
+    /// What Apache always writes into it. Without that, all that is there would count as deleted.
+    fn table(self) -> Option<&'static str> {
+        match self {
+            Self::Topics => Some("topicConfigTable"),
+            Self::Groups => Some("subscriptionGroupTable"),
+            Self::Offsets => Some("offsetTable"),
+            _ => None,
         }
     }
 }
@@ -126,7 +138,19 @@ impl ApacheFiles {
     }
 
     pub(super) fn json<T: DeserializeOwned>(&self, file: ApacheFile) -> Result<Option<T>, String> {
-        let read = |bytes| body::from_json(bytes).map_err(|e| format!("config/{}: {e}", file.name()));
+        let read = |bytes| -> Result<T, String> {
+            let failed = |e| format!("config/{}: {e}", file.name());
+            if let Some(table) = file.table() {
+                let all: BTreeMap<String, Option<IgnoredAny>> = body::from_json(bytes).map_err(failed)?;
+                if !matches!(all.get(table), Some(Some(_))) {
+                    return Err(format!(
+                        "config/{} has no `{table}`, which Apache RocketMQ always writes: put the right file there, or remove this one",
+                        file.name()
+                    ));
+                }
+            }
+            body::from_json(bytes).map_err(failed)
+        };
         self.get(file).map(read).transpose()
     }
 
@@ -207,6 +231,15 @@ impl ApacheFiles {
         }
         for topic in table.values().filter(|topic| !is_own_topic(config, &topic.topic_name)) {
             check_name(ApacheFile::Topics, &topic.topic_name)?;
+            let queues = 0..=config.limits.queues_max;
+            for (what, count) in [("read", topic.read_queue_nums), ("write", topic.write_queue_nums)] {
+                if !u32::try_from(count).is_ok_and(|count| queues.contains(&count)) {
+                    return Err(format!(
+                        "config/topics.json: the topic {} has {what}QueueNums {count}, and a topic can have {} queues: correct it",
+                        topic.topic_name, config.limits.queues_max
+                    ));
+                }
+            }
             state::put_topic(&mut adopted.entries, topic);
             adopted.topics += 1;
         }

@@ -48,6 +48,8 @@ pub struct Adopted {
     pub entries: Vec<u8>,
     /// Files that were not known.
     pub files: usize,
+    /// Those that are as an earlier time left them, and so do not count.
+    pub old_files: Vec<&'static str>,
     /// Topics whose messages lie in the log, and which are no more.
     pub gone_topics: BTreeSet<String>,
     pub topics: usize,
@@ -152,8 +154,12 @@ impl State {
         files: &ApacheFiles,
         read: &mut dyn FnMut(&ReadPlan) -> ReadResult,
     ) -> Result<Adopted, String> {
+        let old = files
+            .checksums()
+            .filter(|(name, crc)| self.knows_crc(name, *crc) && !self.is_newest_known(name, *crc));
+        let old_files = old.map(|(name, _)| name).collect();
         let new = files.except(self);
-        let mut adopted = Adopted { files: new.len(), ..Adopted::default() };
+        let mut adopted = Adopted { files: new.len(), old_files, ..Adopted::default() };
         if adopted.files > 0 {
             self.adopt_new(config, files, &new, &mut Log { store, read }, &mut adopted)?;
         }
@@ -178,8 +184,11 @@ impl State {
 
     /// Whether a file of Apache's with just these bytes was written by Kerolox, or taken over.
     pub fn knows_file(&self, file: ApacheFile, bytes: &[u8]) -> bool {
-        let crc = crc32fast::hash(bytes);
-        self.known_files.iter().any(|known| (&*known.0, known.1) == (file.name(), crc))
+        self.knows_crc(file.name(), crc32fast::hash(bytes))
+    }
+
+    fn knows_crc(&self, name: &str, crc: u32) -> bool {
+        self.known_files.iter().any(|known| (&*known.0, known.1) == (name, crc))
     }
 
     fn adopt_new(

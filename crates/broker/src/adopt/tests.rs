@@ -277,8 +277,11 @@ fn topics_and_groups_that_apache_deleted_are_gone() {
     )]))
     .unwrap();
     assert!(dir.state.groups.get("G").is_some() && dir.state.is_read_forbidden("G", "T"));
-    dir.adopt(&files(&[(ApacheFile::Topics, r#"{"topicConfigTable":{}}"#), (ApacheFile::Groups, "{}")]))
-        .unwrap();
+    dir.adopt(&files(&[
+        (ApacheFile::Topics, r#"{"topicConfigTable":{}}"#),
+        (ApacheFile::Groups, r#"{"subscriptionGroupTable":{}}"#),
+    ]))
+    .unwrap();
     assert!(dir.state.topics.get("T").is_none() && dir.state.groups.get("G").is_none());
 }
 
@@ -303,6 +306,19 @@ fn a_file_that_cannot_be_understood_is_named_and_changes_nothing() {
     let wrong = [
         (F::Topics, "{\"topicConfigTable\":{\"T\":{\"topi".to_owned()),
         (F::Topics, "{\"topicConfigTable\":7}".to_owned()),
+        // All topics, groups or offsets would count as deleted.
+        (F::Topics, "{}".to_owned()),
+        (F::Topics, "[]".to_owned()),
+        (F::Topics, "{\"topicConfigTable\":null}".to_owned()),
+        (F::Topics, "{\"topicConfigTabel\":{}}".to_owned()),
+        (F::Groups, "{}".to_owned()),
+        (F::Offsets, "{}".to_owned()),
+        // A topic of a hundred million queues takes all memory as soon as somebody asks for them.
+        (
+            F::Topics,
+            "{\"topicConfigTable\":{\"T\":{\"topicName\":\"T\",\"writeQueueNums\":99999999}}}".to_owned(),
+        ),
+        (F::Topics, "{\"topicConfigTable\":{\"T\":{\"topicName\":\"T\",\"readQueueNums\":-1}}}".to_owned()),
         (
             F::Topics,
             "{\"topicConfigTable\":{\"T\":{\"topicName\":\"T\",\"perm\":99999999999999999999}}}".to_owned(),
@@ -322,7 +338,7 @@ fn a_file_that_cannot_be_understood_is_named_and_changes_nothing() {
     ];
     for (file, text) in wrong {
         let mut dir = Dir::new();
-        let why = dir.adopt(&files(&[(F::Offsets, "{}"), (file, &text)])).unwrap_err();
+        let why = dir.adopt(&files(&[(F::Offsets, r#"{"offsetTable":{}}"#), (file, &text)])).unwrap_err();
         assert!(why.contains(&format!("config/{}", file.name())), "{why}");
         assert!(dir.state.known_files.is_empty() && dir.state.topics.get("T").is_none(), "{why}");
     }
@@ -471,7 +487,8 @@ fn files_that_clean_ends_could_not_replace_are_never_taken_for_new_ones() {
         state::put_known_file(&mut entries, ApacheFile::Topics.name(), end);
         state::put_known_file(&mut entries, ApacheFile::Topics.name(), end + 100);
         dir.state.apply_all(&entries).unwrap();
-        assert_eq!(dir.adopt(&old).unwrap().files, 0, "{end}");
+        let adopted = dir.adopt(&old).unwrap();
+        assert_eq!((adopted.files, &*adopted.old_files), (0, &["topics.json"][..]), "{end}");
     }
     assert!(dir.state.topics.get("U").is_some());
 }

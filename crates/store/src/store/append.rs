@@ -141,17 +141,12 @@ impl Store {
     /// segment, or with each run of the index if the state is too large for snapshots; and never before the log has grown by
     /// so many times as much, unless retention needs it to make room.
     pub fn dump_due(&self) -> bool {
-        let wanted = self.dump_wanted() && self.dump.begin <= self.sealed_dump;
+        let wanted = self.disk.dump_wanted && self.dump.begin <= self.sealed_dump;
         let Some(end) = self.dump.end.filter(|_| !wanted) else { return true };
         let grown = self.marks.appended - end;
         let segment = self.segment_end - self.config.segment_bytes;
         let large = self.state_bytes > SNAPSHOT_BYTES_MAX as u64;
         (end < segment || large && grown >= self.config.run_bytes) && grown >= LOG_TO_STATE * self.state_bytes
-    }
-
-    /// The disk is full, and retention waits for a dump: the log will not grow until then.
-    pub(super) fn dump_wanted(&self) -> bool {
-        self.disk.full.is_some() && self.disk.dump_wanted
     }
 
     /// Appends a part of a dump (an entry stream of any length, split into records as needed); `last`: the last one. Nothing, or

@@ -287,7 +287,7 @@ impl Store {
             self.forget_gone();
         }
         self.disk = disk;
-        self.seal_again = self.unwritten || self.dump_wanted() && self.dump.begin > self.sealed_dump;
+        self.seal_again = self.unwritten || self.disk.dump_wanted && self.dump.begin > self.sealed_dump;
     }
 
     /// Forgets what retention took, so much at once that nobody waits for it: to be called now and then.

@@ -122,6 +122,11 @@ pub(super) fn tell(adopted: &Adopted) {
             "taken over from Apache RocketMQ: {topics} topics, {groups} groups, {offsets} offsets; still to come: {half_messages} half messages, {timers} timer messages, {in_flight} popped messages"
         ));
     }
+    for name in &adopted.old_files {
+        report::line(&format!(
+            "config/{name} is one that was taken over, or written, at an earlier time: it does not count, what the log says since does"
+        ));
+    }
     for topic in &adopted.gone_topics {
         report::line(&format!(
             "messages of the topic {topic} lie in the log, and the topic was deleted: they are not served"
