@@ -38,16 +38,19 @@ struct Dumper<'a> {
     out: BufWriter<StdoutLock<'static>>,
     shown: u64,
     damaged: u64,
+    /// Why a line could not be written.
+    failed: std::io::Result<()>,
 }
 
 impl<'a> Dumper<'a> {
     fn new(args: &'a cli::Dump) -> Self {
-        Self { args, out: BufWriter::new(std::io::stdout().lock()), shown: 0, damaged: 0 }
+        Self { args, out: BufWriter::new(std::io::stdout().lock()), shown: 0, damaged: 0, failed: Ok(()) }
     }
 
     /// Whether anybody reads on.
     fn line(&mut self, line: &str) -> bool {
-        writeln!(self.out, "{line}").is_ok()
+        self.failed = writeln!(self.out, "{line}");
+        self.failed.is_ok()
     }
 
     fn over(mut self, look: &Look<RealDisk>, range: Range<u64>) -> Result<Self> {
@@ -70,8 +73,8 @@ impl<'a> Dumper<'a> {
         look.walk("reading the log", range, &mut visit, &mut |progress| shown.tell(progress))
             .with_context(|| format!("cannot read the data directory {}", args.directory.path().display()))?;
         drop(shown);
-        // Nobody reads it any more: nobody to tell.
-        let _ = self.out.flush();
+        let failed = std::mem::replace(&mut self.failed, Ok(()));
+        show::written(failed.and_then(|()| self.out.flush()))?;
         Ok(self)
     }
 

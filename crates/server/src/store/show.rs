@@ -5,9 +5,23 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::io::Write;
 
-/// Writes a line to standard output. Where nobody reads it any more there is nobody to tell.
+/// Writes a line to standard output. Where nobody reads it any more there is nobody to tell; where it cannot be written, a full disk
+/// say, that is the end.
 pub(super) fn line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    if let Err(e) = written(writeln!(std::io::stdout(), "{text}")) {
+        eprintln!("kerolox: {}", crate::one_line(&e));
+        std::process::exit(super::EXIT_CANNOT.into());
+    }
+}
+
+/// What became of a line: that nobody reads it is no error.
+pub(super) fn written(result: std::io::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(e).context("cannot write the output"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A size for people.

@@ -60,6 +60,14 @@ impl<D: Disk> Look<D> {
             ["config", "index"].iter().any(|dir| list(&disk, dir).is_ok_and(|files| !files.is_empty()))
                 || disk.open("checkpoint").is_ok();
         let origin = match (ours, theirs) {
+            // A clean end of ours writes what Apache needs, too: the log says whose it is.
+            (true, true)
+                if frontier
+                    .facts
+                    .is_some_and(|f| files.first().is_none_or(|(base, _)| f.crc_from <= *base)) =>
+            {
+                Origin::Kerolox
+            }
             (true, true) => Origin::Both,
             (false, true) => Origin::Apache,
             (false, false) if !files.is_empty() => Origin::Apache,

@@ -67,7 +67,8 @@ impl<D: Disk> Layout<D> {
         }
         let path = segment_path(last - last % self.segment_bytes);
         Err(OpenError::Layout(format!(
-            "the log was on disk up to {flushed}, but the segment that held its end ({path}) is missing; put it back"
+            "the log was on disk up to {flushed}, but the segment that held its end ({path}) is missing; put it back, or, if it is \
+             lost for good, put an empty file in its place: what it held is named as damaged then, and offsets go on"
         )))
     }
 }

@@ -12,7 +12,7 @@ mod rival;
 mod suspects;
 mod walk;
 
-use crate::disk::{BLOCK_BYTES, Disk};
+use crate::disk::{BLOCK_BYTES, Disk, DiskFile};
 use crate::index::{RUN_DIR, run_path};
 use crate::keeper::{ABORT, Keeper, Said};
 use crate::log::{FRONTIER_DIR, Frontier, FrontierError, FrontierFacts, Room, Segments, Shared, Writer};
@@ -140,6 +140,7 @@ pub fn open<D: Disk>(
     let walked = Walk::new(&disk, &config, &layout, fold, progress, &mut report)?.run()?;
     let end = walked.end;
     report.log_max = end;
+    note_holes(&layout, &mut report).map_err(OpenError::io("measuring the log's files"))?;
     report.missing_bytes_max = layout.facts.as_ref().map_or(0, |facts| facts.limit.saturating_sub(end));
     report.truncated_bytes =
         mend::mend(&disk, &layout, &walked).map_err(OpenError::io("mending the end of the log"))?;
@@ -172,6 +173,28 @@ pub fn open<D: Disk>(
         store: Store::new(config, room, recovered),
         report,
     })
+}
+
+/// Files that are missing or cut short, where the walk did not come by: index runs say what was there.
+fn note_holes<D: Disk>(layout: &Layout<D>, report: &mut Report) -> io::Result<()> {
+    let flushed = layout.facts.map_or(0, |facts| facts.flushed);
+    let mut at = layout.min;
+    for segment in &layout.segments {
+        let file_end = segment.base + segment.file.len()?.min(segment.end - segment.base);
+        for (from, to, why) in [
+            (at, segment.base, "the segment's file is missing"),
+            (file_end, segment.end, "the segment's file ends there"),
+        ] {
+            let to = to.min(flushed);
+            let known = |d: &Damage| d.position < to && d.position + d.bytes > from;
+            if from < to && !report.damaged.iter().any(known) {
+                let why = why.to_owned();
+                report.damaged.push(Damage { position: from, bytes: to - from, record: None, why });
+            }
+        }
+        at = segment.end;
+    }
+    Ok(())
 }
 
 fn facts_from_now_on<D: Disk>(config: &StoreConfig, layout: &Layout<D>, walked: &Walked) -> FrontierFacts {

@@ -1,7 +1,7 @@
 //! From one segment to the next.
 
 use crate::world::*;
-use kerolox_store::disk::{CrashMode, HostileDisk};
+use kerolox_store::disk::{CrashMode, Disk, DiskFile, HostileDisk};
 use kerolox_store::{FlushPolicy, StoreConfig};
 use kerolox_wire::record::{MAGIC_BLANK, RecordHead};
 
@@ -198,5 +198,29 @@ fn state_records_fit_any_segment() {
             &vec![0; w.store.state_bytes_max() - kerolox_store::state::HEAD_BYTES],
         );
         w.store.append_state(w.now, &entries).unwrap();
+    }
+}
+
+/// Index runs say what was in it, and so a start looked nowhere and said nothing: each message was named when somebody asked for it.
+#[test]
+fn a_file_that_is_missing_or_short_is_named_by_the_start() {
+    let mut w = World::open(HostileDisk::default());
+    while w.store.watermarks().appended < 3 * SEGMENT {
+        w.send("T", 0, &"m".repeat(300));
+        w.chores();
+    }
+    let disk = w.close();
+    let middle = format!("commitlog/{SEGMENT:020}");
+    for len in [None, Some(5000)] {
+        let disk = disk.crash(CrashMode::Kill, 0);
+        match len {
+            None => assert!(disk.tamper_remove(&middle)),
+            Some(len) => disk.open(&middle).unwrap().set_len(len).unwrap(),
+        }
+        let w = World::open(disk);
+        let named: Vec<_> = w.report.damaged.iter().map(|d| (d.position, d.bytes, &*d.why)).collect();
+        let left = len.unwrap_or(0);
+        let why = if left > 0 { "the segment's file ends there" } else { "the segment's file is missing" };
+        assert_eq!(named, [(SEGMENT + left, SEGMENT - left, why)]);
     }
 }
