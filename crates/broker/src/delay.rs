@@ -10,10 +10,10 @@ use crate::moved::Origin;
 use crate::pending::Pending;
 use crate::produce::Draft;
 use crate::state::{self, State};
-use crate::transaction::real_target;
-use kerolox_store::{QueueRead, QueueReadOutcome, QueueSlice};
+use crate::transaction::{real_draft, real_target};
+use kerolox_store::{Position, QueueRead, QueueReadOutcome, QueueSlice};
 use kerolox_wire::names;
-use kerolox_wire::properties::PropertiesBuf;
+use kerolox_wire::properties::{PropertiesBuf, name as property};
 use kerolox_wire::record::{self, RecordView};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -157,11 +157,23 @@ impl Broker {
             return;
         }
         for index in self.delay.due(now_ms) {
-            self.look_at_level(now_ms, index, out);
+            self.look_at_level(now_ms, index, 0, out);
         }
     }
 
-    fn look_at_level(&mut self, now_ms: i64, index: usize, out: &mut Vec<Effect>) {
+    /// Messages that wait below `below` go on waiting at the end of the log, among the timer messages: the segments they lie in are to go.
+    pub(crate) fn roll_delays(&mut self, now_ms: i64, below: Position, out: &mut Vec<Effect>) {
+        for index in 0..self.delay.levels.len() {
+            let next = self.state.delay_offsets.get(index).copied().unwrap_or(0);
+            let lies_from = self.store.lies_from(names::SCHEDULE_TOPIC, index as u32, next);
+            let waits = matches!(self.delay.levels.get(index), Some(Level::Due(_)));
+            if waits && !self.draining && lies_from.is_some_and(|position| position < below) {
+                self.look_at_level(now_ms, index, below, out);
+            }
+        }
+    }
+
+    fn look_at_level(&mut self, now_ms: i64, index: usize, below: Position, out: &mut Vec<Effect>) {
         let bounds = self.bounds(names::SCHEDULE_TOPIC, index as u32);
         let next = self.state.delay_offsets.get(index).copied().unwrap_or(0);
         let from = next.clamp(bounds.min, bounds.max);
@@ -179,13 +191,14 @@ impl Broker {
         };
         self.delay.set(index, Level::Reading);
         match self.store.read_queue(read) {
-            QueueReadOutcome::Done(slice) => self.delay_read(now_ms, index, slice),
-            QueueReadOutcome::Cold(plan) => self.start_read(plan, Pending::Delay { index }, out),
+            QueueReadOutcome::Done(slice) => self.delay_read(now_ms, index, below, slice),
+            QueueReadOutcome::Cold(plan) => self.start_read(plan, Pending::Delay { index, below }, out),
         }
     }
 
-    /// The next messages of a level were read: those that are due go to their real topic.
-    pub(crate) fn delay_read(&mut self, now_ms: i64, index: usize, slice: QueueSlice) {
+    /// The next messages of a level were read: those that are due go to their real topic, others that lie below `below` to the
+    /// timer messages.
+    pub(crate) fn delay_read(&mut self, now_ms: i64, index: usize, below: Position, slice: QueueSlice) {
         self.counters.damaged += slice.damaged.len() as u64;
         let delay_ms = self.state.delay_queues_ms.get(index).copied().unwrap_or(0);
         let mut delivered_to = None;
@@ -198,11 +211,16 @@ impl Broker {
                 future if future > now_ms => now_ms,
                 stored => stored.saturating_add(delay_ms),
             };
-            if due_ms > now_ms {
+            let waits = due_ms > now_ms;
+            if waits && message.position >= below {
                 after = Level::Due(due_ms);
                 break;
             }
-            if let Err(e) = self.deliver(now_ms, &message) {
+            let moved = match waits {
+                true => self.keep_waiting(now_ms, due_ms, &message),
+                false => self.deliver(now_ms, &message),
+            };
+            if let Err(e) = moved {
                 self.counters.delay_refused += 1;
                 let _ = e; // the log says why to the next sender; here it only means later
                 after = Level::Due(now_ms + RETRY_MS);
@@ -236,6 +254,25 @@ impl Broker {
         };
         let origin = Origin::Delay(message.queue_id, message.queue_offset);
         let moved = self.append_again(now_ms, message, &draft, |copy| origin.name_in(copy));
+        self.or_astray(moved)
+    }
+
+    /// Appends a delayed message to the timer messages, where it can wait for any time.
+    fn keep_waiting(
+        &mut self,
+        now_ms: i64,
+        due_ms: i64,
+        message: &RecordView<'_>,
+    ) -> Result<(), kerolox_store::AppendError> {
+        let Some(mut draft) = real_draft(message) else {
+            self.counters.delay_astray += 1;
+            return Ok(());
+        };
+        // Apache, which may go on with the log, would delay it once more.
+        draft.properties.remove(property::DELAY_TIME_LEVEL);
+        self.wait_until(due_ms, &mut draft);
+        let origin = Origin::Delay(message.queue_id, message.queue_offset);
+        let moved = self.append_kept(now_ms, message, &draft, |copy| origin.name_in(copy));
         self.or_astray(moved)
     }
 }

@@ -399,6 +399,7 @@ impl Broker {
             // What stays for a group's sake need not be moved.
             let below = wanted.min(self.unread_from());
             self.roll_timers(below, out);
+            self.roll_delays(now_ms, below, out);
             self.give_up_halves(now_ms, below, out);
             self.roll_compacted(below, out);
         }

@@ -9,7 +9,7 @@ use crate::pending::Pending;
 use crate::produce::{DLQ_QUEUES, Draft, Refused};
 use crate::topics;
 use bytes::Bytes;
-use kerolox_store::{AppendError, NewMessage};
+use kerolox_store::{AppendError, Appended, NewMessage, Store};
 use kerolox_wire::header::ConsumerSendMsgBack;
 use kerolox_wire::properties::{PropertiesBuf, name as property};
 use kerolox_wire::record::{self, RecordView};
@@ -183,6 +183,28 @@ impl Broker {
         draft: &Draft,
         change: impl FnOnce(&mut NewMessage<'_>),
     ) -> Result<u64, AppendError> {
+        self.append_by(Store::append_again, now_ms, original, draft, change)
+    }
+
+    /// As [`Broker::append_again`], for one that is in the way of retention.
+    pub(crate) fn append_kept(
+        &mut self,
+        now_ms: i64,
+        original: &RecordView<'_>,
+        draft: &Draft,
+        change: impl FnOnce(&mut NewMessage<'_>),
+    ) -> Result<u64, AppendError> {
+        self.append_by(Store::append_kept, now_ms, original, draft, change)
+    }
+
+    fn append_by(
+        &mut self,
+        append: impl FnOnce(&mut Store, i64, &NewMessage<'_>) -> Result<Appended, AppendError>,
+        now_ms: i64,
+        original: &RecordView<'_>,
+        draft: &Draft,
+        change: impl FnOnce(&mut NewMessage<'_>),
+    ) -> Result<u64, AppendError> {
         let mut properties = Cow::Borrowed(&draft.properties);
         if properties.as_bytes().len() > record::PROPERTIES_BYTES_MAX {
             // Apache stores more; what its broker added of its own account makes room.
@@ -206,7 +228,7 @@ impl Broker {
             properties: properties.as_bytes(),
         };
         change(&mut message);
-        let appended = self.store.append_again(now_ms, &message)?;
+        let appended = append(&mut self.store, now_ms, &message)?;
         self.note_appended(&message, &appended);
         Ok(appended.end)
     }

@@ -397,7 +397,7 @@ impl Broker {
                 let properties = PropertiesBuf::from(view.properties().0);
                 let draft = Draft { topic: Arc::clone(&self.timers.topic), queue_id: 0, properties };
                 let kept =
-                    self.append_again(now_ms, &view, &draft, |copy| Origin::TimerKept(*offset).name_in(copy));
+                    self.append_kept(now_ms, &view, &draft, |copy| Origin::TimerKept(*offset).name_in(copy));
                 if kept.is_err() {
                     return;
                 }

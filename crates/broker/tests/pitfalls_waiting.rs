@@ -654,3 +654,50 @@ fn a_topic_with_a_longer_retention_keeps_what_came_since_it_was_looked_at() {
         assert_eq!(bodies(&mut world, "Long"), ["kept"], "{keeps_unread}");
     }
 }
+
+/// One delayed message held up the log until its time had come, and on a full disk all producers with it.
+#[test]
+fn delayed_messages_go_on_waiting_at_the_end_of_the_log() {
+    for full in [false, true] {
+        let mut world = world();
+        restart(&mut world, "retention-bytes 12582912");
+        for n in 0..100 {
+            send(&mut world, 0, &format!("DELAY:18,UNIQ_KEY:d{n}"), &format!("body=d{n}"));
+        }
+        send(&mut world, 0, "DELAY:3,UNIQ_KEY:soon", "body=soon");
+        world.run("flush");
+        for n in 0..12 {
+            send(&mut world, 0, &format!("UNIQ_KEY:f{n}"), "body-bytes=4000000");
+            world.run("flush");
+            if !full {
+                world.run("retain 4");
+            }
+        }
+        if full {
+            // Nothing is taken any more but what makes room.
+            world.crowd_disk();
+            world.run("retain 1");
+            assert!(send(&mut world, 0, "UNIQ_KEY:no", "body=no").contains("SERVICE_NOT_AVAILABLE"));
+            world.run("retain 8");
+        }
+        let begin = number(&world.run("GET_MIN_OFFSET 1 topic=T queueId=0"), "offset=");
+        assert!(begin > 3, "{full}: {begin}");
+        let sent = send(&mut world, 0, "UNIQ_KEY:yes", "body=yes") + &world.run("flush");
+        assert!(sent.contains("SUCCESS"), "{full}: {sent}");
+        restart(&mut world, "kill");
+        let waits =
+            |world: &mut World| bodies(world, "T").iter().filter(|body| body.starts_with('d')).count();
+        world.run("tick +10000");
+        (0..20).for_each(|_| drop(world.run("flush") + &world.run("tick +100")));
+        assert_eq!((waits(&mut world), bodies(&mut world, "T").last().unwrap().as_str()), (0, "soon"));
+        world.run("tick +7180000");
+        (0..20).for_each(|_| drop(world.run("flush") + &world.run("tick +10")));
+        assert_eq!(waits(&mut world), 0, "not before their time");
+        world.run("tick +20000");
+        for _ in 0..2 {
+            (0..20).for_each(|_| drop(world.run("flush") + &world.run("tick +100")));
+            assert_eq!(waits(&mut world), 100, "once");
+            restart(&mut world, "kill");
+        }
+    }
+}

@@ -342,7 +342,9 @@ impl<D: Disk> Keeper<D> {
         let now = state.full.is_some() || self.said.needed_from() == 0;
         state.dump_wanted = now && go.is_empty() && !decide(&but_for_dumps).0.is_empty();
         for (why, segment) in go.into_iter().zip(&all).take(RETIRE_MAX) {
-            if let Err(e) = self.retire(segment.end) {
+            // While messages are refused, room is worth more than segments that are prepared.
+            let recycle = space.used_ratio() <= limits.disk_full_ratio;
+            if let Err(e) = self.retire(segment.end, recycle) {
                 state.stuck = Some(e.to_string());
                 break;
             }
@@ -379,14 +381,14 @@ impl<D: Disk> Keeper<D> {
     }
 
     /// The first segment, which ends at `end`, goes.
-    fn retire(&mut self, end: Position) -> Result<(), SegmentError> {
+    fn retire(&mut self, end: Position, recycle: bool) -> Result<(), SegmentError> {
         let all = self.shared.segments.all();
         let ready = all.iter().filter(|s| s.base > self.shared.written()).count();
         // Readers are told before the file goes: what they miss then is gone, not damaged.
         self.room.goes_below(end);
         self.shared.set_min(end);
         // What lacks blocks needs them first.
-        let recycle = ready < READY_MAX && self.dry.is_none();
+        let recycle = recycle && ready < READY_MAX && self.dry.is_none();
         self.shared.segments.retire_first(recycle)
     }
 

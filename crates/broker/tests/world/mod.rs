@@ -277,6 +277,13 @@ impl World {
         self.parts.as_mut().unwrap().keeper.prepare(self.now_ms).unwrap();
     }
 
+    /// From now on the disk is full by the settings, though there is room.
+    #[allow(dead_code)] // not each test that has a world needs it
+    pub(crate) fn crowd_disk(&mut self) {
+        let used: usize = self.disk.paths().iter().map(|path| self.disk.content(path).unwrap().len()).sum();
+        self.disk.set_capacity(used as u64 * 100 / 92);
+    }
+
     fn flush(&mut self, sync: bool) -> String {
         let parts = self.parts.as_mut().unwrap();
         let writes = std::mem::take(&mut parts.writes);

@@ -88,6 +88,12 @@ impl Store {
         if let Some(why) = &self.disk.full {
             return Err(AppendError::DiskFull(why.clone()));
         }
+        self.append_kept(now_ms, message)
+    }
+
+    /// As [`Store::append_again`], also where messages are refused because the disk is full: retention makes room when this is
+    /// done.
+    pub fn append_kept(&mut self, now_ms: i64, message: &NewMessage<'_>) -> Result<Appended, AppendError> {
         if message.properties.len() > PROPERTIES_BYTES_MAX {
             return Err(AppendError::PropertiesTooLarge(message.properties.len(), PROPERTIES_BYTES_MAX));
         }
