@@ -367,6 +367,27 @@ mod tests {
     }
 
     #[test]
+    fn a_look_names_what_is_wrong_and_only_that() {
+        let disk = disk();
+        assert_eq!(FrontierLook::read(&disk).unwrap(), FrontierLook::default());
+        Frontier::begin(&disk, FACTS).unwrap();
+        let sound = FrontierLook { is_there: true, facts: Some(FACTS), faults: Vec::new() };
+        assert_eq!(FrontierLook::read(&disk).unwrap(), sound);
+        for (block, what) in [(0, "block 0, "), (1, "copy 1 of 3"), (3, "copy 3 of 3"), (4, "block 4, ")] {
+            let hurt = disk.crash(CrashMode::Kill, 0);
+            assert!(hurt.tamper(FRONTIER_PATH, |bytes| bytes[block * BLOCK_BYTES + 9] ^= 1));
+            let look = FrontierLook::read(&hurt).unwrap();
+            assert!(look.facts == Some(FACTS) && look.faults.len() == 1, "{look:?}");
+            assert!(look.faults[0].starts_with(what) && look.faults[0].ends_with("is damaged"), "{look:?}");
+        }
+        // One of an earlier release, without block 4.
+        disk.open(FRONTIER_PATH).unwrap().set_len(4 * BLOCK_BYTES as u64).unwrap();
+        assert_eq!(FrontierLook::read(&disk).unwrap(), sound);
+        disk.set_faults(vec![Fault { call: disk.calls(), action: FaultAction::Io }]);
+        assert!(FrontierLook::read(&disk).is_err(), "it is there, and cannot be opened");
+    }
+
+    #[test]
     fn no_lost_block_takes_the_truth_along() {
         let disk = disk();
         let frontier = Frontier::begin(&disk, FACTS).unwrap();

@@ -131,3 +131,27 @@ fn a_new_log_has_a_little_room_that_is_not_prepared() {
     let again = World::open_with(w.disk.crash(CrashMode::Kill, 0), &config);
     assert!(again.report.log_max == end && again.report.missing_bytes_max > 0);
 }
+
+/// What is let go of goes only when all that was appended until then is flushed: it may be a copy of it. What is held counts at once.
+#[test]
+fn what_is_needed_is_let_go_of_when_its_copy_is_safe() {
+    let mut w = World::open(HostileDisk::default());
+    while w.store.watermarks().appended < 3 * SEGMENT {
+        w.send("T", 0, &"m".repeat(300));
+        w.chores();
+    }
+    w.dump();
+    w.seal();
+    w.now += 1_000_000;
+    w.send("T", 0, "not flushed");
+    w.store.need_from(0);
+    w.retain();
+    assert_eq!((w.store.disk().gone.len(), w.store.disk().wanted), (0, Some(3 * SEGMENT)), "at once");
+    w.send("T", 0, "a copy");
+    w.store.need_from(SEGMENT);
+    w.retain();
+    assert_eq!(w.store.disk().gone.len(), 0, "it is not flushed yet");
+    w.flush();
+    w.retain();
+    assert_eq!((w.store.disk().gone.len(), w.store.begin()), (1, SEGMENT));
+}
