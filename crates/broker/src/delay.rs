@@ -39,11 +39,13 @@ enum Level {
 pub(crate) struct Delay {
     topic: Arc<str>,
     levels: Vec<Level>,
+    /// What lies below this is in the way of retention.
+    below: Position,
 }
 
 impl Delay {
     pub(crate) fn new() -> Self {
-        Self { topic: Arc::from(names::SCHEDULE_TOPIC), levels: Vec::new() }
+        Self { topic: Arc::from(names::SCHEDULE_TOPIC), levels: Vec::new(), below: 0 }
     }
 
     /// There are so many queues; new ones are looked at once.
@@ -157,23 +159,24 @@ impl Broker {
             return;
         }
         for index in self.delay.due(now_ms) {
-            self.look_at_level(now_ms, index, 0, out);
+            self.look_at_level(now_ms, index, out);
         }
     }
 
     /// Messages that wait below `below` go on waiting at the end of the log, among the timer messages: the segments they lie in are to go.
-    pub(crate) fn roll_delays(&mut self, now_ms: i64, below: Position, out: &mut Vec<Effect>) {
+    pub(crate) fn roll_delays(&mut self, now_ms: i64, below: Position) {
+        self.delay.below = below;
         for index in 0..self.delay.levels.len() {
             let next = self.state.delay_offsets.get(index).copied().unwrap_or(0);
             let lies_from = self.store.lies_from(names::SCHEDULE_TOPIC, index as u32, next);
             let waits = matches!(self.delay.levels.get(index), Some(Level::Due(_)));
-            if waits && !self.draining && lies_from.is_some_and(|position| position < below) {
-                self.look_at_level(now_ms, index, below, out);
+            if waits && lies_from.is_some_and(|position| position < below) {
+                self.delay.set(index, Level::Due(now_ms));
             }
         }
     }
 
-    fn look_at_level(&mut self, now_ms: i64, index: usize, below: Position, out: &mut Vec<Effect>) {
+    fn look_at_level(&mut self, now_ms: i64, index: usize, out: &mut Vec<Effect>) {
         let bounds = self.bounds(names::SCHEDULE_TOPIC, index as u32);
         let next = self.state.delay_offsets.get(index).copied().unwrap_or(0);
         let from = next.clamp(bounds.min, bounds.max);
@@ -191,14 +194,14 @@ impl Broker {
         };
         self.delay.set(index, Level::Reading);
         match self.store.read_queue(read) {
-            QueueReadOutcome::Done(slice) => self.delay_read(now_ms, index, below, slice),
-            QueueReadOutcome::Cold(plan) => self.start_read(plan, Pending::Delay { index, below }, out),
+            QueueReadOutcome::Done(slice) => self.delay_read(now_ms, index, slice),
+            QueueReadOutcome::Cold(plan) => self.start_read(plan, Pending::Delay { index }, out),
         }
     }
 
-    /// The next messages of a level were read: those that are due go to their real topic, others that lie below `below` to the
+    /// The next messages of a level were read: those that are due go to their real topic, others that are in retention's way to the
     /// timer messages.
-    pub(crate) fn delay_read(&mut self, now_ms: i64, index: usize, below: Position, slice: QueueSlice) {
+    pub(crate) fn delay_read(&mut self, now_ms: i64, index: usize, slice: QueueSlice) {
         self.counters.damaged += slice.damaged.len() as u64;
         let delay_ms = self.state.delay_queues_ms.get(index).copied().unwrap_or(0);
         let mut delivered_to = None;
@@ -211,16 +214,14 @@ impl Broker {
                 future if future > now_ms => now_ms,
                 stored => stored.saturating_add(delay_ms),
             };
-            let waits = due_ms > now_ms;
-            if waits && message.position >= below {
+            let in_the_way = message.position < self.delay.below;
+            if due_ms > now_ms && !(in_the_way && self.keep_waiting(now_ms, due_ms, &message)) {
                 after = Level::Due(due_ms);
                 break;
             }
-            let moved = match waits {
-                true => self.keep_waiting(now_ms, due_ms, &message),
-                false => self.deliver(now_ms, &message),
-            };
-            if let Err(e) = moved {
+            if due_ms <= now_ms
+                && let Err(e) = self.deliver(now_ms, &message, in_the_way)
+            {
                 self.counters.delay_refused += 1;
                 let _ = e; // the log says why to the next sender; here it only means later
                 after = Level::Due(now_ms + RETRY_MS);
@@ -240,7 +241,12 @@ impl Broker {
     }
 
     /// Appends a delayed message to its real topic. Source: `ScheduleMessageService.messageTimeUp`.
-    fn deliver(&mut self, now_ms: i64, message: &RecordView<'_>) -> Result<(), kerolox_store::AppendError> {
+    fn deliver(
+        &mut self,
+        now_ms: i64,
+        message: &RecordView<'_>,
+        in_the_way: bool,
+    ) -> Result<(), kerolox_store::AppendError> {
         let Some((topic, queue_id)) = real_target(message) else {
             // Nobody could say where it should go; it stays in the schedule topic.
             self.counters.delay_astray += 1;
@@ -253,27 +259,22 @@ impl Broker {
             properties: PropertiesBuf::from(message.properties().0),
         };
         let origin = Origin::Delay(message.queue_id, message.queue_offset);
-        let moved = self.append_again(now_ms, message, &draft, |copy| origin.name_in(copy));
+        let moved = self.append_moved(in_the_way, now_ms, message, &draft, |copy| origin.name_in(copy));
         self.or_astray(moved)
     }
 
-    /// Appends a delayed message to the timer messages, where it can wait for any time.
-    fn keep_waiting(
-        &mut self,
-        now_ms: i64,
-        due_ms: i64,
-        message: &RecordView<'_>,
-    ) -> Result<(), kerolox_store::AppendError> {
-        let Some(mut draft) = real_draft(message) else {
-            self.counters.delay_astray += 1;
-            return Ok(());
+    /// Appends a delayed message to the timer messages, where it can wait for any time. If that cannot be, it waits where it is.
+    fn keep_waiting(&mut self, now_ms: i64, due_ms: i64, message: &RecordView<'_>) -> bool {
+        let Some(mut draft) =
+            real_draft(message).filter(|_| self.timers.len() < self.config.limits.timers_max)
+        else {
+            return false;
         };
         // Apache, which may go on with the log, would delay it once more.
         draft.properties.remove(property::DELAY_TIME_LEVEL);
         self.wait_until(due_ms, &mut draft);
         let origin = Origin::Delay(message.queue_id, message.queue_offset);
-        let moved = self.append_kept(now_ms, message, &draft, |copy| origin.name_in(copy));
-        self.or_astray(moved)
+        self.append_moved(true, now_ms, message, &draft, |copy| origin.name_in(copy)).is_ok()
     }
 }
 

@@ -243,7 +243,7 @@ impl Broker {
         broker.schedule_checks(now_ms);
         broker.find_compacted();
         broker.find_lite_topics();
-        broker.expire_topics(now_ms, None);
+        broker.expire_topics(now_ms);
         broker.state.offsets.watch();
         broker.note_needed();
         broker
@@ -393,16 +393,11 @@ impl Broker {
     fn trimmed(&mut self, now_ms: i64, min: Position, disk: DiskState, out: &mut Vec<Effect>) {
         let wanted = disk.wanted;
         self.store.trimmed(min, disk);
-        self.expire_topics(now_ms, wanted);
+        self.expire_topics(now_ms);
         if let Some(wanted) = wanted {
-            self.look_for_unread(wanted);
-            // What stays for a group's sake need not be moved.
-            let below = wanted.min(self.unread_from());
-            self.roll_timers(below, out);
-            self.roll_delays(now_ms, below, out);
-            self.give_up_halves(now_ms, below, out);
-            self.roll_compacted(below, out);
+            self.look_for_unread(now_ms, wanted);
         }
+        self.make_way(now_ms, wanted, out);
         self.retention.note_due = true;
     }
 

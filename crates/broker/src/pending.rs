@@ -50,8 +50,6 @@ pub(crate) enum Pending {
     /// The next delayed messages of a level.
     Delay {
         index: usize,
-        /// Those that lie below this are in the way of retention.
-        below: Position,
     },
     /// A half message that is to be ended or asked about.
     Half {
@@ -275,10 +273,8 @@ impl Broker {
                 self.revive_kept_read(now_ms, key, offset, kept, found);
             }
             (Pending::Revive { key, offset, kept }, _) => self.revive_read(now_ms, key, offset, kept, None),
-            (Pending::Delay { index, below }, ReadResult::Queue(slice)) => {
-                self.delay_read(now_ms, index, below, slice);
-            }
-            (Pending::Delay { index, .. }, _) => self.delay.retry(now_ms, index),
+            (Pending::Delay { index }, ReadResult::Queue(slice)) => self.delay_read(now_ms, index, slice),
+            (Pending::Delay { index }, _) => self.delay.retry(now_ms, index),
             (Pending::Half { position, why: HalfRead::Check }, _) => self.check_unread(now_ms, position),
             // Retention comes again.
             (Pending::Half { why: HalfRead::GiveUp, .. }, _) => {}

@@ -8,6 +8,7 @@
 use crate::Broker;
 use crate::attributes;
 use crate::compaction::is_compacted;
+use crate::effect::Effect;
 use crate::groups::Groups;
 use crate::offsets::Commit;
 use crate::pop::Key;
@@ -32,6 +33,8 @@ pub(crate) struct Retention {
     /// The first place that a topic with a longer retention than the log's keeps.
     long_from: Option<Position>,
     unread: Unread,
+    /// On a full disk: where the log ended when it became full.
+    rolled_to: Option<Position>,
     /// What is needed first, and why, unless a group has still to read it.
     held: (Position, &'static str),
     /// Topics whose own retention took messages that nobody was told of yet, and how many.
@@ -67,6 +70,7 @@ impl Default for Retention {
             topics_looked_at_ms: i64::MIN,
             long_from: None,
             unread: Unread { known, round: None },
+            rolled_to: None,
             held: (0, ""),
             expired: Vec::new(),
         }
@@ -92,11 +96,20 @@ impl Broker {
     }
 
     /// Retention wants to take the log up to `below`: which of it do consumer groups have still to read?
-    pub(crate) fn look_for_unread(&mut self, below: Position) {
-        if !self.config.keep_unread {
+    pub(crate) fn look_for_unread(&mut self, now_ms: i64, below: Position) {
+        let before = self.unread_from();
+        if self.config.keep_unread {
+            self.go_over_offsets(below);
+        } else {
             self.retention.unread = Unread { known: Lowest { position: below, holder: None }, round: None };
-            return;
         }
+        if self.unread_from() > before {
+            // A topic with a longer retention may have messages since the last look.
+            self.look_at_topics(now_ms);
+        }
+    }
+
+    fn go_over_offsets(&mut self, below: Position) {
         // What is appended after the round began is unread as well, for all that this round can tell.
         let end = self.store.watermarks().appended;
         let begin = || {
@@ -119,6 +132,27 @@ impl Broker {
                 self.retention.unread.known = Lowest { position: below, holder: None };
             }
             None => self.retention.unread.known = lowest,
+        }
+    }
+
+    /// What waits for its time or its end below what retention wants moves to the end of the log, unless something stays there all the same.
+    /// On a full disk only what the first segment has, and all of the log once: where nothing but that is in it, no room comes of it.
+    pub(crate) fn make_way(&mut self, now_ms: i64, wanted: Option<Position>, out: &mut Vec<Effect>) {
+        let full = self.store.disk().full.is_some();
+        let once = *self.retention.rolled_to.get_or_insert(self.store.watermarks().appended);
+        if !full {
+            self.retention.rolled_to = None;
+        }
+        let below = wanted.unwrap_or(0).min(self.unread_from());
+        self.give_up_halves(now_ms, below, out);
+        let halves = self.state.halves.iter().next().map(|(position, _)| position);
+        let stays = [halves, self.retention.long_from, full.then(|| self.store.first_segment_end())];
+        let below = stays.into_iter().flatten().fold(below, Position::min);
+        let below = if full && self.store.begin() >= once { 0 } else { below };
+        self.roll_delays(now_ms, below);
+        if below > 0 {
+            self.roll_timers(below, out);
+            self.roll_compacted(below, out);
         }
     }
 
@@ -279,12 +313,13 @@ impl Broker {
     }
 
     /// Topics that keep their messages for a time of their own, or only so many bytes.
-    /// At once where more is to go than was let go: a topic with a longer retention may have messages since the last look.
-    pub(crate) fn expire_topics(&mut self, now_ms: i64, wanted: Option<Position>) {
-        let rested = now_ms >= self.retention.topics_looked_at_ms.saturating_add(TOPICS_EVERY_MS);
-        if !rested && wanted.is_none_or(|wanted| wanted <= self.unread_from()) {
-            return;
+    pub(crate) fn expire_topics(&mut self, now_ms: i64) {
+        if now_ms >= self.retention.topics_looked_at_ms.saturating_add(TOPICS_EVERY_MS) {
+            self.look_at_topics(now_ms);
         }
+    }
+
+    fn look_at_topics(&mut self, now_ms: i64) {
         self.retention.topics_looked_at_ms = now_ms;
         let mut long_from = None;
         let own = self.state.topics.unsorted().filter_map(|(topic, Topic { config, .. })| {

@@ -9,7 +9,7 @@ use crate::pending::Pending;
 use crate::produce::{DLQ_QUEUES, Draft, Refused};
 use crate::topics;
 use bytes::Bytes;
-use kerolox_store::{AppendError, Appended, NewMessage, Store};
+use kerolox_store::{AppendError, NewMessage};
 use kerolox_wire::header::ConsumerSendMsgBack;
 use kerolox_wire::properties::{PropertiesBuf, name as property};
 use kerolox_wire::record::{self, RecordView};
@@ -183,23 +183,13 @@ impl Broker {
         draft: &Draft,
         change: impl FnOnce(&mut NewMessage<'_>),
     ) -> Result<u64, AppendError> {
-        self.append_by(Store::append_again, now_ms, original, draft, change)
+        self.append_moved(false, now_ms, original, draft, change)
     }
 
-    /// As [`Broker::append_again`], for one that is in the way of retention.
-    pub(crate) fn append_kept(
+    /// The same; `in_the_way`: of retention, so that it is taken on a full disk as well.
+    pub(crate) fn append_moved(
         &mut self,
-        now_ms: i64,
-        original: &RecordView<'_>,
-        draft: &Draft,
-        change: impl FnOnce(&mut NewMessage<'_>),
-    ) -> Result<u64, AppendError> {
-        self.append_by(Store::append_kept, now_ms, original, draft, change)
-    }
-
-    fn append_by(
-        &mut self,
-        append: impl FnOnce(&mut Store, i64, &NewMessage<'_>) -> Result<Appended, AppendError>,
+        in_the_way: bool,
         now_ms: i64,
         original: &RecordView<'_>,
         draft: &Draft,
@@ -228,7 +218,10 @@ impl Broker {
             properties: properties.as_bytes(),
         };
         change(&mut message);
-        let appended = append(&mut self.store, now_ms, &message)?;
+        let appended = match in_the_way {
+            true => self.store.append_kept(now_ms, &message),
+            false => self.store.append_again(now_ms, &message),
+        }?;
         self.note_appended(&message, &appended);
         Ok(appended.end)
     }

@@ -396,10 +396,14 @@ impl Broker {
             if let Some(view) = view {
                 let properties = PropertiesBuf::from(view.properties().0);
                 let draft = Draft { topic: Arc::clone(&self.timers.topic), queue_id: 0, properties };
-                let kept =
-                    self.append_kept(now_ms, &view, &draft, |copy| Origin::TimerKept(*offset).name_in(copy));
-                if kept.is_err() {
-                    return;
+                let kept = self.append_moved(true, now_ms, &view, &draft, |copy| {
+                    Origin::TimerKept(*offset).name_in(copy)
+                });
+                match kept {
+                    // It waits where it is.
+                    Err(e) if e.is_final() => continue,
+                    Err(_) => return,
+                    Ok(_) => {}
                 }
             } else {
                 self.counters.damaged += 1;

@@ -378,7 +378,7 @@ impl Broker {
         let topic = self.ensure_topic(now_ms, names::TRANS_CHECK_MAX_TIME_TOPIC.to_owned(), 1);
         let appended = topic.and_then(|topic| {
             let draft = Draft { topic, queue_id: 0, properties };
-            self.append_kept(now_ms, view, &draft, |copy| Origin::Half(position).name_in(copy))
+            self.append_moved(true, now_ms, view, &draft, |copy| Origin::Half(position).name_in(copy))
         });
         match appended {
             Ok(_) => self.forget_half(position),

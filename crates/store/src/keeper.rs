@@ -47,6 +47,8 @@ pub struct Keeper<D: Disk> {
     unwritten: Vec<RunDraft>,
     /// Where the segment begins that the disk has no blocks for: nothing may go into it.
     dry: Option<Position>,
+    /// The log's next segment found no room.
+    cramped: bool,
     /// When the frontier was made durable last.
     persisted_ms: i64,
     /// The writer's pace: when it was looked at last, how far it was then, and whether it was fast.
@@ -62,6 +64,8 @@ pub(crate) struct Said {
     pub(crate) dump: Position,
     /// The one before that.
     pub(crate) older_dump: Position,
+    /// How long the newest is.
+    pub(crate) dump_bytes: u64,
     /// The snapshot has the state, and not only the place of a dump.
     pub(crate) in_snapshot: bool,
 }
@@ -102,6 +106,7 @@ impl<D: Disk> Keeper<D> {
             room,
             unwritten: Vec::new(),
             dry,
+            cramped: false,
             persisted_ms: i64::MIN,
             paced_ms: i64::MIN,
             paced_at,
@@ -172,7 +177,8 @@ impl<D: Disk> Keeper<D> {
     /// The next segment is created when half of the last one is used. A writer that is faster creates its segments itself,
     /// and may count on half of the room there is now: if the disk fills up meanwhile, the log stops taking records before
     /// one of them finds no segment.
-    pub(crate) fn create_segment(&self) {
+    pub(crate) fn create_segment(&mut self) {
+        self.cramped = self.dry.is_some();
         if let Some(base) = self.dry {
             return self.limit_to(base);
         }
@@ -186,6 +192,7 @@ impl<D: Disk> Keeper<D> {
             };
             if let Err(why) = refused {
                 let why = format!("cannot create the log's next segment: {why}");
+                self.cramped = true;
                 return self.room.limit(ready, why);
             }
             ready += segment;
@@ -294,6 +301,7 @@ impl<D: Disk> Keeper<D> {
         // The dump is below the frontier: with it alone nothing of the state is missing.
         if job.dump.begin > self.said.dump {
             self.said.older_dump = std::mem::replace(&mut self.said.dump, job.dump.begin);
+            self.said.dump_bytes = job.dump.len();
         }
         Ok(Sealed { runs, snapshot_failed, unwritten, dump: self.said.dump })
     }
@@ -320,10 +328,12 @@ impl<D: Disk> Keeper<D> {
                 newest_ms: self.newest_ms(s.base, s.end),
             })
             .collect();
+        // Where the disk has no room for a further segment, that of one is made, whatever the ratio.
+        let most_used = if self.cramped { (space.used_ratio() - f64::EPSILON).max(0.0) } else { 1.0 };
         let limits = Limits {
             retention_ms: self.room.retention_ms().unwrap_or(self.config.retention_ms),
             retention_bytes: self.config.retention_bytes,
-            disk_clean_ratio: self.config.disk_clean_ratio,
+            disk_clean_ratio: self.config.disk_clean_ratio.min(most_used),
             disk_full_ratio: self.config.disk_full_ratio,
             keep_from: active.min(self.said.needed_from()),
         };
@@ -338,8 +348,9 @@ impl<D: Disk> Keeper<D> {
         let wanted = decide(&limits).0.len().checked_sub(1).and_then(|last| candidates.get(last));
         state.wanted = wanted.map(|last| last.end).filter(|end| *end > needed_from);
         let but_for_dumps = Limits { keep_from: active.min(needed_from), ..limits };
-        // In peace one only if none but the first is known: the next is made when the log has grown.
-        let now = state.full.is_some() || self.said.needed_from() == 0;
+        // In peace one only if none but the first is known: the next is made when the log has grown. And never one that takes what it gives.
+        let kept = self.shared.written().saturating_sub(self.said.needed_from());
+        let now = self.said.needed_from() == 0 || state.full.is_some() && kept > 3 * self.said.dump_bytes;
         state.dump_wanted = now && go.is_empty() && !decide(&but_for_dumps).0.is_empty();
         for (why, segment) in go.into_iter().zip(&all).take(RETIRE_MAX) {
             // While messages are refused, room is worth more than segments that are prepared.

@@ -220,7 +220,7 @@ impl Broker {
                 queue_id: view.queue_id | KEPT_QUEUE,
                 properties: PropertiesBuf::from(view.properties().0),
             };
-            let kept = self.append_kept(now_ms, &view, &draft, |message| {
+            let kept = self.append_moved(true, now_ms, &view, &draft, |message| {
                 // It may have been the end of a transaction: the copy is not.
                 message.sys_flag &= !sys_flag::TRANSACTION_MASK;
                 message.prepared_transaction_offset = offset as i64;

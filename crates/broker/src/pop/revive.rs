@@ -167,7 +167,8 @@ impl Broker {
             properties = PropertiesBuf::from(view.properties().0);
         }
         let draft = Draft { topic, queue_id: 0, properties };
-        let moved = self.append_again(now_ms, view, &draft, |message| {
+        let in_the_way = self.store.disk().wanted.is_some_and(|wanted| view.position < wanted);
+        let moved = self.append_moved(in_the_way, now_ms, view, &draft, |message| {
             message.reconsume_times = message.reconsume_times.saturating_add(1);
             origin.name_in(message);
         });

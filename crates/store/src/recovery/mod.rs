@@ -162,8 +162,8 @@ pub fn open<D: Disk>(
     let recovered = Recovered { index, end, segment_end, state_next, dump, snapped, state_bytes, drafts };
     let room = Arc::new(Room::default());
     // Where the dump before the last is nobody has looked for.
-    let said = Said { dump: dump.begin, older_dump: 0, in_snapshot };
-    let keeper = Keeper::new(Arc::clone(&shared), config.clone(), Arc::clone(&room), run_ages, said, dry);
+    let said = Said { dump: dump.begin, older_dump: 0, dump_bytes: dump.len(), in_snapshot };
+    let mut keeper = Keeper::new(Arc::clone(&shared), config.clone(), Arc::clone(&room), run_ages, said, dry);
     // How far the log may go is known before anything is appended.
     keeper.create_segment();
     Ok(Opened {

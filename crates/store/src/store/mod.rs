@@ -73,6 +73,12 @@ pub(crate) struct Dump {
     pub(crate) end: Option<Position>,
 }
 
+impl Dump {
+    pub(crate) fn len(self) -> u64 {
+        self.end.map_or(0, |end| end - self.begin)
+    }
+}
+
 /// A dump that has no end yet.
 #[derive(Debug, Default)]
 struct Dumping {
@@ -272,6 +278,11 @@ impl Store {
     /// Where the log begins, as far as retention has told.
     pub fn begin(&self) -> Position {
         self.min
+    }
+
+    /// Where the first segment ends, as far as retention has told.
+    pub fn first_segment_end(&self) -> Position {
+        (self.min + 1).next_multiple_of(self.config.segment_bytes)
     }
 
     /// The disk as the keeper last measured it.

@@ -50,9 +50,12 @@ pub struct Sealed {
 impl Store {
     /// Whether it is time to seal the open index run; if so [`Store::seal`] should be called.
     pub fn seal_due(&self) -> bool {
+        !self.sealing && (!self.drafts.is_empty() || self.is_run_long() || self.seal_again)
+    }
+
+    fn is_run_long(&self) -> bool {
         let open = self.marks.appended - self.index.open_at;
-        let long = open >= self.config.run_bytes || self.index.keys.len() >= RUN_KEYS_MAX;
-        !self.sealing && (!self.drafts.is_empty() || long || self.seal_again)
+        open >= self.config.run_bytes || self.index.keys.len() >= RUN_KEYS_MAX
     }
 
     /// Whether a snapshot of the state is due with the next seal: [`Store::seal`] or [`Store::seal_large`] rather than
@@ -97,7 +100,9 @@ impl Store {
     fn close_run(&mut self, state: Option<WholeState>) -> SealJob {
         let position = self.marks.appended;
         let mut drafts = std::mem::take(&mut self.drafts);
-        if position > self.index.open_at {
+        // A further attempt on a full disk makes no runs of next to nothing.
+        let only_again = self.seal_again && drafts.is_empty() && state.is_none() && !self.is_run_long();
+        if position > self.index.open_at && !only_again {
             drafts.push(self.index.cut(position));
         }
         self.sealing = true;
@@ -110,6 +115,8 @@ impl Store {
     pub fn sealed(&mut self, sealed: Sealed) {
         self.sealing = false;
         (self.unwritten, self.sealed_dump) = (sealed.unwritten, sealed.dump);
+        // Whether another one is wanted the next look of retention says.
+        self.disk.dump_wanted = false;
         if sealed.snapshot_failed {
             self.snapped = self.snapped_before;
         }

@@ -332,3 +332,34 @@ fn a_topic_of_shorter_retention_lets_go_run_by_run() {
     assert_eq!(w.store.fresh_from("Other", runs[1] + 1), w.store.lies_from("Other", 0, 6));
     assert_eq!(w.store.fresh_from("Other", i64::MAX), None);
 }
+
+/// By the ratio there was room enough, and messages were refused until the oldest had expired.
+#[test]
+fn a_disk_without_room_for_a_further_segment_lets_the_oldest_go() {
+    let config = kerolox_store::StoreConfig {
+        retention_ms: RETENTION_MS,
+        disk_clean_ratio: 0.98,
+        disk_full_ratio: 0.99,
+        ..config()
+    };
+    let mut w = World::open_with(HostileDisk::default(), &config);
+    while w.store.watermarks().appended < 4 * SEGMENT + 2000 {
+        w.send("T", 0, &"m".repeat(300));
+        w.chores();
+    }
+    w.dump();
+    w.seal();
+    let used = w.used();
+    w.disk.set_capacity(used + SEGMENT / 2);
+    w.retain();
+    assert_eq!(w.store.disk().gone.len(), 0, "there is room in the last segment");
+    let refused = (0..60).find_map(|_| {
+        let refused = w.try_append(&Message::new("T", 0, &[b'x'; 300])).err();
+        w.flush();
+        w.prepare();
+        w.retain();
+        refused
+    });
+    assert_eq!(refused, None);
+    assert!(w.store.bounds("T", 0).unwrap().min > 0 && w.store.disk().full.is_none());
+}
