@@ -74,6 +74,15 @@ impl Clock {
         !self.went_back(from_ms, now_ms) && self.range(from_ms, now_ms).1 < until_ms
     }
 
+    /// When, of the true time, it may first have told this time; `by_ms` at the latest.
+    pub fn first_told(&self, told_ms: i64, by_ms: i64) -> i64 {
+        let ends = self.readings.iter().skip(1).map(|(at, _)| *at).chain([by_ms]);
+        let mut told = self.readings.iter().zip(ends).filter_map(|((at, told), end)| {
+            (*told..=told + end - at).contains(&told_ms).then_some(at + told_ms - told)
+        });
+        told.next().map_or(by_ms, |first| first.min(by_ms))
+    }
+
     /// Whether it was set back between two true times: then what one process was told may be less than what one before was.
     pub fn went_back(&self, from_ms: i64, to_ms: i64) -> bool {
         let pairs = self.readings.iter().zip(self.readings.iter().skip(1));
@@ -116,6 +125,8 @@ mod tests {
         assert_eq!(clock.range(1_150, 1_400), (800, 1_800));
         assert!(clock.went_back(1_150, 1_400) && !clock.went_back(1_000, 1_150));
         assert_eq!(Clock::default().range(3, 4), (3, 4));
+        assert_eq!((clock.first_told(1_050, 1_100), clock.first_told(1_650, 1_400)), (1_050, 1_150));
+        assert_eq!((clock.first_told(850, 1_400), clock.first_told(2_000, 1_400)), (1_350, 1_400));
         // Seed 300457: a message was stored in the very millisecond in which the clock was set right.
         clock.catch_up(1_300);
         assert_eq!(clock.range(1_300, 1_301), (800, 1_801));

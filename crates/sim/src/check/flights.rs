@@ -219,7 +219,9 @@ fn check_times(times: &mut [&Noted], clock: Option<&Clock>, damaged: &Damaged, v
     }
     let sure = |(a, b): &(&&Noted, &&Noted)| {
         let (a, b) = (&a.delivery, &b.delivery);
-        a.pop_ms <= b.pop_ms && !set_back(a.given_ms, b.given_ms)
+        // Seed 800170: the answer was under way for more than a second, and the clock was set back meanwhile.
+        let popped_ms = clock.map_or(a.given_ms, |clock| clock.first_told(a.pop_ms, a.given_ms));
+        a.pop_ms <= b.pop_ms && !set_back(popped_ms, b.given_ms)
     };
     for (earlier, later) in times.iter().zip(times.iter().skip(1)).filter(sure) {
         // Of a message that was moved its first record is still there when the other is damaged, and is moved again.
