@@ -172,6 +172,8 @@ impl Role for Keeper {
         }
     }
 
-    /// What it does is on its own disk.
-    fn restart(&mut self) {}
+    /// What it does is on its own disk. What it sent before it died may still be under way, and come behind later ones (seed 806652).
+    fn restart(&mut self) {
+        self.loose.insert(self.sent);
+    }
 }
