@@ -75,7 +75,8 @@ pub(crate) struct Dump {
 
 impl Dump {
     pub(crate) fn len(self) -> u64 {
-        self.end.map_or(0, |end| end - self.begin)
+        // What a file says of it may make no sense.
+        self.end.map_or(0, |end| end.saturating_sub(self.begin))
     }
 }
 
