@@ -100,10 +100,7 @@ fn what_is_known_of_queues() {
 #[test]
 fn the_first_offset_that_is_left_is_known_before_the_bounds_are() {
     let mut w = World::open(HostileDisk::default());
-    while w.store.watermarks().appended < 3 * SEGMENT {
-        w.send("T", 0, &"m".repeat(300));
-        w.chores();
-    }
+    w.grow(3 * SEGMENT);
     w.dump();
     w.seal();
     assert_eq!((w.store.first_left("T", 0), w.store.begin()), (0, 0));
@@ -136,10 +133,7 @@ fn a_new_log_has_a_little_room_that_is_not_prepared() {
 #[test]
 fn what_is_needed_is_let_go_of_when_its_copy_is_safe() {
     let mut w = World::open(HostileDisk::default());
-    while w.store.watermarks().appended < 3 * SEGMENT {
-        w.send("T", 0, &"m".repeat(300));
-        w.chores();
-    }
+    w.grow(3 * SEGMENT);
     w.dump();
     w.seal();
     w.now += 1_000_000;

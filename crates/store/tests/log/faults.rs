@@ -316,10 +316,7 @@ fn an_index_run_that_found_no_room_is_tried_again_before_the_log_grows() {
 #[test]
 fn room_that_retention_makes_is_for_the_segment_that_lacks_it() {
     let mut w = World::open(HostileDisk::default());
-    while w.store.watermarks().appended < 2 * SEGMENT + SEGMENT / 4 {
-        w.send("T", 0, &"m".repeat(300));
-        w.chores();
-    }
+    w.grow(2 * SEGMENT + SEGMENT / 4);
     w.dump();
     w.seal();
     let disk = w.disk.crash(CrashMode::Kill, 0);

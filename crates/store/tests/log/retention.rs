@@ -9,10 +9,7 @@ const RETENTION_MS: i64 = 1_000_000;
 fn filled(segments: u64) -> World {
     let config = kerolox_store::StoreConfig { retention_ms: RETENTION_MS, ..config() };
     let mut w = World::open_with(HostileDisk::default(), &config);
-    while w.store.watermarks().appended < segments * SEGMENT + 2000 {
-        w.send("T", 0, &"m".repeat(300));
-        w.chores();
-    }
+    w.grow(segments * SEGMENT + 2000);
     w.seal();
     w
 }
@@ -343,10 +340,7 @@ fn a_disk_without_room_for_a_further_segment_lets_the_oldest_go() {
         ..config()
     };
     let mut w = World::open_with(HostileDisk::default(), &config);
-    while w.store.watermarks().appended < 4 * SEGMENT + 2000 {
-        w.send("T", 0, &"m".repeat(300));
-        w.chores();
-    }
+    w.grow(4 * SEGMENT + 2000);
     w.dump();
     w.seal();
     let used = w.used();

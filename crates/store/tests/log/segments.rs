@@ -205,10 +205,7 @@ fn state_records_fit_any_segment() {
 #[test]
 fn a_file_that_is_missing_or_short_is_named_by_the_start() {
     let mut w = World::open(HostileDisk::default());
-    while w.store.watermarks().appended < 3 * SEGMENT {
-        w.send("T", 0, &"m".repeat(300));
-        w.chores();
-    }
+    w.grow(3 * SEGMENT);
     let disk = w.close();
     let middle = format!("commitlog/{SEGMENT:020}");
     for len in [None, Some(5000)] {

@@ -225,6 +225,14 @@ impl<D: Disk> World<D> {
         self.prepare();
     }
 
+    /// Messages until the log is so long.
+    pub(crate) fn grow(&mut self, bytes: u64) {
+        while self.store.watermarks().appended < bytes {
+            self.send("T", 0, &"m".repeat(300));
+            self.chores();
+        }
+    }
+
     /// Retention now.
     pub(crate) fn retain(&mut self) {
         let (min, disk) = self.keeper.retain(self.now);
