@@ -220,4 +220,15 @@ fn a_file_that_is_missing_or_short_is_named_by_the_start() {
         let why = if left > 0 { "the segment's file ends there" } else { "the segment's file is missing" };
         assert_eq!(named, [(SEGMENT + left, SEGMENT - left, why)]);
     }
+    // Where a start comes by it is named once, and what lies right before it, too.
+    let disk = disk.crash(CrashMode::Kill, 0);
+    disk.paths()
+        .iter()
+        .filter(|path| path.ends_with(".run"))
+        .for_each(|path| assert!(disk.tamper_remove(path)));
+    assert!(disk.tamper_remove(&middle));
+    assert!(disk.tamper("commitlog/00000000000000000000", |bytes| bytes[100] ^= 1));
+    let w = World::open(disk);
+    let named: Vec<_> = w.report.damaged.iter().map(|d| d.position).collect();
+    assert_eq!(named, [0, SEGMENT]);
 }
