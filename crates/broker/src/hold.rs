@@ -87,7 +87,7 @@ impl Holds {
     /// Those that wait by the subscriptions of some groups.
     pub(crate) fn by_subscriptions_of(&self, groups: &BTreeSet<&str>) -> Vec<HoldId> {
         let by_them = |pull: &PullRequest| pull.has_groups_filter() && groups.contains(&*pull.group);
-        self.parked.all().into_iter().filter(|id| self.parked.get(*id).is_some_and(by_them)).collect()
+        self.parked.those(by_them)
     }
 
     /// All that wait for a topic.

@@ -85,6 +85,10 @@ impl<R: Waits> Parked<R> {
         self.parked.keys().copied().collect()
     }
 
+    pub(crate) fn those(&self, wanted: impl Fn(&R) -> bool) -> Vec<HoldId> {
+        self.parked.iter().filter(|(_, request)| wanted(request)).map(|(id, _)| *id).collect()
+    }
+
     pub(crate) fn of_connection(&self, conn: ConnId) -> Vec<HoldId> {
         self.connections.get(&conn).into_iter().flatten().copied().collect()
     }

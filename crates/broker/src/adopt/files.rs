@@ -54,9 +54,7 @@ impl ApacheFile {
             Self::TimerCheck => "timercheck",
         }
     }
-}
 
-impl ApacheFile {
     /// What Apache always writes into it. Without that, all that is there would count as deleted.
     fn table(self) -> Option<&'static str> {
         match self {
@@ -231,12 +229,12 @@ impl ApacheFiles {
         }
         for topic in table.values().filter(|topic| !is_own_topic(config, &topic.topic_name)) {
             check_name(ApacheFile::Topics, &topic.topic_name)?;
-            let queues = 0..=config.limits.queues_max;
+            let most = config.limits.queues_max;
             for (what, count) in [("read", topic.read_queue_nums), ("write", topic.write_queue_nums)] {
-                if !u32::try_from(count).is_ok_and(|count| queues.contains(&count)) {
+                if !u32::try_from(count).is_ok_and(|count| count <= most) {
                     return Err(format!(
-                        "config/topics.json: the topic {} has {what}QueueNums {count}, and a topic can have {} queues: correct it",
-                        topic.topic_name, config.limits.queues_max
+                        "config/topics.json: the topic {} has {what}QueueNums {count}, and a topic can have {most} queues: correct it",
+                        topic.topic_name
                     ));
                 }
             }

@@ -121,6 +121,17 @@ fn nothing_goes_before_a_later_dump_is_sealed() {
     assert!(w.store.bounds("T", 0).unwrap().min > 0);
 }
 
+/// Messages and their index, up to the middle of the segment behind so many.
+fn grow_half_into(w: &mut World, segments: u64) {
+    while w.store.watermarks().appended < segments * SEGMENT + SEGMENT / 2 {
+        w.send("T", 0, &"m".repeat(300));
+        w.flush();
+        if w.store.seal_due() {
+            w.seal_index();
+        }
+    }
+}
+
 /// A state too large for snapshots is only in dumps, and retention took all that lay before the last: one damaged block of it
 /// took topics, groups and offsets along (script 30329 of the flip campaign).
 #[test]
@@ -130,13 +141,7 @@ fn one_damaged_dump_does_not_take_a_large_state() {
         w.set_state(16, b"said once");
         let mut begin = 0;
         for segments in [0, 2, 4, 6] {
-            while w.store.watermarks().appended < segments * SEGMENT + SEGMENT / 2 {
-                w.send("T", 0, &"m".repeat(300));
-                w.flush();
-                if w.store.seal_due() {
-                    w.seal_index();
-                }
-            }
+            grow_half_into(&mut w, segments);
             begin = w.store.watermarks().appended;
             w.dump();
             if large { w.seal_large() } else { w.seal() }
@@ -165,13 +170,7 @@ fn a_start_on_a_full_disk_does_not_wait_for_the_log_to_grow() {
     let mut w = World::open(HostileDisk::default());
     w.set_state(16, b"said once");
     for segments in [0, 2, 4, 6] {
-        while w.store.watermarks().appended < segments * SEGMENT + SEGMENT / 2 {
-            w.send("T", 0, &"m".repeat(300));
-            w.flush();
-            if w.store.seal_due() {
-                w.seal_index();
-            }
-        }
+        grow_half_into(&mut w, segments);
         w.dump();
         w.seal_large();
     }
