@@ -2,13 +2,15 @@
 
 use crate::limits::Limits;
 use crate::outbox::Outbox;
+use crate::tls::{Session, Tls};
 use bytes::BytesMut;
 use kerolox_wire::Command;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 
@@ -66,6 +68,9 @@ pub(crate) struct Link {
     pub(crate) peer: SocketAddr,
     pub(crate) stream: OwnedWriteHalf,
     pub(crate) outbox: RefCell<Outbox>,
+    /// Whether anything came from it.
+    pub(crate) heard: Cell<bool>,
+    pub(crate) tls: RefCell<Option<Box<Session>>>,
     /// Wakes the task to look at the cells below.
     pub(crate) wake: Notify,
     /// The outbox could not be emptied: the task is to wait until the socket is writable.
@@ -79,6 +84,8 @@ pub(crate) struct Link {
     pub(crate) close_when_sent: Cell<bool>,
     /// Bytes that were read and are not handled.
     pub(crate) inbox_bytes: Cell<usize>,
+    /// Bytes that the owner of the listener holds for it.
+    owner_bytes: Cell<usize>,
     /// It is in the middle of a large frame.
     pub(crate) large: Cell<bool>,
     /// Its part of [`Connections::held`].
@@ -110,6 +117,7 @@ impl Link {
 /// The open connections of one listener. Single-threaded: share it by `Rc`.
 pub struct Connections {
     pub(crate) limits: Limits,
+    pub(crate) tls: Tls,
     links: RefCell<HashMap<ConnId, Rc<Link>>>,
     dirty: RefCell<Vec<Rc<Link>>>,
     spares: RefCell<Vec<BytesMut>>,
@@ -134,8 +142,14 @@ const SPARE_BYTES_MAX: usize = 512 << 10;
 impl Connections {
     /// No connections yet. The first is number 1: 0 is free for the owner's own use.
     pub fn new(limits: Limits) -> Rc<Self> {
+        Self::with_tls(limits, Tls::default())
+    }
+
+    /// The same, for connections that may, or must, speak TLS.
+    pub fn with_tls(limits: Limits, tls: Tls) -> Rc<Self> {
         Rc::new(Self {
             limits,
+            tls,
             links: RefCell::default(),
             dirty: RefCell::default(),
             spares: RefCell::default(),
@@ -147,9 +161,29 @@ impl Connections {
         })
     }
 
+    /// Connections that come from now on see another certificate.
+    pub fn replace_certificate(&self, config: Arc<rustls::ServerConfig>) {
+        self.tls.replace(config);
+    }
+
     /// Queues a command for a connection; it leaves with the next [`Self::flush`]. False if the connection is gone
     /// or about to go (the command is then dropped).
     pub fn send(&self, conn: ConnId, command: &Command) -> bool {
+        self.queue(conn, |link, outbox| {
+            outbox.push(command);
+            if command.is_response() {
+                link.parked.set(link.parked.get().saturating_sub(1));
+            }
+            self.count(|c| c.commands_out += 1);
+        })
+    }
+
+    /// Queues what `write` appends, in the same way.
+    pub fn send_bytes(&self, conn: ConnId, write: impl FnOnce(&mut BytesMut)) -> bool {
+        self.queue(conn, |_, outbox| outbox.append(write))
+    }
+
+    fn queue(&self, conn: ConnId, fill: impl FnOnce(&Link, &mut Outbox)) -> bool {
         let links = self.links.borrow();
         let Some(link) = links.get(&conn).filter(|link| link.closing.borrow().is_none()) else {
             return false;
@@ -159,14 +193,10 @@ impl Connections {
             outbox.lend(self.spare());
             link.taken_s.set(self.now_s.get());
         }
-        outbox.push(command);
-        if command.is_response() {
-            link.parked.set(link.parked.get().saturating_sub(1));
-        }
+        fill(link, &mut outbox);
         if !link.dirty.replace(true) {
             self.dirty.borrow_mut().push(Rc::clone(link));
         }
-        self.count(|c| c.commands_out += 1);
         drop(outbox);
         let over = self.account(link);
         drop(links);
@@ -176,12 +206,28 @@ impl Connections {
         true
     }
 
+    /// Notes how many bytes the owner of the listener holds for a connection; at the limit of all together the largest goes.
+    pub fn note_owned(&self, conn: ConnId, bytes: usize) {
+        let over = self.links.borrow().get(&conn).is_some_and(|link| {
+            link.owner_bytes.set(bytes);
+            self.account(link)
+        });
+        if over {
+            self.shed();
+        }
+    }
+
+    /// Seconds since the start, as limits count them.
+    pub fn now_s(&self) -> u64 {
+        self.now_s.get()
+    }
+
     /// Notes what a connection holds now. True if that brought all together above their limit: then [`Self::shed`].
     fn account(&self, link: &Link) -> bool {
         if link.closing.borrow().is_some() {
             return false;
         }
-        let now = link.inbox_bytes.get() + link.outbox.borrow().len();
+        let now = link.inbox_bytes.get() + link.owner_bytes.get() + link.outbox.borrow().len();
         let before = link.held.replace(now);
         self.held.set(self.held.get() - before + now);
         now > before && self.held.get() > self.limits.memory_bytes_max
@@ -327,6 +373,8 @@ impl Connections {
             peer,
             stream,
             outbox: RefCell::default(),
+            heard: Cell::new(false),
+            tls: RefCell::new(None),
             wake: Notify::new(),
             blocked: Cell::new(false),
             paused: Cell::new(false),
@@ -334,6 +382,7 @@ impl Connections {
             closing: RefCell::new(None),
             close_when_sent: Cell::new(false),
             inbox_bytes: Cell::new(0),
+            owner_bytes: Cell::new(0),
             large: Cell::new(false),
             promised: Cell::new(0),
             held: Cell::new(0),
@@ -362,10 +411,14 @@ impl Connections {
     pub(crate) fn write(&self, link: &Link) {
         let mut outbox = link.outbox.borrow_mut();
         let before = outbox.len();
-        let result = outbox.write_to(|slices| match slices {
+        let write = |slices: &[IoSlice<'_>]| match slices {
             [one] => link.stream.try_write(one),
             many => link.stream.try_write_vectored(many),
-        });
+        };
+        let result = match &mut *link.tls.borrow_mut() {
+            None => outbox.write_to(write),
+            Some(tls) => tls.write(&mut outbox, write),
+        };
         let sent = before - outbox.len();
         if sent > 0 {
             link.active_s.set(self.now_s.get());

@@ -1,9 +1,11 @@
 //! Accepting connections and reading frames from them.
 
 use crate::connections::{Closed, ConnId, Connections, Link, closed_by};
+use crate::limits::Limits;
+use crate::tls::Mode;
 use bytes::{BufMut, BytesMut};
 use kerolox_wire::Command;
-use kerolox_wire::frame::{self, FrameError};
+use kerolox_wire::frame;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -15,13 +17,41 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::net::tcp::OwnedReadHalf;
 
+/// What the bytes of a listener's connections are cut into.
+pub trait Piece: Sized + 'static {
+    /// Takes the next piece off `inbox`; `None` if it is not all there.
+    ///
+    /// # Errors
+    /// What is there can never become one: why.
+    fn cut(inbox: &mut BytesMut, limits: &Limits) -> Result<Option<Self>, String>;
+    /// Whether one [`Connections::send`] of a response answers it.
+    fn is_answered(&self) -> bool;
+    /// Bytes of memory that it holds.
+    fn bytes(&self) -> usize;
+}
+
+impl Piece for Command {
+    fn cut(inbox: &mut BytesMut, limits: &Limits) -> Result<Option<Self>, String> {
+        frame::decode(inbox, limits.frame_bytes_max).map_err(|e| e.to_string())
+    }
+
+    fn is_answered(&self) -> bool {
+        !self.is_response() && !self.is_oneway()
+    }
+
+    fn bytes(&self) -> usize {
+        self.body.len()
+    }
+}
+
 /// What the owner of a listener is told, on the thread that it runs on.
 pub trait Handler: 'static {
+    type Piece: Piece;
     fn connected(&self, conn: ConnId, peer: SocketAddr);
-    /// All that one read brought, at least one command, in order. What is left in `commands` is offered again, before
+    /// All that one read brought, at least one piece, in order. What is left in `pieces` is offered again, before
     /// anything more is read, once the connection [is overloaded](Connections::is_overloaded) no more: short requests may
     /// have long answers.
-    fn batch(&self, conn: ConnId, commands: &mut Vec<Command>);
+    fn batch(&self, conn: ConnId, pieces: &mut Vec<Self::Piece>);
     fn closed(&self, conn: ConnId, peer: SocketAddr, why: Closed);
     /// A connection beyond the limit was closed right away, or could not be accepted.
     fn refused(&self, why: String);
@@ -82,7 +112,7 @@ async fn serve<H: Handler>(
         inbox: BytesMut::new(),
         split: false,
         grown: false,
-        commands: Vec::new(),
+        pieces: Vec::new(),
     };
     let why = reader.exchange().await;
     connections.remove(&link);
@@ -90,7 +120,7 @@ async fn serve<H: Handler>(
 }
 
 /// The reading side of one connection.
-struct Reader<'a, H> {
+struct Reader<'a, H: Handler> {
     from: OwnedReadHalf,
     link: &'a Link,
     connections: &'a Connections,
@@ -100,8 +130,8 @@ struct Reader<'a, H> {
     split: bool,
     /// `inbox` was made larger than one read needs, for a large frame.
     grown: bool,
-    /// Decoded and not handled: empty whenever something is read.
-    commands: Vec<Command>,
+    /// Cut and not handled: empty whenever something is read.
+    pieces: Vec<H::Piece>,
 }
 
 impl<H: Handler> Reader<'_, H> {
@@ -116,8 +146,8 @@ impl<H: Handler> Reader<'_, H> {
                 return Closed::ByServer;
             }
             link.paused.set(self.connections.has_enough(link));
-            if !link.paused.get() && !self.commands.is_empty() {
-                self.handler.batch(link.id, &mut self.commands);
+            if !link.paused.get() && !self.pieces.is_empty() {
+                self.handler.batch(link.id, &mut self.pieces);
                 self.release();
                 // Others get their turn, however fast this peer takes its answers.
                 tokio::task::yield_now().await;
@@ -150,7 +180,7 @@ impl<H: Handler> Reader<'_, H> {
     async fn turn(&mut self) -> Result<bool, Closed> {
         for _ in 0..READS_PER_TURN {
             let more = self.read().await?;
-            if !more || !self.commands.is_empty() || self.connections.has_enough(self.link) {
+            if !more || !self.pieces.is_empty() || self.connections.has_enough(self.link) {
                 return Ok(false);
             }
             if self.link.large.get() {
@@ -175,31 +205,72 @@ impl<H: Handler> Reader<'_, H> {
         let most =
             if self.link.large.get() { self.connections.large_read_bytes() } else { limits.read_bytes };
         let room = (self.inbox.capacity() - self.inbox.len()).min(most);
-        let count = match read_now(&mut self.from, &mut self.inbox, room).await {
+        let count = match self.read_plain(room).await {
             Ok(0) => return Err(Closed::ByPeer),
             Ok(count) => count,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 self.release();
                 return Ok(false);
             }
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(Closed::Malformed(e.to_string())),
             Err(e) => return Err(closed_by(&e)),
         };
-        let malformed = self.decode();
+        let malformed = self.cut();
         self.note(count);
-        if !self.commands.is_empty() {
-            self.handler.batch(self.link.id, &mut self.commands);
+        if !self.pieces.is_empty() {
+            self.handler.batch(self.link.id, &mut self.pieces);
         }
         self.release();
-        malformed.map_or(Ok(count == room), |why| Err(Closed::Malformed(why.to_string())))
+        malformed.map_or(Ok(count == room), |why| Err(Closed::Malformed(why)))
     }
 
-    /// All whole frames; what is wrong with the next one, if it can never become one.
-    fn decode(&mut self) -> Option<FrameError> {
+    /// Reads into the inbox; bytes that came. Of a connection with TLS fewer may be there to be looked at.
+    async fn read_plain(&mut self, room: usize) -> io::Result<usize> {
+        let link = self.link;
+        if link.tls.borrow().is_none() {
+            let count = read_now(&mut self.from, &mut self.inbox, room).await?;
+            if count > 0 && !link.heard.replace(true) {
+                match self.connections.tls.mode(self.inbox.first().copied()) {
+                    Mode::Plain => return Ok(count),
+                    Mode::Refused => {
+                        return Err(io::Error::new(
+                            io::ErrorKind::InvalidData,
+                            "without TLS, which this port wants",
+                        ));
+                    }
+                    Mode::Tls(session) => *link.tls.borrow_mut() = Some(session),
+                }
+                let raw = self.inbox.split();
+                self.decrypt(&raw)?;
+            }
+            return Ok(count);
+        }
+        let mut raw = self.connections.spare();
+        raw.reserve(room);
+        let count = read_now(&mut self.from, &mut raw, room).await;
+        let result = count.and_then(|count| self.decrypt(&raw).map(|()| count));
+        raw.clear();
+        self.connections.keep_spare(raw);
+        result
+    }
+
+    fn decrypt(&mut self, raw: &[u8]) -> io::Result<()> {
+        let result = match &mut *self.link.tls.borrow_mut() {
+            Some(tls) => tls.read(raw, &mut self.inbox),
+            None => Ok(()),
+        };
+        // Handshakes, and what is wrong with them.
+        self.connections.write(self.link);
+        result
+    }
+
+    /// All whole pieces; what is wrong with the next one, if it can never become one.
+    fn cut(&mut self) -> Option<String> {
         loop {
-            match frame::decode(&mut self.inbox, self.connections.limits.frame_bytes_max) {
-                Ok(Some(command)) => {
+            match Piece::cut(&mut self.inbox, &self.connections.limits) {
+                Ok(Some(piece)) => {
                     self.split = true;
-                    self.commands.push(command);
+                    self.pieces.push(piece);
                 }
                 Ok(None) => return None,
                 Err(e) => return Some(e),
@@ -214,14 +285,14 @@ impl<H: Handler> Reader<'_, H> {
         link.active_s.set(now_s);
         self.connections.count(|c| {
             c.bytes_in += count as u64;
-            c.commands_in += self.commands.len() as u64;
+            c.commands_in += self.pieces.len() as u64;
         });
         if self.inbox.is_empty() {
             link.partial_s.set(None);
-        } else if !self.commands.is_empty() || link.partial_s.get().is_none() {
+        } else if !self.pieces.is_empty() || link.partial_s.get().is_none() {
             link.partial_s.set(Some(now_s));
         }
-        let waiting = self.commands.iter().filter(|c| !c.is_response() && !c.is_oneway()).count();
+        let waiting = self.pieces.iter().filter(|piece| piece.is_answered()).count();
         link.parked.set(link.parked.get() + waiting);
     }
 
@@ -237,7 +308,7 @@ impl<H: Handler> Reader<'_, H> {
             }
         }
         self.connections.note_large(self.link, self.inbox.len() > self.connections.limits.read_bytes / 4);
-        let unhandled: usize = self.commands.iter().map(|command| command.body.len()).sum();
+        let unhandled: usize = self.pieces.iter().map(Piece::bytes).sum();
         self.connections.note_inbox(self.link, self.inbox.capacity() + unhandled);
     }
 }

@@ -21,10 +21,22 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn push(&mut self, command: &Command) {
+    /// Takes what `write` appends.
+    pub(crate) fn append(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        self.turn_over();
+        let before = self.tail.len();
+        write(&mut self.tail);
+        self.bytes += self.tail.len() - before;
+    }
+
+    fn turn_over(&mut self) {
         if self.tail.len() > TAIL_BYTES_MAX {
             self.chunks.push_back(std::mem::take(&mut self.tail).freeze());
         }
+    }
+
+    pub(crate) fn push(&mut self, command: &Command) {
+        self.turn_over();
         let before = self.tail.len();
         if command.body.len() < BODY_BYTES_UNCOPIED {
             frame::encode(command, &mut self.tail);

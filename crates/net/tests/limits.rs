@@ -22,6 +22,8 @@ struct Echo {
 }
 
 impl Handler for Echo {
+    type Piece = Command;
+
     fn connected(&self, _: ConnId, _: SocketAddr) {}
     fn batch(&self, conn: ConnId, commands: &mut Vec<Command>) {
         self.batches.borrow_mut().push(commands.len());

@@ -117,6 +117,8 @@ impl Shell {
 }
 
 impl net::Handler for Shell {
+    type Piece = Command;
+
     fn connected(&self, _: net::ConnId, _: SocketAddr) {}
 
     fn batch(&self, conn: net::ConnId, commands: &mut Vec<Command>) {

@@ -53,6 +53,8 @@ impl Answer {
 }
 
 impl Handler for Answer {
+    type Piece = Command;
+
     fn connected(&self, _: ConnId, _: SocketAddr) {}
     fn batch(&self, conn: ConnId, commands: &mut Vec<Command>) {
         for command in commands.drain(..) {

@@ -396,6 +396,8 @@ impl Shell {
 }
 
 impl net::Handler for Shell {
+    type Piece = Command;
+
     fn connected(&self, conn: net::ConnId, peer: SocketAddr) {
         self.input(Input::Connected { conn: ConnId(conn.0), peer });
     }
