@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Namesrv(Namesrv),
     /// Run a broker that registers with name servers.
     Broker(Broker),
+    /// Serve clients of gRPC for brokers that name servers know. (A broker serves them itself, too.)
+    Proxy(Proxy),
     /// Look after a data directory.
     #[command(subcommand)]
     Store(Store),
@@ -80,6 +82,22 @@ pub(crate) struct Broker {
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) advertise: Option<String>,
     /// A broker.conf of Apache RocketMQ's.
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Proxy {
+    /// The name servers to find brokers by, separated by `;`. Default: the file's namesrvAddr, then the environment
+    /// variable NAMESRV_ADDR.
+    #[arg(short = 'n', long = "namesrv", value_name = "HOST:PORT")]
+    pub(crate) namesrv: Option<String>,
+    #[command(flatten)]
+    pub(crate) network: Network,
+    /// What clients are told to connect to. Default: where they asked.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
+    /// Settings, as in a broker.conf; those of gRPC count.
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

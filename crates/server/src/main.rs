@@ -7,6 +7,7 @@ mod cli;
 mod clock;
 mod config;
 mod file;
+mod grpc;
 mod namesrv;
 mod report;
 mod run;
@@ -47,6 +48,7 @@ fn run(cli: cli::Cli) -> anyhow::Result<ExitCode> {
         cli::Command::Standalone(args) => run::standalone(&args),
         cli::Command::Namesrv(args) => run::namesrv(&args),
         cli::Command::Broker(args) => run::broker(&args),
+        cli::Command::Proxy(args) => run::proxy(&args),
         // Which say themselves what went wrong.
         cli::Command::Store(command) => return Ok(store::run(&command)),
         cli::Command::Admin { arguments } => return Ok(admin::main(&arguments)),

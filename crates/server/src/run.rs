@@ -1,7 +1,7 @@
-//! The three kinds of process: a name server, a broker, both.
+//! The kinds of process: a name server, a broker, both, a gRPC face; and a broker has a face too.
 
 use crate::broker;
-use crate::{cli, namesrv, report, settings};
+use crate::{cli, grpc, namesrv, report, settings};
 use anyhow::{Context, Result, bail};
 use kerolox_net::{Connections, Limits, listen};
 use std::io;
@@ -14,51 +14,68 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::LocalSet;
 
 pub(crate) fn standalone(args: &cli::Standalone) -> Result<()> {
-    let (namesrv, broker, warnings) = settings::standalone(args)?;
-    serve(Some(namesrv), Some(broker), &warnings)
+    let (namesrv, broker, grpc, warnings) = settings::standalone(args)?;
+    serve(Parts { namesrv: Some(namesrv), broker: Some(broker), grpc }, &warnings)
 }
 
 pub(crate) fn namesrv(args: &cli::Namesrv) -> Result<()> {
     let (namesrv, warnings) = settings::namesrv(args)?;
-    serve(Some(namesrv), None, &warnings)
+    serve(Parts { namesrv: Some(namesrv), ..Parts::default() }, &warnings)
 }
 
 pub(crate) fn broker(args: &cli::Broker) -> Result<()> {
-    let (broker, warnings) = settings::broker(args)?;
-    serve(None, Some(broker), &warnings)
+    let (broker, grpc, warnings) = settings::broker(args)?;
+    serve(Parts { broker: Some(broker), grpc, ..Parts::default() }, &warnings)
 }
 
-fn serve(
-    mut namesrv: Option<settings::Namesrv>,
-    mut broker: Option<settings::Broker>,
-    warnings: &[String],
-) -> Result<()> {
+pub(crate) fn proxy(args: &cli::Proxy) -> Result<()> {
+    let (grpc, warnings) = settings::proxy(args)?;
+    serve(Parts { grpc: Some(grpc), ..Parts::default() }, &warnings)
+}
+
+/// What a process is to have.
+#[derive(Default)]
+struct Parts {
+    namesrv: Option<settings::Namesrv>,
+    broker: Option<settings::Broker>,
+    grpc: Option<settings::Grpc>,
+}
+
+fn serve(mut parts: Parts, warnings: &[String]) -> Result<()> {
     let begun = Instant::now();
     for warning in warnings {
         report::line(&format!("warning: {warning}"));
     }
-    let data = broker.as_ref().map(|broker| broker.data.clone());
-    let listeners = [namesrv.as_mut().map(|n| &mut n.limits), broker.as_mut().map(|b| &mut b.limits)];
+    let data = parts.broker.as_ref().map(|broker| broker.data.clone());
+    let listeners = [
+        parts.namesrv.as_mut().map(|n| &mut n.limits),
+        parts.broker.as_mut().map(|b| &mut b.limits),
+        parts.grpc.as_mut().map(|g| &mut g.limits),
+    ];
     let clamped = leave_files(data.as_deref(), listeners.into_iter().flatten().collect());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = LocalSet::new().block_on(&runtime, process(namesrv, broker, clamped, begun));
+    let result = LocalSet::new().block_on(&runtime, process(parts, clamped, begun));
     // A name that is being resolved must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(10));
     result
 }
 
-async fn process(
-    namesrv: Option<settings::Namesrv>,
-    broker: Option<settings::Broker>,
-    clamped: Option<String>,
-    begun: Instant,
-) -> Result<()> {
+async fn process(parts: Parts, clamped: Option<String>, begun: Instant) -> Result<()> {
+    let Parts { namesrv, broker, grpc } = parts;
     let mut signals = Signals::new()?;
-    let binds = [namesrv.as_ref().map(|n| n.bind), broker.as_ref().map(|b| b.bind)];
+    let binds = [
+        namesrv.as_ref().map(|n| n.bind),
+        broker.as_ref().map(|b| b.bind),
+        grpc.as_ref().map(|g| g.bind),
+    ];
     let mut ready = Vec::new();
     // Ports first: that one is in use should not be found out after a long recovery.
     let broker_listener = match &broker {
         Some(broker) => Some(bind(broker.bind, "broker")?),
+        None => None,
+    };
+    let grpc = match grpc {
+        Some(settings) => bind_grpc(&settings)?.map(|listener| (settings, listener)),
         None => None,
     };
     let namesrv = match namesrv {
@@ -80,6 +97,16 @@ async fn process(
         ready.extend(recovered(&started.report));
         running = Some(started);
     }
+    let mut face = None;
+    if let Some((settings, listener)) = grpc {
+        ready.push(format!("gRPC {}", settings.bind));
+        let broker = running.as_ref().map(|running| {
+            let (face_end, broker_end) = kerolox_proxy::local(&running.name);
+            grpc::connect(&running.shell, broker_end);
+            face_end
+        });
+        face = Some(grpc::Running::start(settings, listener, broker)?);
+    }
     if let Some(open) = binds.into_iter().flatten().find(|bind| !bind.ip().is_loopback()) {
         report::line(&format!(
             "warning: listening on {} without access control: whoever can connect may read and write everything",
@@ -92,18 +119,34 @@ async fn process(
     say_ready(&ready, begun.elapsed());
     let Some(running) = running else {
         signals.next().await;
+        if let Some(mut face) = face {
+            face.drain().await;
+            face.end();
+        }
         report::line("stopped");
         return Ok(());
     };
     tokio::select! {
         () = signals.next() => {
-            running.end(async { signals.next().await }).await?;
+            running.end(face, async { signals.next().await }).await?;
             report::line("stopped cleanly");
             Ok(())
         }
         why = running.stopped() => {
             running.abandon().await;
             bail!("stopped: {why}");
+        }
+    }
+}
+
+/// The port of gRPC; `None` where it is in use and nobody asked for it: several brokers may share a machine.
+fn bind_grpc(settings: &settings::Grpc) -> Result<Option<std::net::TcpListener>> {
+    match bind(settings.bind, "gRPC face").and_then(|listener| Ok(listener.into_std()?)) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(e) if settings.wanted => Err(e),
+        Err(e) => {
+            report::line(&format!("warning: gRPC is not served: {e:#} (or set grpcServerPort, 0 for none)"));
+            Ok(None)
         }
     }
 }

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use kerolox_broker::BrokerConfig;
 use kerolox_broker::config::parse_delay_levels;
 use kerolox_namesrv::NamesrvConfig;
-use kerolox_net::Limits;
+use kerolox_net::{Limits, TlsPolicy};
+use kerolox_proxy::http2;
 use kerolox_store::{FlushPolicy, StoreConfig};
 use kerolox_wire::body::MessageRequestMode;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -17,6 +18,7 @@ use std::time::Duration;
 const KV_FILE: &str = "kvConfig.json";
 pub(crate) const NAMESRV_PORT: u16 = 9876;
 pub(crate) const BROKER_PORT: u16 = 10911;
+pub(crate) const GRPC_PORT: u16 = 8081;
 
 #[derive(Debug)]
 pub(crate) struct Namesrv {
@@ -40,6 +42,83 @@ pub(crate) struct Broker {
     /// Bytes of a file of the timer log that Apache is to find.
     pub(crate) timer_file_bytes: u64,
     pub(crate) limits: Limits,
+}
+
+/// The gRPC face.
+#[derive(Debug)]
+pub(crate) struct Grpc {
+    pub(crate) bind: SocketAddr,
+    /// Somebody said that it shall be there: it is an error if it cannot.
+    pub(crate) wanted: bool,
+    pub(crate) advertise: Option<String>,
+    pub(crate) tls: TlsPolicy,
+    /// Certificate and key.
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
+    /// Where the broker of the process has its data.
+    pub(crate) data: Option<PathBuf>,
+    /// `host:port` each, for one without a broker.
+    pub(crate) namesrv: Vec<String>,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) delay_ms_max: i64,
+    pub(crate) check_message_types: bool,
+    pub(crate) limits: Limits,
+    pub(crate) http2: http2::Limits,
+}
+
+/// Clients beat every 10 s; what is silent for longer is gone. Apache's `grpcClientIdleTimeMills`.
+const GRPC_IDLE_S: u64 = 120;
+
+/// The face of a broker (or, with name servers, one of its own); `None`: not wanted.
+fn grpc(values: &Values, network: &cli::Network, ip: IpAddr, broker: Option<&Broker>) -> Result<Option<Grpc>> {
+    let number = |name, default: usize| values.number(name).map_or(default, |v| v as usize);
+    let port = values.number("grpcServerPort").unwrap_or(i64::from(GRPC_PORT));
+    let Some(port) = u16::try_from(port).ok().filter(|port| *port > 0) else { return Ok(None) };
+    let tls = match values.text("tlsServerMode") {
+        Some("disabled") => TlsPolicy::Disabled,
+        Some("enforcing") => TlsPolicy::Enforcing,
+        _ => TlsPolicy::Permissive,
+    };
+    let path = |name| values.text(name).map(PathBuf::from);
+    let certificate = match (path("tlsCertPath"), path("tlsKeyPath")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => bail!("tlsCertPath and tlsKeyPath belong together: set both, or none"),
+    };
+    let default = http2::Limits::default();
+    Ok(Some(Grpc {
+        bind: SocketAddr::new(ip, offset(port, network)?),
+        wanted: values.number("grpcServerPort").is_some(),
+        advertise: values.text("grpcAdvertise").map(str::to_owned),
+        tls,
+        certificate,
+        data: broker.map(|broker| broker.data.clone()),
+        namesrv: Vec::new(),
+        body_bytes_max: number("maxMessageSize", 4 << 20),
+        delay_ms_max: broker.map_or(3 * 86_400_000, |broker| broker.broker.timer_max_delay_ms),
+        check_message_types: values.flag("enableTopicMessageTypeCheck").unwrap_or(true),
+        limits: Limits { idle_s_max: GRPC_IDLE_S, ..Limits::default() },
+        http2: http2::Limits {
+            message_bytes_max: number("grpcMaxInboundMessageSize", default.message_bytes_max),
+            streams_max: number("grpcMaxConcurrentCallsPerConnection", default.streams_max as usize) as u32,
+            ..default
+        },
+    }))
+}
+
+/// A face of its own, for the brokers that name servers know.
+pub(crate) fn proxy(args: &cli::Proxy) -> Result<(Grpc, Vec<String>)> {
+    let values = read(args.config.as_deref(), Role::Broker)?;
+    let from_environment = std::env::var("NAMESRV_ADDR").ok();
+    let list = args.namesrv.as_deref().or(values.text("namesrvAddr")).or(from_environment.as_deref());
+    let namesrv = name_servers(list.unwrap_or_default())?;
+    if namesrv.is_empty() {
+        bail!("a proxy needs a name server to find brokers by: give -n HOST:PORT");
+    }
+    let ip = listen_ip(&args.network, &values)?;
+    let grpc = grpc(&values, &args.network, ip, None)?
+        .context("grpcServerPort=0 leaves a proxy without anything to do: set a port")?;
+    let advertise = args.advertise.clone().or(grpc.advertise);
+    Ok((Grpc { wanted: true, namesrv, advertise, ..grpc }, values.warnings))
 }
 
 pub(crate) fn namesrv(args: &cli::Namesrv) -> Result<(Namesrv, Vec<String>)> {
@@ -75,8 +154,8 @@ fn namesrv_config(values: &Values) -> NamesrvConfig {
     }
 }
 
-/// The name server and the broker of one process.
-pub(crate) fn standalone(args: &cli::Standalone) -> Result<(Namesrv, Broker, Vec<String>)> {
+/// The name server, the broker and the gRPC face of one process.
+pub(crate) fn standalone(args: &cli::Standalone) -> Result<(Namesrv, Broker, Option<Grpc>, Vec<String>)> {
     let mut values = read(args.config.as_deref(), Role::Standalone)?;
     if values.text("namesrvAddr").is_some() {
         values
@@ -91,10 +170,11 @@ pub(crate) fn standalone(args: &cli::Standalone) -> Result<(Namesrv, Broker, Vec
     let bind = SocketAddr::new(broker.bind.ip(), namesrv_port);
     let kv_path = kv_path(&values).unwrap_or_else(|| broker.data.join(KV_FILE));
     let namesrv = Namesrv { bind, limits: limits(&values), config: namesrv_config(&values), kv_path };
-    Ok((namesrv, broker, values.warnings))
+    let grpc = grpc(&values, &args.network, broker.bind.ip(), Some(&broker))?;
+    Ok((namesrv, broker, grpc, values.warnings))
 }
 
-pub(crate) fn broker(args: &cli::Broker) -> Result<(Broker, Vec<String>)> {
+pub(crate) fn broker(args: &cli::Broker) -> Result<(Broker, Option<Grpc>, Vec<String>)> {
     let values = read(args.config.as_deref(), Role::Broker)?;
     let from_environment = std::env::var("NAMESRV_ADDR").ok();
     let list = args.namesrv.as_deref().or(values.text("namesrvAddr")).or(from_environment.as_deref());
@@ -105,7 +185,8 @@ pub(crate) fn broker(args: &cli::Broker) -> Result<(Broker, Vec<String>)> {
         );
     }
     let broker = broker_of(&args.place, &args.network, args.advertise.as_deref(), &values, namesrv)?;
-    Ok((broker, values.warnings))
+    let grpc = grpc(&values, &args.network, broker.bind.ip(), Some(&broker))?;
+    Ok((broker, grpc, values.warnings))
 }
 
 fn read(path: Option<&Path>, role: Role) -> Result<Values> {

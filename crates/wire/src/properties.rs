@@ -164,6 +164,11 @@ impl PropertiesBuf {
     /// would not be read back; separators inside them are left out, for they would forge other properties.
     pub fn set(&mut self, name: &str, value: &str) {
         self.remove(name);
+        self.push(name, value);
+    }
+
+    /// As [`Self::set`], for a name that is not there yet.
+    pub fn push(&mut self, name: &str, value: &str) {
         let clean = |text: &str| text.bytes().any(|b| b != NAME_VALUE_SEPARATOR && b != PROPERTY_SEPARATOR);
         if !clean(name) || !clean(value) {
             return;

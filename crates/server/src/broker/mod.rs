@@ -10,4 +10,5 @@ mod start;
 mod threads;
 mod untold;
 
+pub(crate) use shell::Shell;
 pub(crate) use start::Running;

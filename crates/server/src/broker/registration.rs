@@ -1,8 +1,8 @@
 //! Telling name servers where the broker is and what topics it has.
 
-use super::shell::Shell;
+use super::shell::{Asker, Shell};
 use crate::{namesrv, report};
-use kerolox_broker::{AskId, Input};
+use kerolox_broker::Input;
 use kerolox_net::Dialed;
 use kerolox_wire::body::{self, DataVersion};
 use kerolox_wire::header::QueryDataVersionResponse;
@@ -186,20 +186,24 @@ fn known(answer: &Command) -> Option<DataVersion> {
     body::from_json(&answer.body).ok()
 }
 
-/// Asks name servers what the broker wants to know, one question after the other. Runs until the broker is gone.
+/// Asks name servers what the broker and its face want to know, one question after the other. Runs until the broker is gone.
 pub(crate) async fn answer(
     broker: Rc<Shell>,
     namesrv: Option<Rc<namesrv::Shell>>,
     addresses: Vec<String>,
-    mut asked: mpsc::UnboundedReceiver<(AskId, Command)>,
+    mut asked: mpsc::UnboundedReceiver<(Asker, Command)>,
 ) {
     let mut dialed = None;
-    while let Some((ask, command)) = asked.recv().await {
+    while let Some((asker, command)) = asked.recv().await {
         let answer = match &namesrv {
             Some(namesrv) => Some(namesrv.ask(&command)),
             None => ask_any(&addresses, &mut dialed, &command).await,
         };
-        broker.input(Input::NameServerAnswered { ask, answer });
+        match asker {
+            Asker::Broker(ask) => broker.input(Input::NameServerAnswered { ask, answer }),
+            // Who gave up is not told.
+            Asker::Face(waiter) => drop(waiter.send(answer)),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::report;
 use kerolox_broker::{AskId, Broker, ConnId, Counters, Effect, GivenBack, Input, ReadId};
 use kerolox_net as net;
 use kerolox_net::{Closed, Connections};
+use kerolox_proxy::{FromBroker, ToBroker};
 use kerolox_store::{DiskState, Position, ReadPlan, ReadResult, Reader, SealJob};
 use kerolox_wire::Command;
 use kerolox_wire::body::DataVersion;
@@ -22,7 +23,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// A broker and everything that its effects need.
 pub(crate) struct Shell {
@@ -36,7 +37,7 @@ pub(crate) struct Shell {
     rearmed: Notify,
     wake_ms: Cell<Option<i64>>,
     /// Questions to name servers.
-    asks: mpsc::UnboundedSender<(AskId, Command)>,
+    asks: mpsc::UnboundedSender<(Asker, Command)>,
     /// Counts up when registration with the name servers is wanted now.
     register: watch::Sender<u64>,
     /// A name server took a registration.
@@ -54,6 +55,17 @@ pub(crate) struct Shell {
     held: Cell<usize>,
     /// Reads under way that clients wait for, and the bytes that their answers may have.
     promises: RefCell<HashMap<ReadId, (net::ConnId, usize)>>,
+    /// The gRPC face of the process.
+    face: RefCell<Option<mpsc::UnboundedSender<FromBroker>>>,
+}
+
+/// Set in the numbers of connections that the face of the process numbers.
+const OF_FACE: u64 = 1 << 63;
+
+/// Who asks name servers something.
+pub(crate) enum Asker {
+    Broker(AskId),
+    Face(oneshot::Sender<Option<Command>>),
 }
 
 /// While the log grows, the keeper is told so this often.
@@ -96,7 +108,7 @@ impl Shell {
         connections: Rc<Connections>,
         threads: Threads,
         damage: DamageLines,
-        asks: mpsc::UnboundedSender<(AskId, Command)>,
+        asks: mpsc::UnboundedSender<(Asker, Command)>,
     ) -> Rc<Self> {
         // What was there is safe already: nobody will report it.
         let flushed = broker.watermarks().flushed;
@@ -121,6 +133,7 @@ impl Shell {
             retained: RetentionLines::default(),
             held: Cell::new(0),
             promises: RefCell::default(),
+            face: RefCell::default(),
         })
     }
 
@@ -227,11 +240,17 @@ impl Shell {
 
     fn carry_out(&self, effect: Effect) {
         match effect {
+            Effect::Send { conn, command } if conn.0 & OF_FACE != 0 => {
+                self.to_face(FromBroker::Command { conn: conn.0 & !OF_FACE, command });
+            }
             Effect::Send { conn, command } => drop(self.connections.send(net::ConnId(conn.0), &command)),
             Effect::SendOnceRegistered { conn, command } => {
                 let version = self.topics_version().counter;
                 let due = self.untold.borrow_mut().wait(version, conn, command);
                 self.send_due(due);
+            }
+            Effect::Close { conn } if conn.0 & OF_FACE != 0 => {
+                self.to_face(FromBroker::Closed { conn: conn.0 & !OF_FACE });
             }
             Effect::Close { conn } => self.connections.close(net::ConnId(conn.0)),
             Effect::Write(batch) => {
@@ -249,10 +268,44 @@ impl Shell {
             }
             Effect::Seal(job) => self.core.borrow_mut().seals.push(job),
             // Fails when the end has begun: then nobody waits.
-            Effect::AskNameServer { ask, command } => drop(self.asks.send((ask, command))),
+            Effect::AskNameServer { ask, command } => drop(self.asks.send((Asker::Broker(ask), command))),
             Effect::Register => self.register.send_modify(|n| *n += 1),
             Effect::Stop { why } => self.stop_because(why),
         }
+    }
+
+    /// The process has a gRPC face.
+    pub(crate) fn set_face(&self, face: mpsc::UnboundedSender<FromBroker>) {
+        *self.face.borrow_mut() = Some(face);
+    }
+
+    fn to_face(&self, said: FromBroker) {
+        // Fails when the face is gone, and its clients with it.
+        if let Some(face) = &*self.face.borrow() {
+            let _ = face.send(said);
+        }
+    }
+
+    /// Takes what the face says, all of which goes into one batch.
+    pub(crate) fn take_from_face(&self, said: impl Iterator<Item = ToBroker>) {
+        let now_ms = self.clock.now_ms();
+        for said in said {
+            let input = match said {
+                ToBroker::Connected { conn, peer } => Input::Connected { conn: ConnId(conn | OF_FACE), peer },
+                ToBroker::Command { conn, command } => Input::Command { conn: ConnId(conn | OF_FACE), command },
+                ToBroker::Disconnected { conn } => Input::Disconnected { conn: ConnId(conn | OF_FACE) },
+                ToBroker::NameServer { command, answer } => {
+                    // Fails when the end has begun: then nobody waits.
+                    let _ = self.asks.send((Asker::Face(answer), command));
+                    continue;
+                }
+            };
+            self.handle(now_ms, input);
+            if self.holds_much() {
+                self.finish_batch();
+            }
+        }
+        self.handled.notify_one();
     }
 
     fn start_due_seals(&self) {

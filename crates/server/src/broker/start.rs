@@ -8,7 +8,7 @@ use super::shell::{Shell, Threads};
 use super::threads::{Disk, KeeperThread, ReaderThreads, WriterThread};
 use crate::clock::{Clock, elapsed_ms};
 use crate::settings;
-use crate::{namesrv, report};
+use crate::{grpc, namesrv, report};
 use anyhow::{Context, Result, anyhow, bail};
 use kerolox_broker::{Adopted, Broker, Input, State};
 use kerolox_net::{Connections, listen};
@@ -38,7 +38,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// A broker that runs.
 pub(crate) struct Running {
-    shell: Rc<Shell>,
+    pub(crate) shell: Rc<Shell>,
     connections: Rc<Connections>,
     namesrv: Option<Rc<namesrv::Shell>>,
     namesrv_addresses: Vec<String>,
@@ -47,6 +47,7 @@ pub(crate) struct Running {
     data: PathBuf,
     timer_file_bytes: u64,
     reader: Reader<Disk>,
+    pub(crate) name: String,
     pub(crate) report: Report,
 }
 
@@ -69,6 +70,7 @@ impl Running {
                 report::line(&format!("the log could not be closed: {e}"));
             }
         })?;
+        let name = settings.broker.name.clone();
         let mut broker = Broker::new(settings.broker, now_ms, store, state);
         broker
             .take_over(now_ms, &adopted, &mut |batches| writer.write(batches, true))
@@ -119,6 +121,7 @@ impl Running {
             data: settings.data,
             timer_file_bytes: settings.timer_file_bytes,
             reader,
+            name,
             report,
         })
     }
@@ -138,13 +141,23 @@ impl Running {
     ///
     /// # Errors
     /// The log could not be closed: the next start recovers as after a crash.
-    pub(crate) async fn end(self, hurry: impl Future<Output = ()>) -> Result<()> {
+    pub(crate) async fn end(
+        self,
+        mut face: Option<grpc::Running>,
+        hurry: impl Future<Output = ()>,
+    ) -> Result<()> {
         self.stop_registering();
         registration::leave(&self.shell, self.namesrv.as_deref(), &self.namesrv_addresses).await;
         self.shell.input(Input::Shutdown);
         self.shell.finish_batch();
+        let end = async {
+            if let Some(face) = &mut face {
+                face.drain().await;
+            }
+            self.quiet_and_given_back().await;
+        };
         tokio::select! {
-            drained = tokio::time::timeout(DRAIN_WAIT, self.quiet_and_given_back()) => {
+            drained = tokio::time::timeout(DRAIN_WAIT, end) => {
                 if drained.is_err() {
                     report::line(
                         "the time to drain is over; ending with work left, and without what Apache RocketMQ would need",
@@ -155,6 +168,9 @@ impl Running {
         }
         self.connections.close_all();
         let _ = tokio::time::timeout(CLOSE_WAIT, self.closed()).await;
+        if let Some(face) = face {
+            face.end();
+        }
         let threads = self.shell.take_threads().ok_or_else(|| anyhow!("ended twice"))?;
         drop(threads.readers);
         threads.writer.end();

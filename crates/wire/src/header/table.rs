@@ -201,6 +201,8 @@ headers! {
         /// From now on.
         invisible_time: i64 = "invisibleTime",
         lite_topic: Option<&'a str> = "liteTopic",
+        /// It was not tried: the next delivery counts as this one.
+        suspend: Option<bool> = "suspend",
         broker_name: Option<&'a str> = "bname",
     }
 

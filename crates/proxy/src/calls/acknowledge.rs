@@ -1,0 +1,222 @@
+//! What consumers say of messages that they received: done, later, or never.
+
+use crate::brokers::success;
+use crate::check;
+use crate::client::Client;
+use crate::face::{Call, Face};
+use crate::handle::Handle;
+use crate::renew::Held;
+use crate::status::{self, Refusal, Result, ok};
+use crate::v2::{
+    AckMessageEntry, AckMessageRequest, AckMessageResponse, AckMessageResultEntry,
+    ChangeInvisibleDurationRequest, ChangeInvisibleDurationResponse, Code,
+    ForwardMessageToDeadLetterQueueRequest, ForwardMessageToDeadLetterQueueResponse,
+};
+use kerolox_wire::header::{AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeResponse, ConsumerSendMsgBack};
+use kerolox_wire::receipt::Receipt;
+use kerolox_wire::{Command, RequestCode, ResponseCode};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Longest time that a message may be another's, in milliseconds.
+pub(crate) const INVISIBLE_MS_MAX: i64 = 12 * 3_600_000;
+
+/// Which message of whom.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Of<'a> {
+    pub(crate) group: &'a str,
+    pub(crate) topic: &'a str,
+    pub(crate) lite_topic: Option<&'a str>,
+}
+
+pub(crate) async fn ack(call: Call, request: AckMessageRequest) -> Result<AckMessageResponse> {
+    check::topic(request.topic.as_ref())?;
+    check::group(request.group.as_ref())?;
+    if request.entries.is_empty() {
+        return Err(Refusal::new(Code::BadRequest, "there is no message to acknowledge"));
+    }
+    let request = Rc::new(request);
+    let tasks: Vec<_> = (0..request.entries.len())
+        .map(|number| {
+            let (call, request) = (call.clone(), Rc::clone(&request));
+            tokio::task::spawn_local(async move {
+                let Some(entry) = request.entries.get(number) else { return Ok(()) };
+                let names = [&request.topic, &request.group].map(|r| r.as_ref().map_or("", |r| &*r.name));
+                let [topic, group] = names;
+                ack_one(&call, Of { group, topic, lite_topic: entry.lite_topic.as_deref() }, entry).await
+            })
+        })
+        .collect();
+    let mut entries = Vec::with_capacity(tasks.len());
+    for (task, entry) in tasks.into_iter().zip(&request.entries) {
+        let gone = || Refusal::new(Code::InternalServerError, "the acknowledgement was not made");
+        let acked = task.await.unwrap_or_else(|_| Err(gone()));
+        entries.push(AckMessageResultEntry {
+            message_id: entry.message_id.clone(),
+            receipt_handle: entry.receipt_handle.clone(),
+            status: Some(acked.map_or_else(|refusal| refusal.status(), |()| ok())),
+        });
+    }
+    let status = status::of_all(entries.iter().filter_map(|entry| entry.status.as_ref()));
+    Ok(AckMessageResponse { status: Some(status), entries })
+}
+
+async fn ack_one(call: &Call, of: Of<'_>, entry: &AckMessageEntry) -> Result<()> {
+    let given = Handle::parse(&entry.receipt_handle)?;
+    let newest = call.client.release(of, &entry.message_id, &given);
+    let handle = Handle::parse(newest.as_deref().unwrap_or(&entry.receipt_handle))?;
+    handle.check_current(call.now_ms())?;
+    ack_handle(&call.face, &call.client, of, &handle).await
+}
+
+/// Tells the broker that a message is done.
+pub(crate) async fn ack_handle(face: &Rc<Face>, client: &Rc<Client>, of: Of<'_>, handle: &Handle<'_>) -> Result<()> {
+    let place = place(face, of, handle).await?;
+    let topic = handle.topic(of.topic, of.group);
+    let header = AckMessage {
+        consumer_group: of.group,
+        topic: &topic,
+        queue_id: handle.receipt.queue_id,
+        extra_info: handle.text,
+        offset: handle.offset,
+        lite_topic: of.lite_topic,
+        ..Default::default()
+    };
+    let command = Command::request(RequestCode::ACK_MESSAGE).with_header(&header);
+    success(client.link(face, &place).await?.call(command, Duration::ZERO).await?)?;
+    Ok(())
+}
+
+/// Where a handle's message lies; one of another cluster, or that somebody made up, is none.
+async fn place(face: &Rc<Face>, of: Of<'_>, handle: &Handle<'_>) -> Result<crate::face::Place> {
+    face.place(handle.receipt.broker, of.topic).await.map_err(|refusal| match refusal.code {
+        Code::BadRequest => Refusal::new(Code::InvalidReceiptHandle, refusal.message),
+        _ => refusal,
+    })
+}
+
+/// Lets a message come again after so long; the handle that it has then.
+pub(crate) async fn put_off(
+    face: &Rc<Face>,
+    client: &Rc<Client>,
+    of: Of<'_>,
+    handle: &Handle<'_>,
+    invisible_ms: i64,
+    suspend: bool,
+) -> Result<String> {
+    let place = place(face, of, handle).await?;
+    let topic = handle.topic(of.topic, of.group);
+    let header = ChangeInvisibleTime {
+        consumer_group: of.group,
+        topic: &topic,
+        queue_id: handle.receipt.queue_id,
+        extra_info: handle.text,
+        offset: handle.offset,
+        invisible_time: invisible_ms,
+        lite_topic: of.lite_topic,
+        suspend: suspend.then_some(true),
+        ..Default::default()
+    };
+    let command = Command::request(RequestCode::CHANGE_MESSAGE_INVISIBLETIME).with_header(&header);
+    let answer = client.link(face, &place).await?.call(command, Duration::ZERO).await?;
+    if answer.code == ResponseCode::NO_MESSAGE.0 {
+        let why = answer.remark.unwrap_or_default();
+        return Err(Refusal::new(Code::InvalidReceiptHandle, why));
+    }
+    let answer = success(answer)?;
+    let changed: ChangeInvisibleTimeResponse = answer.header().unwrap_or_default();
+    let receipt = Receipt {
+        start_offset: handle.offset,
+        pop_ms: changed.pop_time,
+        invisible_ms: changed.invisible_time,
+        revive_queue: changed.revive_qid,
+        ..handle.receipt
+    };
+    Ok(Handle { receipt, ..*handle }.to_string())
+}
+
+pub(crate) async fn change_invisible(
+    call: Call,
+    request: ChangeInvisibleDurationRequest,
+) -> Result<ChangeInvisibleDurationResponse> {
+    let topic = check::topic(request.topic.as_ref())?;
+    let group = check::group(request.group.as_ref())?;
+    let invisible_ms = request.invisible_duration.as_ref().map_or(0, crate::message::millis);
+    let illegal = |why: String| Err(Refusal::new(Code::IllegalInvisibleTime, why));
+    if invisible_ms < 0 {
+        return illegal("the invisibleTime is too small. min is 0".to_owned());
+    }
+    if invisible_ms > INVISIBLE_MS_MAX {
+        return illegal(format!("the invisibleTime is too large. max is {INVISIBLE_MS_MAX}"));
+    }
+    let of = Of { group, topic, lite_topic: request.lite_topic.as_deref() };
+    let changed = async {
+        let given = Handle::parse(&request.receipt_handle)?;
+        let newest = call.client.release(of, &request.message_id, &given);
+        let handle = Handle::parse(newest.as_deref().unwrap_or(&request.receipt_handle))?;
+        handle.check_current(call.now_ms())?;
+        put_off(&call.face, &call.client, of, &handle, invisible_ms, request.suspend()).await
+    };
+    // Clients take over the handle of any answer.
+    Ok(match changed.await {
+        Ok(receipt_handle) => ChangeInvisibleDurationResponse { status: Some(ok()), receipt_handle },
+        Err(refusal) => ChangeInvisibleDurationResponse {
+            status: Some(refusal.status()),
+            receipt_handle: request.receipt_handle,
+        },
+    })
+}
+
+pub(crate) async fn forward(
+    call: Call,
+    request: ForwardMessageToDeadLetterQueueRequest,
+) -> Result<ForwardMessageToDeadLetterQueueResponse> {
+    let topic = check::topic(request.topic.as_ref())?;
+    let group = check::group(request.group.as_ref())?;
+    let of = Of { group, topic, lite_topic: request.lite_topic.as_deref() };
+    let given = Handle::parse(&request.receipt_handle)?;
+    let newest = call.client.release(of, &request.message_id, &given);
+    let handle = Handle::parse(newest.as_deref().unwrap_or(&request.receipt_handle))?;
+    to_dead_letters(&call.face, &call.client, of, &handle, &request.message_id).await?;
+    Ok(ForwardMessageToDeadLetterQueueResponse { status: Some(ok()) })
+}
+
+/// Copies a message to the dead letters of its group, and acknowledges it.
+pub(crate) async fn to_dead_letters(
+    face: &Rc<Face>,
+    client: &Rc<Client>,
+    of: Of<'_>,
+    handle: &Handle<'_>,
+    message_id: &str,
+) -> Result<()> {
+    if handle.position < 0 {
+        return Err(Refusal::new(Code::InvalidReceiptHandle, "commit log offset is empty"));
+    }
+    let place = place(face, of, handle).await?;
+    let topic = handle.topic(of.topic, of.group);
+    let header = ConsumerSendMsgBack {
+        offset: handle.position,
+        group: of.group,
+        delay_level: -1,
+        origin_msg_id: Some(message_id),
+        origin_topic: Some(&topic),
+        unit_mode: Some(false),
+        max_reconsume_times: Some(0),
+        ..Default::default()
+    };
+    let command = Command::request(RequestCode::CONSUMER_SEND_MSG_BACK).with_header(&header);
+    success(client.link(face, &place).await?.call(command, Duration::ZERO).await?)?;
+    // It is safe there. Were the acknowledgement lost it would come again and be there twice, rather than not at all.
+    ack_handle(face, client, of, handle).await
+}
+
+impl Client {
+    /// A message is not renewed any more: its newest handle, if it was.
+    fn release(&self, of: Of<'_>, message_id: &str, handle: &Handle<'_>) -> Option<String> {
+        let mut held = self.held.borrow_mut();
+        if held.is_empty() {
+            return None;
+        }
+        held.remove(&Held::new(of, message_id, handle)).map(|renewal| renewal.handle)
+    }
+}

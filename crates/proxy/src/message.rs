@@ -1,0 +1,415 @@
+//! Messages: as calls carry them, as brokers keep them. The rules, their order and texts are those of Apache's proxy
+//! (docs/protocol/grpc-apache.md, section 3); where ours is kinder it says so.
+
+use crate::check;
+use crate::status::{Refusal, Result};
+use crate::v2::{self, Code, DigestType, Encoding, MessageType, Resource, SystemProperties};
+use bytes::Bytes;
+use kerolox_wire::properties::{Properties, PropertiesBuf, name as property};
+use kerolox_wire::record::RecordView;
+use kerolox_wire::sys_flag;
+use md5::{Digest, Md5};
+use prost_types::{Duration, Timestamp};
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// Properties of a user's own, in one message.
+const USER_PROPERTIES_MAX: usize = 128;
+/// Bytes of them, with tag and keys.
+const USER_PROPERTY_BYTES_MAX: usize = 16_384;
+/// Bytes that a message group's name must stay below.
+const GROUP_BYTES_LIMIT: usize = 64;
+/// Seconds after which the broker asks about a transaction at the latest.
+const RECOVERY_S_MAX: i64 = 3_600;
+
+/// Names that users cannot give, and that are not shown as theirs. Source: Apache's `MessageConst.STRING_HASH_SET`.
+const RESERVED: &[&str] = &[
+    property::TRACE_SWITCH,
+    property::MSG_REGION,
+    property::KEYS,
+    property::TAGS,
+    property::WAIT_STORE_MSG_OK,
+    property::DELAY_TIME_LEVEL,
+    property::RETRY_TOPIC,
+    "ORIGIN_GROUP",
+    property::REAL_TOPIC,
+    property::REAL_QUEUE_ID,
+    property::TRANSACTION_PREPARED,
+    property::PRODUCER_GROUP,
+    property::MIN_OFFSET,
+    property::MAX_OFFSET,
+    property::BUYER_ID,
+    property::ORIGIN_MESSAGE_ID,
+    property::TRANSFER_FLAG,
+    property::CORRECTION_FLAG,
+    property::MQ2_FLAG,
+    property::RECONSUME_TIME,
+    property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX,
+    property::MAX_RECONSUME_TIMES,
+    property::CONSUME_START_TIMESTAMP,
+    property::POP_CK,
+    property::POP_CK_OFFSET,
+    property::FIRST_POP_TIME,
+    property::TRANSACTION_PREPARED_QUEUE_OFFSET,
+    property::DUP_INFO,
+    property::EXTEND_UNIQ_INFO,
+    property::INSTANCE_ID,
+    property::CORRELATION_ID,
+    property::MESSAGE_REPLY_TO_CLIENT,
+    property::MESSAGE_TTL,
+    property::REPLY_MESSAGE_ARRIVE_TIME,
+    property::PUSH_REPLY_TIME,
+    property::CLUSTER,
+    property::MESSAGE_TYPE,
+    property::INNER_MULTI_QUEUE_OFFSET,
+    property::TIMER_DELAY_MS,
+    property::TIMER_DELAY_SEC,
+    property::TIMER_DELIVER_MS,
+    property::TIMER_ENQUEUE_MS,
+    property::TIMER_DEQUEUE_MS,
+    property::TIMER_ROLL_TIMES,
+    property::TIMER_OUT_MS,
+    property::TIMER_DEL_UNIQKEY,
+    property::TIMER_DELAY_LEVEL,
+    property::BORN_HOST,
+    property::BORN_TIMESTAMP,
+    property::DLQ_ORIGIN_TOPIC,
+    property::DLQ_ORIGIN_MESSAGE_ID,
+    property::CRC32,
+    property::PRIORITY,
+    property::LITE_TOPIC,
+];
+
+fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
+
+/// A message on its way to a broker.
+pub(crate) struct Outgoing {
+    pub(crate) properties: PropertiesBuf,
+    pub(crate) sys_flag: i32,
+    pub(crate) born_ms: i64,
+    pub(crate) kind: MessageType,
+}
+
+/// Limits of what is sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SendLimits {
+    pub(crate) body_bytes_max: usize,
+    pub(crate) delay_ms_max: i64,
+}
+
+/// Checks a message and says it as a broker keeps it.
+pub(crate) fn outgoing(
+    message: &v2::Message,
+    topic: &str,
+    peer: SocketAddr,
+    now_ms: i64,
+    limits: SendLimits,
+) -> Result<Outgoing> {
+    let default = SystemProperties::default();
+    let system = message.system_properties.as_ref().unwrap_or(&default);
+    let refuse = |code, why: &str| Err(Refusal::new(code, why));
+    if message.body.is_empty() {
+        return refuse(Code::MessageBodyEmpty, "message body cannot be empty");
+    }
+    if message.body.len() > limits.body_bytes_max {
+        let why = format!("message body cannot exceed the max {}", limits.body_bytes_max);
+        return refuse(Code::MessageBodyTooLarge, &why);
+    }
+    let mut properties = PropertiesBuf::new();
+    let mut sys_flag = 0;
+    if system.body_encoding() == Encoding::Gzip {
+        sys_flag |= sys_flag::COMPRESSED;
+    }
+    let is_transaction = system.message_type() == MessageType::Transaction;
+    user_properties(&message.user_properties, system, &mut properties)?;
+    if is_transaction {
+        sys_flag |= sys_flag::TRANSACTION_PREPARED;
+        properties.push(property::TRANSACTION_PREPARED, "true");
+    }
+    if let Some(tag) = &system.tag {
+        properties.push(property::TAGS, tag);
+    }
+    if !system.keys.is_empty() {
+        properties.push(property::KEYS, &system.keys.join(" "));
+    }
+    if system.message_id.trim().is_empty() {
+        return refuse(Code::IllegalMessageId, "message id cannot be empty");
+    }
+    properties.push(property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX, &system.message_id);
+    if let Some(after) = system.orphaned_transaction_recovery_duration.as_ref().filter(|_| is_transaction) {
+        if after.seconds > RECOVERY_S_MAX {
+            let why =
+                format!("the max transaction recovery time of message is too large, max is {RECOVERY_S_MAX}");
+            return refuse(Code::BadRequest, &why);
+        }
+        properties.push(property::CHECK_IMMUNITY_TIME_IN_SECONDS, &after.seconds.to_string());
+    }
+    if let Some(at) = &system.delivery_timestamp {
+        let at_ms = millis_of(at);
+        if at_ms - now_ms > limits.delay_ms_max {
+            let why =
+                format!("the max delay time of message is too large, max is {}", limits.delay_ms_max);
+            return refuse(Code::IllegalDeliveryTime, &why);
+        }
+        properties.push(property::TIMER_DELIVER_MS, &at_ms.to_string());
+    }
+    if let Some(priority) = system.priority {
+        if priority < 0 {
+            return refuse(Code::BadRequest, "The priority must be greater than or equal to 0");
+        }
+        properties.push(property::PRIORITY, &priority.to_string());
+    }
+    let attempt = system.delivery_attempt.unwrap_or(0);
+    properties.push(property::RECONSUME_TIME, &attempt.to_string());
+    properties.push(property::PRODUCER_GROUP, topic);
+    if let Some(group) = message_group(system)? {
+        properties.push(property::SHARDING_KEY, group);
+    }
+    if let Some(lite) = system.lite_topic.as_deref().filter(|lite| !lite.is_empty()) {
+        properties.push(property::LITE_TOPIC, check::lite_topic(lite)?);
+    }
+    if let Some(context) = system.trace_context.as_deref() {
+        properties.push(property::TRACE_CONTEXT, context);
+    }
+    match &*system.born_host {
+        "" => properties.push(property::BORN_HOST, &peer.to_string()),
+        host => properties.push(property::BORN_HOST, host),
+    }
+    let born_ms = system.born_timestamp.as_ref().map_or(0, millis_of);
+    properties.push(property::BORN_TIMESTAMP, &born_ms.to_string());
+    let kind = match system {
+        _ if is_transaction => MessageType::Transaction,
+        SystemProperties { delivery_timestamp: Some(_), .. } => MessageType::Delay,
+        SystemProperties { message_group: Some(group), .. } if !group.is_empty() => MessageType::Fifo,
+        SystemProperties { priority: Some(_), .. } => MessageType::Priority,
+        SystemProperties { lite_topic: Some(lite), .. } if !lite.is_empty() => MessageType::Lite,
+        _ => MessageType::Normal,
+    };
+    Ok(Outgoing { properties, sys_flag, born_ms, kind })
+}
+
+/// What the order of a message hangs on.
+pub(crate) fn message_group(system: &SystemProperties) -> Result<Option<&str>> {
+    let Some(group) = system.message_group.as_deref().filter(|group| !group.is_empty()) else {
+        return Ok(None);
+    };
+    let why = if group.trim().is_empty() {
+        "message group cannot be the char sequence of whitespace"
+    } else if group.len() >= GROUP_BYTES_LIMIT {
+        "message group exceed the max size 64"
+    } else if check::has_control(group) {
+        "message group cannot contain control character"
+    } else {
+        return Ok(Some(group));
+    };
+    Err(Refusal::new(Code::IllegalMessageGroup, why))
+}
+
+fn user_properties(
+    user: &HashMap<String, String>,
+    system: &SystemProperties,
+    properties: &mut PropertiesBuf,
+) -> Result<()> {
+    if user.len() > USER_PROPERTIES_MAX {
+        let why = format!("too many user properties, max is {USER_PROPERTIES_MAX}");
+        return Err(Refusal::new(Code::MessagePropertiesTooLarge, why));
+    }
+    let mut bytes = 0;
+    for (name, value) in user {
+        let why = if is_reserved(name) {
+            format!("property is used by system: {name}")
+        } else if check::has_control(name) {
+            "the key of property cannot contain control character".to_owned()
+        } else if check::has_control(value) {
+            "the value of property cannot contain control character".to_owned()
+        } else {
+            bytes += name.len() + value.len();
+            properties.push(name, value);
+            continue;
+        };
+        return Err(Refusal::new(Code::IllegalMessagePropertyKey, why));
+    }
+    if let Some(tag) = system.tag.as_deref().filter(|tag| !tag.is_empty()) {
+        let why = if tag.trim().is_empty() {
+            "tag cannot be the char sequence of whitespace"
+        } else if tag.contains('|') {
+            "tag cannot contain '|'"
+        } else if check::has_control(tag) {
+            "tag cannot contain control character"
+        } else {
+            ""
+        };
+        if !why.is_empty() {
+            return Err(Refusal::new(Code::IllegalMessageTag, why));
+        }
+        bytes += tag.len();
+    }
+    for key in system.keys.iter().filter(|key| !key.is_empty()) {
+        let why = if key.trim().is_empty() {
+            "key cannot be the char sequence of whitespace"
+        } else if check::has_control(key) {
+            "key cannot contain control character"
+        } else {
+            bytes += key.len();
+            continue;
+        };
+        return Err(Refusal::new(Code::IllegalMessageKey, why));
+    }
+    if bytes > USER_PROPERTY_BYTES_MAX {
+        let why = format!("the total size of user property is too large, max is {USER_PROPERTY_BYTES_MAX}");
+        return Err(Refusal::new(Code::MessagePropertiesTooLarge, why));
+    }
+    Ok(())
+}
+
+/// What is known of a message beyond its record.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Delivery {
+    /// The receipt; none where nothing is to be acknowledged.
+    pub(crate) receipt: Option<String>,
+    pub(crate) invisible_ms: Option<i64>,
+    /// How often it was delivered before, where the record does not say.
+    pub(crate) attempts_before: Option<i32>,
+    /// Its offset in the queue that it was taken from, where that is not its own.
+    pub(crate) offset: Option<i64>,
+}
+
+/// Says a record as a call carries it: a message of `topic` (its own may be a retry topic). `bytes` is what the record lies in.
+pub(crate) fn incoming(record: &RecordView<'_>, bytes: &Bytes, topic: &str, delivery: Delivery) -> v2::Message {
+    let mut user_properties = HashMap::new();
+    let mut system = SystemProperties {
+        body_encoding: Encoding::Identity.into(),
+        born_timestamp: Some(timestamp(record.born_ms)),
+        born_host: record.born_host.ip().to_string(),
+        store_timestamp: Some(timestamp(record.store_ms)),
+        store_host: record.store_host.to_string(),
+        receipt_handle: delivery.receipt,
+        queue_id: record.queue_id as i32,
+        queue_offset: Some(delivery.offset.unwrap_or(record.queue_offset as i64)),
+        invisible_duration: delivery.invisible_ms.map(duration),
+        delivery_attempt: Some(delivery.attempts_before.unwrap_or(record.reconsume_times).saturating_add(1)),
+        ..SystemProperties::default()
+    };
+    let (mut is_transaction, mut is_delayed) = (false, false);
+    let (mut dlq_topic, mut dlq_id) = (None, None);
+    for (name, value) in record.properties().iter() {
+        let own = || value.to_owned();
+        match name {
+            property::TAGS => system.tag = Some(own()),
+            property::KEYS => {
+                system.keys = value.split(' ').filter(|key| !key.is_empty()).map(str::to_owned).collect();
+            }
+            property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX => system.message_id = own(),
+            property::BORN_HOST => system.born_host = own(),
+            property::TRANSACTION_PREPARED => is_transaction = value == "true",
+            property::TIMER_DELIVER_MS => {
+                is_delayed = true;
+                system.delivery_timestamp = value.parse().ok().map(timestamp);
+            }
+            property::DELAY_TIME_LEVEL | property::TIMER_DELAY_SEC | property::TIMER_DELAY_MS => is_delayed = true,
+            property::PRIORITY => system.priority = value.parse().ok().filter(|priority| *priority >= 0),
+            property::LITE_TOPIC => system.lite_topic = Some(own()),
+            property::DLQ_ORIGIN_TOPIC => dlq_topic = Some(own()),
+            property::DLQ_ORIGIN_MESSAGE_ID => dlq_id = Some(own()),
+            _ => {}
+        }
+        match name {
+            property::SHARDING_KEY => system.message_group = Some(own()),
+            property::TRACE_CONTEXT => system.trace_context = Some(own()),
+            _ => {}
+        }
+        if !is_reserved(name) {
+            user_properties.insert(name.to_owned(), own());
+        }
+    }
+    if system.message_id.is_empty() {
+        system.message_id = record.message_id().to_string();
+    }
+    let kind = if is_transaction {
+        MessageType::Transaction
+    } else if is_delayed {
+        MessageType::Delay
+    } else if system.message_group.is_some() {
+        MessageType::Fifo
+    } else if system.priority.is_some() {
+        MessageType::Priority
+    } else if system.lite_topic.is_some() {
+        MessageType::Lite
+    } else {
+        MessageType::Normal
+    };
+    system.message_type = kind.into();
+    if let (Some(topic), Some(message_id)) = (dlq_topic, dlq_id) {
+        system.dead_letter_queue = Some(v2::DeadLetterQueue { topic, message_id });
+    }
+    let body = body(record, bytes, &mut system);
+    system.body_digest = Some(digest(&body));
+    v2::Message {
+        topic: Some(Resource { name: topic.to_owned(), ..Resource::default() }),
+        user_properties,
+        system_properties: Some(system),
+        body,
+    }
+}
+
+/// What the user sent. Clients of Remoting compress large bodies; those of gRPC do not agree what a compressed body is.
+fn body(record: &RecordView<'_>, bytes: &Bytes, system: &mut SystemProperties) -> Bytes {
+    let stored = bytes.slice_ref(record.body);
+    if record.sys_flag & sys_flag::COMPRESSED == 0 {
+        return stored;
+    }
+    match plain(&stored, record.sys_flag) {
+        Some(plain) => plain.into(),
+        None => {
+            system.body_encoding = Encoding::Gzip.into();
+            stored
+        }
+    }
+}
+
+/// Bytes of a body that is inflated: what no message can have is not made of a small one.
+const PLAIN_BYTES_MAX: usize = 64 << 20;
+
+fn plain(stored: &[u8], flags: i32) -> Option<Vec<u8>> {
+    match flags & sys_flag::COMPRESSION_MASK {
+        0 | sys_flag::COMPRESSION_ZLIB => {
+            miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(stored, PLAIN_BYTES_MAX).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Always MD5 in capital letters: each client reads a CRC in another way.
+fn digest(body: &[u8]) -> v2::Digest {
+    let mut checksum = String::with_capacity(32);
+    for byte in Md5::digest(body) {
+        // holds because writing to a string cannot fail
+        let _ = write!(checksum, "{byte:02X}");
+    }
+    v2::Digest { r#type: DigestType::Md5.into(), checksum }
+}
+
+pub(crate) fn timestamp(ms: i64) -> Timestamp {
+    Timestamp { seconds: ms.div_euclid(1_000), nanos: (ms.rem_euclid(1_000) * 1_000_000) as i32 }
+}
+
+pub(crate) fn duration(ms: i64) -> Duration {
+    Duration { seconds: ms / 1_000, nanos: (ms % 1_000 * 1_000_000) as i32 }
+}
+
+/// Milliseconds since the epoch, or of a duration; out of range: the nearest.
+pub(crate) fn millis_of(time: &Timestamp) -> i64 {
+    time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos / 1_000_000))
+}
+
+pub(crate) fn millis(time: &Duration) -> i64 {
+    time.seconds.saturating_mul(1_000).saturating_add(i64::from(time.nanos / 1_000_000))
+}
+
+/// A property of a record, by name.
+pub(crate) fn property_of<'a>(record: &RecordView<'a>, name: &str) -> Option<&'a str> {
+    Properties(record.raw_properties).get(name)
+}

@@ -1,0 +1,132 @@
+//! Messages that clients hold without saying for how long: their invisible time is renewed while the client is there, so that they
+//! come again soon after it is not. Times are those of Apache's proxy.
+
+use crate::calls::acknowledge::{Of, put_off};
+use crate::client::Client;
+use crate::face::Face;
+use crate::handle::Handle;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+/// How long a message is the client's own at first, in milliseconds.
+pub(crate) const FIRST_MS: i64 = 60_000;
+/// Renewed when so little is left.
+const AHEAD_MS: i64 = 10_000;
+/// For how long, by how often it was.
+const STEPS_MS: [i64; 6] = [60_000, 180_000, 300_000, 600_000, 1_800_000, 3_600_000];
+/// Not any longer after the message was received.
+const MOST_MS: i64 = 3 * 3_600_000;
+/// Soon after its client left it comes again.
+const LEFT_MS: i64 = 1_000;
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Messages that are renewed for one client; those beyond come again after [`FIRST_MS`].
+const HELD_MAX: usize = 65_536;
+
+/// A message that a client has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Held {
+    group: String,
+    topic: String,
+    lite_topic: Option<String>,
+    message_id: String,
+    broker: String,
+    queue_id: i32,
+    offset: i64,
+}
+
+impl Held {
+    pub(crate) fn new(of: Of<'_>, message_id: &str, handle: &Handle<'_>) -> Self {
+        Self {
+            group: of.group.to_owned(),
+            topic: of.topic.to_owned(),
+            lite_topic: of.lite_topic.map(str::to_owned),
+            message_id: message_id.to_owned(),
+            broker: handle.receipt.broker.to_owned(),
+            queue_id: handle.receipt.queue_id,
+            offset: handle.offset,
+        }
+    }
+
+    fn of(&self) -> Of<'_> {
+        Of { group: &self.group, topic: &self.topic, lite_topic: self.lite_topic.as_deref() }
+    }
+}
+
+/// How it is renewed.
+#[derive(Debug, Clone)]
+pub(crate) struct Renewal {
+    /// The newest handle.
+    pub(crate) handle: String,
+    /// When the message was received.
+    first_ms: i64,
+    times: usize,
+}
+
+impl Client {
+    /// From now on a message is renewed.
+    pub(crate) fn hold(&self, of: Of<'_>, message_id: &str, handle: &Handle<'_>) {
+        let mut held = self.held.borrow_mut();
+        if held.len() < HELD_MAX {
+            let renewal = Renewal { handle: handle.to_string(), first_ms: handle.receipt.pop_ms, times: 0 };
+            held.insert(Held::new(of, message_id, handle), renewal);
+        }
+    }
+}
+
+/// Renews until the face is gone.
+pub(crate) async fn run(face: Weak<Face>) {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        looks.tick().await;
+        let Some(face) = face.upgrade() else { return };
+        let now_ms = (face.config.now_ms)();
+        for client in face.clients() {
+            let due = |renewal: &Renewal| {
+                Handle::parse(&renewal.handle).is_ok_and(|handle| handle.visible_ms() - now_ms <= AHEAD_MS)
+            };
+            let due: Vec<(Held, Renewal)> = {
+                let held = client.held.borrow();
+                held.iter().filter(|(_, renewal)| due(renewal)).map(|(h, r)| (h.clone(), r.clone())).collect()
+            };
+            for (held, renewal) in due {
+                tokio::task::spawn_local(renew(Rc::clone(&face), Rc::clone(&client), held, renewal, now_ms));
+            }
+        }
+    }
+}
+
+async fn renew(face: Rc<Face>, client: Rc<Client>, held: Held, renewal: Renewal, now_ms: i64) {
+    let Ok(handle) = Handle::parse(&renewal.handle) else { return };
+    let step = STEPS_MS.get(renewal.times).or(STEPS_MS.last()).copied().unwrap_or(FIRST_MS);
+    let may = handle.visible_ms() > now_ms && now_ms - renewal.first_ms < MOST_MS;
+    let newest = match may {
+        true => put_off(&face, &client, held.of(), &handle, step, true).await.ok(),
+        false => None,
+    };
+    let mut all = client.held.borrow_mut();
+    // Meanwhile it may have been acknowledged, and received again.
+    if all.get(&held).is_none_or(|now| now.handle != renewal.handle) {
+        return;
+    }
+    match newest {
+        Some(handle) => drop(all.insert(held, Renewal { handle, times: renewal.times + 1, ..renewal })),
+        // It is not in flight any more, or nothing can be done: it comes again when its time is over.
+        None => drop(all.remove(&held)),
+    }
+}
+
+/// A client is gone: what it had comes again soon.
+pub(crate) fn let_go(face: &Rc<Face>, client: &Client) {
+    let now_ms = (face.config.now_ms)();
+    for (held, renewal) in client.held.borrow_mut().drain() {
+        let face = Rc::clone(face);
+        tokio::task::spawn_local(async move {
+            if let Ok(handle) = Handle::parse(&renewal.handle)
+                && handle.visible_ms() > now_ms + LEFT_MS
+            {
+                // What cannot be put off comes again by itself.
+                drop(put_off(&face, &Rc::clone(&face.own), held.of(), &handle, LEFT_MS, true).await);
+            }
+        });
+    }
+}
