@@ -29,7 +29,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("broker", &["wire", "store"]),
     ("replica", &["wire", "store"]),
     ("client", &["wire", "net"]),
-    ("proxy", &["wire", "broker", "client"]),
+    ("proxy", &["wire", "net"]),
     ("admin", &["wire", "client"]),
     ("console", &["admin"]),
     ("upgrade", &["admin"]),

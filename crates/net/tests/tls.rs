@@ -49,7 +49,11 @@ fn certificate() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
 }
 
 /// Serves until `test`, on a thread of its own, is over; why connections were closed meanwhile.
-fn serve(tls: Tls, test: impl FnOnce(SocketAddr) + Send + 'static, while_it_runs: impl Fn(&Connections)) -> Vec<Closed> {
+fn serve(
+    tls: Tls,
+    test: impl FnOnce(SocketAddr) + Send + 'static,
+    while_it_runs: impl Fn(&Connections),
+) -> Vec<Closed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

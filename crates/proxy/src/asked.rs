@@ -7,8 +7,8 @@ use crate::message::{self, Delivery};
 use crate::transaction_id;
 use crate::v2::telemetry_command::Command as Told;
 use crate::v2::{
-    Code, NotifyUnsubscribeLiteCommand, PrintThreadStackTraceCommand, RecoverOrphanedTransactionCommand, Status,
-    VerifyMessageCommand,
+    Code, NotifyUnsubscribeLiteCommand, PrintThreadStackTraceCommand, RecoverOrphanedTransactionCommand,
+    Status, VerifyMessageCommand,
 };
 use kerolox_wire::body::{ConsumeMessageDirectlyResult, to_json};
 use kerolox_wire::header::{
@@ -41,7 +41,8 @@ pub(crate) async fn take(face: &Rc<Face>, client: &Rc<Client>, link: &Rc<Link>, 
                 return link.tell(command.respond(ResponseCode::SUCCESS).with_body(info)).await;
             }
             let nonce = nonce(face);
-            let told = Told::PrintThreadStackTraceCommand(PrintThreadStackTraceCommand { nonce: nonce.clone() });
+            let told =
+                Told::PrintThreadStackTraceCommand(PrintThreadStackTraceCommand { nonce: nonce.clone() });
             ask(face, client, link, command, nonce, told).await;
         }
         RequestCode::CONSUME_MESSAGE_DIRECTLY => {
@@ -54,7 +55,10 @@ pub(crate) async fn take(face: &Rc<Face>, client: &Rc<Client>, link: &Rc<Link>, 
             let topic = topic.unwrap_or_else(|| record.topic.to_owned());
             let message = message::incoming(&record, &command.body, &topic, Delivery::default());
             let nonce = nonce(face);
-            let told = Told::VerifyMessageCommand(VerifyMessageCommand { nonce: nonce.clone(), message: Some(message) });
+            let told = Told::VerifyMessageCommand(VerifyMessageCommand {
+                nonce: nonce.clone(),
+                message: Some(message),
+            });
             ask(face, client, link, command.clone(), nonce, told).await;
         }
         // Members of groups that pop need not know of each other.
@@ -74,7 +78,14 @@ fn nonce(face: &Face) -> String {
 }
 
 /// Asks a client; its answer is waited for, but not here.
-async fn ask(face: &Rc<Face>, client: &Rc<Client>, link: &Rc<Link>, command: Command, nonce: String, told: Told) {
+async fn ask(
+    face: &Rc<Face>,
+    client: &Rc<Client>,
+    link: &Rc<Link>,
+    command: Command,
+    nonce: String,
+    told: Told,
+) {
     client.asked.borrow_mut().insert(nonce.clone(), (Rc::clone(link), command));
     let client_weak = Rc::downgrade(client);
     if !client.command(face, told) {
@@ -152,7 +163,8 @@ fn running_info(client: &Client, stacks: Option<String>) -> Vec<u8> {
 fn recover(face: &Rc<Face>, client: &Rc<Client>, command: &Command) {
     let Ok(header) = command.header::<CheckTransactionState<'_>>() else { return };
     let Ok(record) = RecordView::parse(&command.body) else { return };
-    let topic = header.topic.or_else(|| message::property_of(&record, property::REAL_TOPIC)).unwrap_or(record.topic);
+    let topic =
+        header.topic.or_else(|| message::property_of(&record, property::REAL_TOPIC)).unwrap_or(record.topic);
     let mut message = message::incoming(&record, &command.body, topic, Delivery::default());
     if let Some(system) = &mut message.system_properties {
         system.message_type = crate::v2::MessageType::Transaction.into();

@@ -13,11 +13,22 @@ use tokio::sync::{mpsc, oneshot};
 
 /// What the face tells the broker of its process. Connections are numbered by the face.
 pub enum ToBroker {
-    Connected { conn: u64, peer: SocketAddr },
-    Command { conn: u64, command: Command },
-    Disconnected { conn: u64 },
+    Connected {
+        conn: u64,
+        peer: SocketAddr,
+    },
+    Command {
+        conn: u64,
+        command: Command,
+    },
+    Disconnected {
+        conn: u64,
+    },
     /// A question to any name server.
-    NameServer { command: Command, answer: oneshot::Sender<Option<Command>> },
+    NameServer {
+        command: Command,
+        answer: oneshot::Sender<Option<Command>>,
+    },
 }
 
 /// What the broker of the process tells the face.

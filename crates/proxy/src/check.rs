@@ -55,7 +55,9 @@ pub(crate) fn lite_topic(name: &str) -> Result<&str> {
         return illegal("lite topic exceed the max size 64");
     }
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-        return illegal("lite topic can only contain alphanumeric characters, hyphens(-), and underscores(_)");
+        return illegal(
+            "lite topic can only contain alphanumeric characters, hyphens(-), and underscores(_)",
+        );
     }
     Ok(name)
 }

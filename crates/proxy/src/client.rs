@@ -91,7 +91,9 @@ impl Client {
         let settings = self.settings.borrow();
         let name = |resource: Option<&v2::Resource>| resource.map(|r| r.name.clone()).unwrap_or_default();
         match settings.as_ref().and_then(|settings| settings.pub_sub.as_ref()) {
-            Some(PubSub::Publishing(publishing)) => publishing.topics.iter().map(|t| t.name.clone()).collect(),
+            Some(PubSub::Publishing(publishing)) => {
+                publishing.topics.iter().map(|t| t.name.clone()).collect()
+            }
             Some(PubSub::Subscription(subscription)) => {
                 subscription.subscriptions.iter().map(|entry| name(entry.topic.as_ref())).collect()
             }
@@ -159,7 +161,10 @@ fn listen(face: &Rc<Face>, client: &Rc<Client>, link: &Rc<Link>, mut asked: Aske
 
 fn consumer(kind: ClientType, subscription: &v2::Subscription) -> ConsumerData {
     let lite = matches!(kind, ClientType::LitePushConsumer | ClientType::LiteSimpleConsumer);
-    let active = matches!(kind, ClientType::SimpleConsumer | ClientType::LiteSimpleConsumer | ClientType::PullConsumer);
+    let active = matches!(
+        kind,
+        ClientType::SimpleConsumer | ClientType::LiteSimpleConsumer | ClientType::PullConsumer
+    );
     ConsumerData {
         consume_from_where: Some(ConsumeFromWhere::LastOffset),
         consume_type: Some(if active { ConsumeType::Actively } else { ConsumeType::Passively }),

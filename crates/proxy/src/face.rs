@@ -212,8 +212,11 @@ impl Face {
         let ids: Vec<ConnId> = self.conns.borrow().keys().copied().collect();
         for id in ids {
             self.with_http(id, |http, out| http.drain(out));
-            let telemetry: Vec<u32> =
-                self.conns.borrow().get(&id).map_or(Vec::new(), |conn| conn.telemetry.iter().map(|t| t.0).collect());
+            let telemetry: Vec<u32> = self
+                .conns
+                .borrow()
+                .get(&id)
+                .map_or(Vec::new(), |conn| conn.telemetry.iter().map(|t| t.0).collect());
             for stream in telemetry {
                 self.forget_telemetry(id, stream);
                 self.finish(id, stream, 0, "");
@@ -233,7 +236,11 @@ impl Face {
         self.conns.borrow().values().flat_map(|conn| conn.clients.iter().cloned()).collect()
     }
 
-    fn with_http<T>(&self, id: ConnId, act: impl FnOnce(&mut http2::Connection, &mut bytes::BytesMut) -> T) -> Option<T> {
+    fn with_http<T>(
+        &self,
+        id: ConnId,
+        act: impl FnOnce(&mut http2::Connection, &mut bytes::BytesMut) -> T,
+    ) -> Option<T> {
         let mut conns = self.conns.borrow_mut();
         let conn = conns.get_mut(&id)?;
         let mut result = None;
@@ -282,11 +289,12 @@ impl Face {
                     calls::begin(call, head.get(":path").unwrap_or_default(), message);
                 }
             }
-            Event::Message { stream, head: None, message } => match self.telemetry_of(id, stream) {
-                Some(client) => calls::telemetry::take(self, &client, stream, message),
-                // More than one message where one is meant: the first is being answered.
-                None => {}
-            },
+            // (More than one message where one is meant: the first is being answered.)
+            Event::Message { stream, head: None, message } => {
+                if let Some(client) = self.telemetry_of(id, stream) {
+                    calls::telemetry::take(self, &client, stream, message);
+                }
+            }
             Event::Ended { stream } => {
                 if self.telemetry_of(id, stream).is_some() {
                     self.forget_telemetry(id, stream);
@@ -374,7 +382,8 @@ impl Face {
 
     /// What name servers say of a topic.
     pub(crate) async fn route(&self, topic: &str) -> Result<TopicRouteData> {
-        let header = GetRouteInfo { topic: Some(topic), accept_standard_json_only: Some(true), ..Default::default() };
+        let header =
+            GetRouteInfo { topic: Some(topic), accept_standard_json_only: Some(true), ..Default::default() };
         let command = Command::request(RequestCode::GET_ROUTEINFO_BY_TOPIC).with_header(&header);
         let answer = success(self.brokers.name_server(command).await?)?;
         from_json(&answer.body).map_err(|e| Refusal::new(Code::InternalServerError, e.to_string()))
@@ -429,7 +438,11 @@ impl Face {
     }
 
     /// A group as a broker of a topic has it (of no account for the broker of the process); brokers create it where they may.
-    pub(crate) async fn group(self: &Rc<Self>, group: &str, topic: Option<&str>) -> Result<Rc<SubscriptionGroupConfig>> {
+    pub(crate) async fn group(
+        self: &Rc<Self>,
+        group: &str,
+        topic: Option<&str>,
+    ) -> Result<Rc<SubscriptionGroupConfig>> {
         let now_ms = (self.config.now_ms)();
         if let Some((until_ms, config)) = self.groups.borrow().get(group)
             && now_ms < *until_ms
@@ -532,7 +545,8 @@ impl net::Handler for Listener {
     type Piece = Frame;
 
     fn connected(&self, id: ConnId, peer: SocketAddr) {
-        let conn = Conn { peer, http: http2::Connection::default(), clients: Vec::new(), telemetry: Vec::new() };
+        let conn =
+            Conn { peer, http: http2::Connection::default(), clients: Vec::new(), telemetry: Vec::new() };
         self.0.conns.borrow_mut().insert(id, conn);
     }
 
@@ -547,7 +561,9 @@ impl net::Handler for Listener {
             let Some(conn) = conns.get_mut(&id) else { return };
             let scratch = &mut *face.scratch.borrow_mut();
             for frame in frames.drain(..) {
-                if let Err(why) = conn.http.take(frame, now_s, (&face.config.http2, scratch), out, &mut events) {
+                if let Err(why) =
+                    conn.http.take(frame, now_s, (&face.config.http2, scratch), out, &mut events)
+                {
                     conn.http.fail(&why, out);
                     fault = Some(why);
                     return;

@@ -19,7 +19,9 @@ pub(crate) struct Handle<'a> {
 
 impl<'a> Handle<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self> {
-        let invalid = || Refusal::new(Code::InvalidReceiptHandle, "the receipt handle is not one of a received message");
+        let invalid = || {
+            Refusal::new(Code::InvalidReceiptHandle, "the receipt handle is not one of a received message")
+        };
         let fields = text.split(' ').count();
         let (own, position) = match fields {
             8 => (text, -1),
@@ -71,7 +73,8 @@ mod tests {
         assert_eq!(Handle::parse(handle.text).unwrap().position, -1);
         assert!(handle.check_current(1_700_000_059_999).is_ok());
         assert_eq!(handle.check_current(1_700_000_060_000).unwrap_err().code, Code::InvalidReceiptHandle);
-        for bad in ["", "x", "5 1 2 3 0 b 2", "5 1 2 3 0 b 2 7 x", "5 1 2 3 0 b 2 7 8 9", "5 1 2 3 9 b 2 7 8"] {
+        for bad in ["", "x", "5 1 2 3 0 b 2", "5 1 2 3 0 b 2 7 x", "5 1 2 3 0 b 2 7 8 9", "5 1 2 3 9 b 2 7 8"]
+        {
             assert_eq!(Handle::parse(bad).unwrap_err().code, Code::InvalidReceiptHandle, "{bad}");
         }
     }

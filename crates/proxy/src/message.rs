@@ -150,8 +150,7 @@ pub(crate) fn outgoing(
     if let Some(at) = &system.delivery_timestamp {
         let at_ms = millis_of(at);
         if at_ms - now_ms > limits.delay_ms_max {
-            let why =
-                format!("the max delay time of message is too large, max is {}", limits.delay_ms_max);
+            let why = format!("the max delay time of message is too large, max is {}", limits.delay_ms_max);
             return refuse(Code::IllegalDeliveryTime, &why);
         }
         properties.push(property::TIMER_DELIVER_MS, &at_ms.to_string());
@@ -278,7 +277,12 @@ pub(crate) struct Delivery {
 }
 
 /// Says a record as a call carries it: a message of `topic` (its own may be a retry topic). `bytes` is what the record lies in.
-pub(crate) fn incoming(record: &RecordView<'_>, bytes: &Bytes, topic: &str, delivery: Delivery) -> v2::Message {
+pub(crate) fn incoming(
+    record: &RecordView<'_>,
+    bytes: &Bytes,
+    topic: &str,
+    delivery: Delivery,
+) -> v2::Message {
     let mut user_properties = HashMap::new();
     let mut system = SystemProperties {
         body_encoding: Encoding::Identity.into(),
@@ -309,7 +313,9 @@ pub(crate) fn incoming(record: &RecordView<'_>, bytes: &Bytes, topic: &str, deli
                 is_delayed = true;
                 system.delivery_timestamp = value.parse().ok().map(timestamp);
             }
-            property::DELAY_TIME_LEVEL | property::TIMER_DELAY_SEC | property::TIMER_DELAY_MS => is_delayed = true,
+            property::DELAY_TIME_LEVEL | property::TIMER_DELAY_SEC | property::TIMER_DELAY_MS => {
+                is_delayed = true
+            }
             property::PRIORITY => system.priority = value.parse().ok().filter(|priority| *priority >= 0),
             property::LITE_TOPIC => system.lite_topic = Some(own()),
             property::DLQ_ORIGIN_TOPIC => dlq_topic = Some(own()),

@@ -100,7 +100,7 @@ async fn renew(face: Rc<Face>, client: Rc<Client>, held: Held, renewal: Renewal,
     let step = STEPS_MS.get(renewal.times).or(STEPS_MS.last()).copied().unwrap_or(FIRST_MS);
     let may = handle.visible_ms() > now_ms && now_ms - renewal.first_ms < MOST_MS;
     let newest = match may {
-        true => put_off(&face, &client, held.of(), &handle, step, true).await.ok(),
+        true => put_off(&face, &client, held.of(), &handle, step, false).await.ok(),
         false => None,
     };
     let mut all = client.held.borrow_mut();
@@ -125,7 +125,7 @@ pub(crate) fn let_go(face: &Rc<Face>, client: &Client) {
                 && handle.visible_ms() > now_ms + LEFT_MS
             {
                 // What cannot be put off comes again by itself.
-                drop(put_off(&face, &Rc::clone(&face.own), held.of(), &handle, LEFT_MS, true).await);
+                drop(put_off(&face, &Rc::clone(&face.own), held.of(), &handle, LEFT_MS, false).await);
             }
         });
     }

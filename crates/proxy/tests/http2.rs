@@ -1,4 +1,5 @@
 //! The HTTP/2 side: against another implementation as the client, and frame by frame at its limits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kerolox_proxy::http2::{Connection, Event, Fault, Frame, Limits, PREFACE, Scratch, cut};
@@ -331,7 +332,12 @@ fn a_client_that_sends_more_than_its_window_is_cut_off() {
     for _ in 0..200 {
         peer.say(DATA, 0, 1, &[0; 16_384]).unwrap();
         sent += 16_384;
-        given += peer.frames().iter().filter(|f| f.0 == WINDOW_UPDATE && f.2 == 1).map(|f| code(&f.3)).sum::<u32>();
+        given += peer
+            .frames()
+            .iter()
+            .filter(|f| f.0 == WINDOW_UPDATE && f.2 == 1)
+            .map(|f| code(&f.3))
+            .sum::<u32>();
     }
     assert!(sent - given < 1 << 20, "windows are given back while the message comes");
     assert!(peer.connection.held() >= sent as usize, "and what came is counted");

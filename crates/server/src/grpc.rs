@@ -109,7 +109,11 @@ async fn serve(
     if let Some((certificate, key)) = settings.certificate.clone() {
         tokio::task::spawn_local(follow(certificate, key, Rc::clone(&connections)));
     }
-    let accept = tokio::task::spawn_local(listen(listener, Rc::clone(&connections), Rc::new(Listener(Rc::clone(&face)))));
+    let accept = tokio::task::spawn_local(listen(
+        listener,
+        Rc::clone(&connections),
+        Rc::new(Listener(Rc::clone(&face))),
+    ));
     if stopped.recv().await.is_some() {
         accept.abort();
         face.drain();
@@ -225,7 +229,9 @@ async fn follow(certificate: PathBuf, key: PathBuf, connections: Rc<Connections>
                 report::line(&format!("the certificate {} was read again", certificate.display()));
             }
             // Both files may not be there yet: it is tried again.
-            Err(e) => report::line(&format!("the certificate was not read again, the old one is used: {e:#}")),
+            Err(e) => {
+                report::line(&format!("the certificate was not read again, the old one is used: {e:#}"))
+            }
         }
     }
 }

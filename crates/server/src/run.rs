@@ -63,11 +63,8 @@ fn serve(mut parts: Parts, warnings: &[String]) -> Result<()> {
 async fn process(parts: Parts, clamped: Option<String>, begun: Instant) -> Result<()> {
     let Parts { namesrv, broker, grpc } = parts;
     let mut signals = Signals::new()?;
-    let binds = [
-        namesrv.as_ref().map(|n| n.bind),
-        broker.as_ref().map(|b| b.bind),
-        grpc.as_ref().map(|g| g.bind),
-    ];
+    let binds =
+        [namesrv.as_ref().map(|n| n.bind), broker.as_ref().map(|b| b.bind), grpc.as_ref().map(|g| g.bind)];
     let mut ready = Vec::new();
     // Ports first: that one is in use should not be found out after a long recovery.
     let broker_listener = match &broker {

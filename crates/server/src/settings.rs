@@ -69,7 +69,12 @@ pub(crate) struct Grpc {
 const GRPC_IDLE_S: u64 = 120;
 
 /// The face of a broker (or, with name servers, one of its own); `None`: not wanted.
-fn grpc(values: &Values, network: &cli::Network, ip: IpAddr, broker: Option<&Broker>) -> Result<Option<Grpc>> {
+fn grpc(
+    values: &Values,
+    network: &cli::Network,
+    ip: IpAddr,
+    broker: Option<&Broker>,
+) -> Result<Option<Grpc>> {
     let number = |name, default: usize| values.number(name).map_or(default, |v| v as usize);
     let port = values.number("grpcServerPort").unwrap_or(i64::from(GRPC_PORT));
     let Some(port) = u16::try_from(port).ok().filter(|port| *port > 0) else { return Ok(None) };

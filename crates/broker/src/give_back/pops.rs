@@ -101,7 +101,7 @@ fn order_info(flight: &Flight) -> Option<OrderInfo> {
     // Apache has a bit for each: those behind are popped when these are acknowledged.
     let offsets: Vec<u64> = flight.taken.keys().copied().take(u64::BITS as usize).collect();
     let times: BTreeMap<u64, u32> =
-        flight.taken.iter().map(|(offset, taken)| (*offset, taken.times)).collect();
+        flight.taken.iter().map(|(offset, taken)| (*offset, taken.before())).collect();
     let visible_ms = flight.taken.iter().map(|(offset, taken)| (*offset, taken.visible_ms)).collect();
     let distance = |(index, offset): (usize, &u64)| if index == 0 { *offset } else { offset - first };
     Some(OrderInfo {

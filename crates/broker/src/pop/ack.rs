@@ -156,13 +156,14 @@ impl Broker {
     ) {
         let changed = request.header().map_err(Refused::from).and_then(|header: ChangeInvisibleTime<'_>| {
             let popped = popped!(header);
+            let change = (header.invisible_time, header.suspend == Some(true));
             if let Some(lite) = lite_topic(header.lite_topic) {
                 let (queue, offset, receipt) = self.admit_popped_lite(&popped, lite, false)?;
                 let popped = Popped { topic: &queue, ..popped };
-                return self.put_off(now_ms, &popped, 0, offset, &receipt, header.invisible_time);
+                return self.put_off(now_ms, &popped, 0, offset, &receipt, change);
             }
             let (queue_id, offset, receipt) = self.admit_popped(conn, &popped)?;
-            self.put_off(now_ms, &popped, queue_id, offset, &receipt, header.invisible_time)
+            self.put_off(now_ms, &popped, queue_id, offset, &receipt, change)
         });
         match changed {
             Ok(_) if request.is_oneway() => {}
@@ -206,7 +207,7 @@ impl Broker {
         queue_id: u32,
         offset: u64,
         receipt: &Receipt<'_>,
-        invisible_ms: i64,
+        (invisible_ms, untried): (i64, bool),
     ) -> Result<ChangeInvisibleTimeResponse<'static>, Refused> {
         if !(0..=INVISIBLE_MS_MAX).contains(&invisible_ms) {
             let remark =
@@ -229,7 +230,8 @@ impl Broker {
         // In order a message keeps its receipt.
         let pop_ms = if receipt.is_ordered() { taken.pop_ms } else { now_ms };
         let visible_ms = now_ms + invisible_ms;
-        let take = Take { key, next, order, pop_ms, visible_ms, messages: vec![(offset, taken.times)] };
+        let times = if untried { taken.untried() } else { taken.times };
+        let take = Take { key, next, order, pop_ms, visible_ms, messages: vec![(offset, times)] };
         self.state.pop_taken(&take);
         state::put_pop_taken(&mut self.changes, &take);
         let revive_qid = if receipt.is_ordered() { ORDERED } else { receipt.revive_queue };

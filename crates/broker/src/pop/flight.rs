@@ -31,8 +31,24 @@ pub(crate) struct Taken {
     pub(crate) pop_ms: i64,
     /// When it is to be delivered again.
     pub(crate) visible_ms: i64,
-    /// How often it was popped in order before.
+    /// How often it was popped in order before; [`UNCOUNTED`] if its only pop does not count.
     pub(crate) times: u32,
+}
+
+/// A message that was popped once, and given back untried (`suspend`): its next pop is its first.
+pub(crate) const UNCOUNTED: u32 = u32::MAX;
+
+impl Taken {
+    /// How often it was popped in order before, for who knows nothing of [`UNCOUNTED`].
+    pub(crate) fn before(self) -> u32 {
+        if self.times == UNCOUNTED { 0 } else { self.times }
+    }
+
+    /// As [`Taken::times`] once it was given back untried.
+    pub(crate) fn untried(self) -> u32 {
+        // One before the first is UNCOUNTED.
+        if self.times == UNCOUNTED { UNCOUNTED } else { self.times.wrapping_sub(1) }
+    }
 }
 
 /// Messages of one take that says what is in flight: its state entry has to fit a record of the log.
@@ -87,8 +103,8 @@ impl Flight {
     pub(crate) fn times(&self, offset: u64, attempt: Option<&str>) -> Option<u32> {
         let same = attempt.is_some() && self.order.as_deref() == attempt;
         match self.taken.get(&offset) {
-            Some(taken) if same => Some(taken.times),
-            Some(taken) => Some(taken.times + 1),
+            Some(taken) if same && taken.times != UNCOUNTED => Some(taken.times),
+            Some(taken) => Some(taken.times.wrapping_add(1)),
             None => (offset >= self.next).then_some(0),
         }
     }

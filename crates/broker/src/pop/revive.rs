@@ -2,6 +2,7 @@
 //! appended to the retry topic of topic and group, one more time consumed. Source: `PopReviveService`.
 
 use super::Key;
+use super::flight::UNCOUNTED;
 use crate::Broker;
 use crate::effect::Effect;
 use crate::lite::Lite;
@@ -158,9 +159,11 @@ impl Broker {
                 (topic, Origin::Popped(key.queue_id, offset))
             }
         };
+        let taken = self.state.in_flight.message(key, offset);
+        let untried = taken.is_some_and(|taken| taken.times == UNCOUNTED);
         let mut properties = PropertiesBuf::from(view.properties().0);
         let first = view.reconsume_times == 0 || view.properties().get(property::FIRST_POP_TIME).is_none();
-        if first && let Some(taken) = self.state.in_flight.message(key, offset) {
+        if first && let Some(taken) = taken.filter(|_| !untried) {
             properties.set(property::FIRST_POP_TIME, &taken.pop_ms.to_string());
         }
         if properties.as_bytes().len() > record::PROPERTIES_BYTES_MAX {
@@ -169,7 +172,9 @@ impl Broker {
         let draft = Draft { topic, queue_id: 0, properties };
         let in_the_way = self.store.disk().wanted.is_some_and(|wanted| view.position < wanted);
         let moved = self.append_moved(in_the_way, now_ms, view, &draft, |message| {
-            message.reconsume_times = message.reconsume_times.saturating_add(1);
+            if !untried {
+                message.reconsume_times = message.reconsume_times.saturating_add(1);
+            }
             origin.name_in(message);
         });
         if moved.as_ref().is_err_and(AppendError::is_final) {

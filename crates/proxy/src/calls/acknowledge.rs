@@ -12,7 +12,9 @@ use crate::v2::{
     ChangeInvisibleDurationRequest, ChangeInvisibleDurationResponse, Code,
     ForwardMessageToDeadLetterQueueRequest, ForwardMessageToDeadLetterQueueResponse,
 };
-use kerolox_wire::header::{AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeResponse, ConsumerSendMsgBack};
+use kerolox_wire::header::{
+    AckMessage, ChangeInvisibleTime, ChangeInvisibleTimeResponse, ConsumerSendMsgBack,
+};
 use kerolox_wire::receipt::Receipt;
 use kerolox_wire::{Command, RequestCode, ResponseCode};
 use std::rc::Rc;
@@ -70,7 +72,12 @@ async fn ack_one(call: &Call, of: Of<'_>, entry: &AckMessageEntry) -> Result<()>
 }
 
 /// Tells the broker that a message is done.
-pub(crate) async fn ack_handle(face: &Rc<Face>, client: &Rc<Client>, of: Of<'_>, handle: &Handle<'_>) -> Result<()> {
+pub(crate) async fn ack_handle(
+    face: &Rc<Face>,
+    client: &Rc<Client>,
+    of: Of<'_>,
+    handle: &Handle<'_>,
+) -> Result<()> {
     let place = place(face, of, handle).await?;
     let topic = handle.topic(of.topic, of.group);
     let header = AckMessage {

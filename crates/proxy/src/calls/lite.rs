@@ -5,9 +5,7 @@ use crate::check;
 use crate::face::Call;
 use crate::status::{Refusal, Result, ok};
 use crate::v2::offset_option::OffsetType;
-use crate::v2::{
-    Code, LiteSubscriptionAction, SyncLiteSubscriptionRequest, SyncLiteSubscriptionResponse,
-};
+use crate::v2::{Code, LiteSubscriptionAction, SyncLiteSubscriptionRequest, SyncLiteSubscriptionResponse};
 use kerolox_wire::body::{LiteSubscription, LiteSubscriptionCtlRequestBody, OffsetOption, to_json};
 use kerolox_wire::{Command, RequestCode};
 use std::time::Duration;

@@ -27,8 +27,11 @@ trait Answer: Message + Default {
 macro_rules! answers {
     ($($answer:ident),* $(,)?) => {$(
         impl Answer for v2::$answer {
+            #[allow(clippy::field_reassign_with_default)] // some answers have no other field, and no update is left
             fn refused(status: Status) -> Self {
-                Self { status: Some(status), ..Self::default() }
+                let mut answer = Self::default();
+                answer.status = Some(status);
+                answer
             }
         }
     )*};

@@ -14,8 +14,8 @@ use crate::v2::{
 };
 use bytes::Bytes;
 use kerolox_wire::header::{
-    GetMaxOffset, OffsetResponse, PullMessage, PullMessageResponse as Pulled, QueryConsumerOffset, SearchOffset,
-    TopicQueue, UpdateConsumerOffset,
+    GetMaxOffset, OffsetResponse, PullMessage, PullMessageResponse as Pulled, QueryConsumerOffset,
+    SearchOffset, TopicQueue, UpdateConsumerOffset,
 };
 use kerolox_wire::record::split;
 use kerolox_wire::{Command, RequestCode, ResponseCode, sys_flag};

@@ -8,7 +8,9 @@ use crate::message::{self, Delivery};
 use crate::renew::FIRST_MS;
 use crate::status::{Refusal, Result, ok};
 use crate::v2::receive_message_response::Content;
-use crate::v2::{Code, FilterExpression, FilterType, Message, ReceiveMessageRequest, ReceiveMessageResponse, Status};
+use crate::v2::{
+    Code, FilterExpression, FilterType, Message, ReceiveMessageRequest, ReceiveMessageResponse, Status,
+};
 use bytes::Bytes;
 use kerolox_wire::body::{SubscriptionGroupConfig, perm};
 use kerolox_wire::header::{PopLiteMessage, PopMessage, PopMessageResponse};
@@ -130,10 +132,13 @@ async fn receive(call: &Call, request: &ReceiveMessageRequest) -> Result<Receive
     };
     let parked = Duration::from_millis(poll_ms.unsigned_abs());
     let answer = call.link(place).await?.call(command, parked).await?;
-    let nothing = |code, why: &str| Ok(Received { status: Refusal::new(code, why).status(), messages: Vec::new() });
+    let nothing =
+        |code, why: &str| Ok(Received { status: Refusal::new(code, why).status(), messages: Vec::new() });
     match ResponseCode(answer.code) {
         ResponseCode::SUCCESS => {}
-        ResponseCode::POLLING_TIMEOUT | ResponseCode::PULL_NOT_FOUND | ResponseCode::PULL_RETRY_IMMEDIATELY => {
+        ResponseCode::POLLING_TIMEOUT
+        | ResponseCode::PULL_NOT_FOUND
+        | ResponseCode::PULL_RETRY_IMMEDIATELY => {
             return nothing(Code::MessageNotFound, "no new message");
         }
         ResponseCode::POLLING_FULL => return nothing(Code::TooManyRequests, "polling full"),
@@ -195,7 +200,10 @@ fn choose<'a>(call: &Call, topic: &str, view: &'a View, wanted: &str) -> Result<
 enum Filter {
     All,
     /// Brokers look at the tags' hash codes, which several may share.
-    Tags { tags: Vec<String>, text: String },
+    Tags {
+        tags: Vec<String>,
+        text: String,
+    },
     Sql(String),
 }
 
@@ -294,7 +302,13 @@ impl Ask<'_> {
 }
 
 /// Messages that the client gets; what it does not want is acknowledged, and what it got too often put aside.
-fn look_through(call: &Call, ask: &Ask<'_>, place: &Place, answer: &Command, max_attempts: i32) -> Vec<Taken> {
+fn look_through(
+    call: &Call,
+    ask: &Ask<'_>,
+    place: &Place,
+    answer: &Command,
+    max_attempts: i32,
+) -> Vec<Taken> {
     let header: PopMessageResponse<'_> = answer.header().unwrap_or_default();
     let starts = numbers(header.start_offset_info);
     let counts = numbers(header.order_count_info);
@@ -302,7 +316,8 @@ fn look_through(call: &Call, ask: &Ask<'_>, place: &Place, answer: &Command, max
     for record in split(&answer.body).map_while(std::result::Result::ok) {
         let kind = Kind::of(record.topic);
         let lite_topic = message::property_of(&record, property::LITE_TOPIC);
-        let lite_offset = lite_topic.and_then(|lite| record.offset_in(&names::lite_queue(ask.topic, lite), 0));
+        let lite_offset =
+            lite_topic.and_then(|lite| record.offset_in(&names::lite_queue(ask.topic, lite), 0));
         let is_lite = header.revive_qid == kerolox_wire::receipt::ORDERED && lite_offset.is_some();
         let (queue_id, offset) = match lite_offset.filter(|_| is_lite) {
             Some(offset) => (0, offset as i64),
@@ -353,7 +368,8 @@ fn id_of(record: &RecordView<'_>) -> String {
 /// A message that the client does not get: acknowledged, or with its id to the dead letters.
 fn aside(call: &Call, ask: &Ask<'_>, lite_topic: Option<String>, handle: String, dead: Option<String>) {
     let of = ask.of(lite_topic.as_deref());
-    let (group, topic, lite_topic) = (of.group.to_owned(), of.topic.to_owned(), of.lite_topic.map(str::to_owned));
+    let (group, topic, lite_topic) =
+        (of.group.to_owned(), of.topic.to_owned(), of.lite_topic.map(str::to_owned));
     let call = call.clone();
     tokio::task::spawn_local(async move {
         let of = Of { group: &group, topic: &topic, lite_topic: lite_topic.as_deref() };

@@ -66,12 +66,14 @@ pub(crate) async fn query_route(call: Call, request: QueryRouteRequest) -> Resul
                 id: i32::try_from(*id).unwrap_or(i32::MAX),
                 endpoints: Some(endpoints_of(&call, broker, request.endpoints.as_ref())),
             };
-            message_queues.extend(permissions(queues).into_iter().zip(0..).map(|(permission, id)| MessageQueue {
-                topic: request.topic.clone(),
-                id,
-                permission: permission.into(),
-                broker: Some(place.clone()),
-                accept_message_types: accept.iter().map(|kind| (*kind).into()).collect(),
+            message_queues.extend(permissions(queues).into_iter().zip(0..).map(|(permission, id)| {
+                MessageQueue {
+                    topic: request.topic.clone(),
+                    id,
+                    permission: permission.into(),
+                    broker: Some(place.clone()),
+                    accept_message_types: accept.iter().map(|kind| (*kind).into()).collect(),
+                }
             }));
         }
     }

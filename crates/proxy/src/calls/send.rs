@@ -250,7 +250,8 @@ mod tests {
         }
         let spread = |buckets| {
             let mut counts = vec![0; buckets];
-            (0..1_000 * buckets as i32).for_each(|key| counts[jump_hash(java_hash(&key.to_string()), buckets)] += 1);
+            (0..1_000 * buckets as i32)
+                .for_each(|key| counts[jump_hash(java_hash(&key.to_string()), buckets)] += 1);
             counts
         };
         assert!(spread(8).iter().all(|count| (800..1_200).contains(count)));

@@ -127,9 +127,10 @@ fn check_settings(settings: &Settings) -> Result<()> {
             ];
             match consumers.contains(&settings.client_type()) {
                 true => Ok(()),
-                false => {
-                    bad(format!("Client type is not consumer, type: {}", settings.client_type().as_str_name()))
-                }
+                false => bad(format!(
+                    "Client type is not consumer, type: {}",
+                    settings.client_type().as_str_name()
+                )),
             }
         }
         None => bad("there is no publishing or subscription data in settings".to_owned()),
@@ -224,11 +225,8 @@ fn check_lite(
 }
 
 fn exponential(max_attempts: i32, initial_ms: i64, max_ms: i64, multiplier: f32) -> RetryPolicy {
-    let backoff = ExponentialBackoff {
-        initial: Some(duration(initial_ms)),
-        max: Some(duration(max_ms)),
-        multiplier,
-    };
+    let backoff =
+        ExponentialBackoff { initial: Some(duration(initial_ms)), max: Some(duration(max_ms)), multiplier };
     RetryPolicy { max_attempts, strategy: Some(Strategy::ExponentialBackoff(backoff)) }
 }
 
@@ -282,9 +280,15 @@ pub(crate) async fn terminate(
     let producers = if group.is_some() { Vec::new() } else { topics };
     for link in call.client.links() {
         let groups = producers.iter().map(|topic| (Some(&**topic), None));
-        for (producer_group, consumer_group) in groups.chain(group.as_deref().map(|group| (None, Some(group)))) {
-            let header =
-                UnregisterClient { client_id: &call.client.id, producer_group, consumer_group, ..Default::default() };
+        for (producer_group, consumer_group) in
+            groups.chain(group.as_deref().map(|group| (None, Some(group))))
+        {
+            let header = UnregisterClient {
+                client_id: &call.client.id,
+                producer_group,
+                consumer_group,
+                ..Default::default()
+            };
             let command = Command::request(RequestCode::UNREGISTER_CLIENT).with_header(&header);
             // The broker finds out by itself, later.
             drop(link.call(command, Duration::ZERO).await);

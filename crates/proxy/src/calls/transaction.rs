@@ -2,10 +2,12 @@
 
 use crate::brokers::success;
 use crate::check;
-use crate::status::{Refusal, Result, ok};
 use crate::face::Call;
+use crate::status::{Refusal, Result, ok};
 use crate::transaction_id;
-use crate::v2::{Code, EndTransactionRequest, EndTransactionResponse, TransactionResolution, TransactionSource};
+use crate::v2::{
+    Code, EndTransactionRequest, EndTransactionResponse, TransactionResolution, TransactionSource,
+};
 use kerolox_wire::header::EndTransaction;
 use kerolox_wire::{Command, RequestCode, sys_flag};
 use std::time::Duration;

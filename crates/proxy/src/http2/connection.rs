@@ -209,7 +209,14 @@ impl Connection {
                 }
                 let ends_stream = flags & flag::END_STREAM != 0;
                 if flags & flag::END_HEADERS != 0 {
-                    return self.headers((stream, ends_stream), &block, now_s, (limits, scratch), out, events);
+                    return self.headers(
+                        (stream, ends_stream),
+                        &block,
+                        now_s,
+                        (limits, scratch),
+                        out,
+                        events,
+                    );
                 }
                 self.block = Some(Block { stream, ends_stream, bytes: BytesMut::from(&*block) });
                 Ok(())
@@ -509,7 +516,9 @@ impl Connection {
 
     /// Ends a call's answer with gRPC's status, 0 for one that succeeded, and why.
     pub fn finish(&mut self, id: u32, status: u32, why: &str, out: &mut BytesMut) {
-        let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.trailers.is_none()) else { return };
+        let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.trailers.is_none()) else {
+            return;
+        };
         if status == 0 && stream.opened && stream.outbox.is_empty() {
             write_trailers(id, SUCCESS, out);
             return self.close(id, out);

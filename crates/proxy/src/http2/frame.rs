@@ -47,7 +47,11 @@ pub fn cut(bytes: &mut BytesMut) -> Result<Option<Frame>, String> {
     let Some(head) = bytes.first_chunk::<HEAD_BYTES>() else {
         let start = PREFACE.get(..bytes.len()).unwrap_or_default();
         // A frame of 5 MiB, which cannot be, or another protocol: not to be waited for.
-        return if bytes.first() == Some(&b'P') && **bytes != *start { Err(stranger(bytes)) } else { Ok(None) };
+        return if bytes.first() == Some(&b'P') && **bytes != *start {
+            Err(stranger(bytes))
+        } else {
+            Ok(None)
+        };
     };
     let [l2, l1, l0, kind, flags, id @ ..] = *head;
     if head.starts_with(b"PRI * H") {
@@ -113,7 +117,8 @@ mod tests {
 
     #[test]
     fn other_protocols_are_told_apart_at_once() {
-        for other in ["POST / HTTP/1.1\r\n", "PUT", "GET / HTTP/1.1\r\n", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"] {
+        for other in ["POST / HTTP/1.1\r\n", "PUT", "GET / HTTP/1.1\r\n", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"]
+        {
             assert!(cut(&mut BytesMut::from(other)).is_err(), "{other}");
         }
         assert_eq!(cut(&mut BytesMut::from("PRI * HT")), Ok(None));

@@ -6,6 +6,7 @@
 
 mod consume;
 mod frames;
+mod grpc;
 mod limits;
 mod lite;
 mod measure;
@@ -35,6 +36,8 @@ pub(crate) enum Bench {
     Lite(Lite),
     /// Send timer messages, most of them for much later and some for one moment, and measure how late those arrive.
     Timers(Timers),
+    /// Send messages over gRPC, to a topic that is there, and measure rate and latency; or hold connections that do nothing.
+    Grpc(Grpc),
     /// Serve the same requests and store nothing: what the network and the protocol alone allow.
     Null(Null),
     /// What this machine can do: syncs and bandwidth of the data folder's disk, loopback, memory.
@@ -212,6 +215,38 @@ pub(crate) struct Lite {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Grpc {
+    /// Where gRPC is served, without TLS.
+    #[arg(short, long, value_name = "HOST:PORT", default_value = "127.0.0.1:8081")]
+    pub(crate) endpoint: String,
+    #[arg(short, long, default_value = "kerolox-bench")]
+    pub(crate) topic: String,
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) connections: u32,
+    /// Calls in flight on each connection.
+    #[arg(short, long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) in_flight: u32,
+    /// Bytes of a message's body.
+    #[arg(short, long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    pub(crate) size: u32,
+    /// The broker's process, if it runs here: its CPU time is measured too. Several are separated by commas.
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub(crate) pid: Vec<u32>,
+    /// Seconds to measure.
+    #[arg(short, long, value_name = "S", default_value_t = 10.0)]
+    pub(crate) duration: f64,
+    /// Seconds before that which do not count.
+    #[arg(short, long, value_name = "S", default_value_t = 2.0)]
+    pub(crate) warm_up: f64,
+    /// Instead of sending, hold so many connections of producers that do nothing.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) idle: u32,
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Null {
     /// Port to listen on, on 127.0.0.1.
     #[arg(short, long, default_value_t = 10_911)]
@@ -241,6 +276,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Bench::Topics(args) => local.block_on(&runtime, topics::run(args)),
         Bench::Lite(args) => local.block_on(&runtime, lite::run(args)),
         Bench::Timers(args) => local.block_on(&runtime, timers::run(args)),
+        Bench::Grpc(args) => local.block_on(&runtime, grpc::run(args)),
         Bench::Null(args) => local.block_on(&runtime, null::run(args)),
         Bench::Limits(args) => limits::run(&args),
     }

@@ -292,7 +292,9 @@ impl Shell {
         for said in said {
             let input = match said {
                 ToBroker::Connected { conn, peer } => Input::Connected { conn: ConnId(conn | OF_FACE), peer },
-                ToBroker::Command { conn, command } => Input::Command { conn: ConnId(conn | OF_FACE), command },
+                ToBroker::Command { conn, command } => {
+                    Input::Command { conn: ConnId(conn | OF_FACE), command }
+                }
                 ToBroker::Disconnected { conn } => Input::Disconnected { conn: ConnId(conn | OF_FACE) },
                 ToBroker::NameServer { command, answer } => {
                     // Fails when the end has begun: then nobody waits.
