@@ -45,6 +45,9 @@ const LITE_EXPIRATION_MAX: i64 = 30 * 24 * 60;
 const MESSAGE_TYPES: &[&str] =
     &["UNSPECIFIED", "NORMAL", "FIFO", "DELAY", "TRANSACTION", "PRIORITY", "LITE", "MIXED"];
 
+/// Pops of a hundred that take the most urgent messages of a topic of priorities first.
+pub(crate) const PRIORITY_FACTOR: &str = "priority.factor";
+
 pub(crate) const OF_TOPICS: &[Attribute] = &[
     fixed("queue.type", &["SimpleCQ", "BatchCQ"]),
     fixed(CLEANUP_POLICY, &["DELETE", "COMPACTION"]),
@@ -55,7 +58,7 @@ pub(crate) const OF_TOPICS: &[Attribute] = &[
 ];
 
 pub(crate) const OF_GROUPS: &[Attribute] = &[
-    free("priority.factor", Kind::Range(0, 100)),
+    free(PRIORITY_FACTOR, Kind::Range(0, 100)),
     free("lite.bind.topic", Kind::Text),
     free("lite.sub.model", Kind::OneOf(&["Shared", "Exclusive"])),
     free("lite.sub.reset.offset.exclusive", Kind::Bool),

@@ -419,3 +419,220 @@ pub(crate) fn millis(time: &Duration) -> i64 {
 pub(crate) fn property_of<'a>(record: &RecordView<'a>, name: &str) -> Option<&'a str> {
     Properties(record.raw_properties).get(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BytesMut;
+    use kerolox_wire::record::NewRecord;
+
+    const LIMITS: SendLimits = SendLimits { body_bytes_max: 4 << 20, delay_ms_max: 86_400_000 };
+    const NOW_MS: i64 = 1_700_000_000_000;
+
+    fn peer() -> SocketAddr {
+        "10.1.2.3:4567".parse().unwrap()
+    }
+
+    fn message(change: impl FnOnce(&mut v2::Message, &mut SystemProperties)) -> v2::Message {
+        let mut message = v2::Message { body: Bytes::from_static(b"body"), ..v2::Message::default() };
+        let mut system = SystemProperties { message_id: "ID".into(), ..SystemProperties::default() };
+        change(&mut message, &mut system);
+        v2::Message { system_properties: Some(system), ..message }
+    }
+
+    fn sent(change: impl FnOnce(&mut v2::Message, &mut SystemProperties)) -> Result<Outgoing> {
+        outgoing(&message(change), "T", peer(), NOW_MS, LIMITS)
+    }
+
+    fn pairs(outgoing: &Outgoing) -> Vec<(&str, &str)> {
+        outgoing.properties.as_properties().iter().collect()
+    }
+
+    #[test]
+    fn everything_that_is_said_is_kept() {
+        let out = sent(|message, system| {
+            message.user_properties.insert("color".into(), "blue".into());
+            system.tag = Some("a".into());
+            system.keys = vec!["k1".into(), "k2".into()];
+            system.born_timestamp = Some(timestamp(NOW_MS - 5));
+            system.message_group = Some("g".into());
+            system.trace_context = Some("trace".into());
+            system.body_encoding = Encoding::Gzip.into();
+        })
+        .unwrap();
+        let want = [
+            ("color", "blue"),
+            ("TAGS", "a"),
+            ("KEYS", "k1 k2"),
+            ("UNIQ_KEY", "ID"),
+            ("RECONSUME_TIME", "0"),
+            ("PGROUP", "T"),
+            ("__SHARDINGKEY", "g"),
+            ("TRACE_CONTEXT", "trace"),
+            ("__BORNHOST", "10.1.2.3:4567"),
+            ("BORN_TIMESTAMP", "1699999999995"),
+        ];
+        assert_eq!(pairs(&out), want);
+        assert_eq!(
+            (out.born_ms, out.kind, out.sys_flag),
+            (NOW_MS - 5, MessageType::Fifo, sys_flag::COMPRESSED)
+        );
+    }
+
+    #[test]
+    fn the_kind_of_a_message_is_what_it_has() {
+        let kind = |change: fn(&mut SystemProperties)| {
+            let out = sent(|_, system| change(system)).unwrap();
+            (out.kind, out.sys_flag)
+        };
+        assert_eq!(kind(|_| ()), (MessageType::Normal, 0));
+        let transaction = kind(|s| s.set_message_type(MessageType::Transaction));
+        assert_eq!(transaction, (MessageType::Transaction, sys_flag::TRANSACTION_PREPARED));
+        // What a client calls it otherwise does not count.
+        assert_eq!(kind(|s| s.set_message_type(MessageType::Fifo)), (MessageType::Normal, 0));
+        let delay = kind(|s| s.delivery_timestamp = Some(timestamp(NOW_MS + 86_400_000)));
+        assert_eq!(delay.0, MessageType::Delay);
+        assert_eq!(kind(|s| s.priority = Some(0)).0, MessageType::Priority);
+        assert_eq!(kind(|s| s.lite_topic = Some("l-1".into())).0, MessageType::Lite);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_has_its_code() {
+        type Change = fn(&mut v2::Message, &mut SystemProperties);
+        let cases: [(Code, &str, Change); 22] = [
+            (Code::MessageBodyEmpty, "cannot be empty", |m, _| m.body = Bytes::new()),
+            (Code::MessageBodyTooLarge, "the max 4194304", |m, _| m.body = vec![0; (4 << 20) + 1].into()),
+            (Code::MessagePropertiesTooLarge, "max is 128", |m, _| {
+                m.user_properties = (0..129).map(|n| (n.to_string(), "v".into())).collect();
+            }),
+            (Code::MessagePropertiesTooLarge, "max is 16384", |m, _| {
+                m.user_properties = [("k".into(), "v".repeat(16_384))].into();
+            }),
+            (Code::IllegalMessagePropertyKey, "used by system: TAGS", |m, _| {
+                m.user_properties = [("TAGS".into(), "v".into())].into();
+            }),
+            (Code::IllegalMessagePropertyKey, "the key of property", |m, _| {
+                m.user_properties = [("a\u{1}b".into(), "v".into())].into();
+            }),
+            (Code::IllegalMessagePropertyKey, "the value of property", |m, _| {
+                m.user_properties = [("a".into(), "v\u{7f}".into())].into();
+            }),
+            (Code::IllegalMessageTag, "whitespace", |_, s| s.tag = Some(" ".into())),
+            (Code::IllegalMessageTag, "'|'", |_, s| s.tag = Some("a|b".into())),
+            (Code::IllegalMessageTag, "control", |_, s| s.tag = Some("a\n".into())),
+            (Code::IllegalMessageKey, "whitespace", |_, s| s.keys = vec!["a".into(), " ".into()]),
+            (Code::IllegalMessageKey, "control", |_, s| s.keys = vec!["a\0".into()]),
+            (Code::IllegalMessageId, "cannot be empty", |_, s| s.message_id = " ".into()),
+            (Code::IllegalMessageGroup, "whitespace", |_, s| s.message_group = Some(" ".into())),
+            (Code::IllegalMessageGroup, "max size 64", |_, s| s.message_group = Some("g".repeat(64))),
+            (Code::IllegalMessageGroup, "control", |_, s| s.message_group = Some("g\t".into())),
+            (Code::IllegalLiteTopic, "max size 64", |_, s| s.lite_topic = Some("l".repeat(65))),
+            (Code::IllegalLiteTopic, "alphanumeric", |_, s| s.lite_topic = Some("a b".into())),
+            (Code::IllegalLiteTopic, "whitespace", |_, s| s.lite_topic = Some(" ".into())),
+            (Code::IllegalDeliveryTime, "max is 86400000", |_, s| {
+                s.delivery_timestamp = Some(timestamp(NOW_MS + 86_400_001));
+            }),
+            (Code::BadRequest, "greater than or equal", |_, s| s.priority = Some(-1)),
+            (Code::BadRequest, "max is 3600", |_, s| {
+                s.set_message_type(MessageType::Transaction);
+                s.orphaned_transaction_recovery_duration = Some(duration(3_601_000));
+            }),
+        ];
+        for (code, text, change) in cases {
+            let Err(refusal) = sent(change) else { panic!("{code:?} {text}") };
+            assert!(refusal.code == code && refusal.message.contains(text), "{code:?} {text}: {refusal:?}");
+        }
+    }
+
+    fn record(properties: &str, change: impl FnOnce(&mut NewRecord<'_>)) -> Bytes {
+        let mut record = NewRecord {
+            topic: "%RETRY%g_T",
+            queue_id: 3,
+            flag: 0,
+            sys_flag: 0,
+            queue_offset: 7,
+            position: 4_096,
+            born_ms: NOW_MS,
+            born_host: peer(),
+            store_ms: NOW_MS + 1,
+            store_host: "10.9.9.9:10911".parse().unwrap(),
+            reconsume_times: 2,
+            prepared_transaction_offset: 0,
+            body: b"hello",
+            properties: properties.as_bytes(),
+        };
+        change(&mut record);
+        let mut out = BytesMut::new();
+        record.encode(&mut out).unwrap();
+        out.freeze()
+    }
+
+    fn received(bytes: &Bytes, delivery: Delivery) -> v2::Message {
+        incoming(&RecordView::parse(bytes).unwrap(), bytes, "T", delivery)
+    }
+
+    #[test]
+    fn what_was_kept_is_said_again() {
+        let properties = "TAGS\u{1}a\u{2}KEYS\u{1}k1 k2\u{2}UNIQ_KEY\u{1}ID\u{2}color\u{1}blue\u{2}\
+            __SHARDINGKEY\u{1}g\u{2}__BORNHOST\u{1}10.1.2.3:4567\u{2}PGROUP\u{1}T\u{2}";
+        let delivery =
+            Delivery { receipt: Some("handle".into()), invisible_ms: Some(1_500), ..Delivery::default() };
+        let message = received(&record(properties, |_| ()), delivery);
+        assert_eq!((message.topic.unwrap().name, &*message.body), ("T".to_owned(), &b"hello"[..]));
+        let user = [("color".to_owned(), "blue".to_owned()), ("__SHARDINGKEY".to_owned(), "g".to_owned())];
+        assert_eq!(message.user_properties, user.into());
+        let system = message.system_properties.unwrap();
+        assert_eq!(
+            (system.tag.as_deref(), &*system.keys),
+            (Some("a"), &["k1".to_owned(), "k2".to_owned()][..])
+        );
+        assert_eq!((&*system.message_id, system.delivery_attempt, system.queue_id), ("ID", Some(3), 3));
+        assert_eq!((system.queue_offset, system.receipt_handle.as_deref()), (Some(7), Some("handle")));
+        assert_eq!((system.message_type(), system.message_group.as_deref()), (MessageType::Fifo, Some("g")));
+        assert_eq!((&*system.born_host, &*system.store_host), ("10.1.2.3:4567", "10.9.9.9:10911"));
+        assert_eq!(system.born_timestamp.as_ref().map(millis_of), Some(NOW_MS));
+        assert_eq!(system.invisible_duration.as_ref().map(millis), Some(1_500));
+        let digest = system.body_digest.clone().unwrap();
+        assert_eq!(digest.checksum, "5D41402ABC4B2A76B9719D911017C592");
+        assert_eq!((digest.r#type(), system.body_encoding()), (DigestType::Md5, Encoding::Identity));
+    }
+
+    #[test]
+    fn without_an_id_of_the_producers_it_is_the_place() {
+        let system = received(&record("", |_| ()), Delivery::default()).system_properties.unwrap();
+        assert_eq!(system.message_id, "0A09090900002A9F0000000000001000");
+        assert_eq!((system.message_type(), system.tag), (MessageType::Normal, None));
+    }
+
+    #[test]
+    fn bodies_come_as_they_were_sent() {
+        let plain = b"hello hello hello hello".repeat(9);
+        let deflated = miniz_oxide::deflate::compress_to_vec_zlib(&plain, 6);
+        for flags in [sys_flag::COMPRESSED, sys_flag::COMPRESSED | sys_flag::COMPRESSION_ZLIB] {
+            let bytes = record("", |record| {
+                record.sys_flag = flags;
+                record.body = &deflated;
+            });
+            let message = received(&bytes, Delivery::default());
+            assert_eq!(message.body, plain);
+            assert_eq!(message.system_properties.unwrap().body_encoding(), Encoding::Identity);
+        }
+        // What we cannot read goes as it lies, and says so.
+        for flags in [sys_flag::COMPRESSED | sys_flag::COMPRESSION_ZSTD, sys_flag::COMPRESSED] {
+            let bytes = record("", |record| record.sys_flag = flags);
+            let message = received(&bytes, Delivery::default());
+            assert_eq!(&*message.body, b"hello");
+            assert_eq!(message.system_properties.unwrap().body_encoding(), Encoding::Gzip);
+        }
+    }
+
+    #[test]
+    fn times_are_the_nearest_that_can_be() {
+        for ms in [0, 1, -1, 1_999, -1_999, NOW_MS] {
+            assert_eq!(millis_of(&timestamp(ms)), ms);
+        }
+        assert_eq!(millis_of(&Timestamp { seconds: i64::MAX, nanos: 5 }), i64::MAX);
+        assert_eq!(millis(&Duration { seconds: i64::MIN, nanos: 0 }), i64::MIN);
+        assert_eq!(millis(&duration(1_500)), 1_500);
+    }
+}

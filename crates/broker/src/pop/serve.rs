@@ -6,12 +6,14 @@ use super::{
     lite, no_such_group,
 };
 use crate::Broker;
+use crate::attributes;
 use crate::effect::Effect;
 use crate::pending::Pending;
 use crate::resets::Pulled;
 use crate::state;
 use bytes::BytesMut;
 use kerolox_store::{Bounds, QueueRead, QueueReadOutcome, QueueSlice};
+use kerolox_wire::body::TopicConfig;
 use kerolox_wire::header::{NotificationResponse, PopMessageResponse};
 use kerolox_wire::names::RETRY_PREFIX;
 use kerolox_wire::properties::{PropertiesBuf, name as property};
@@ -35,12 +37,17 @@ impl Broker {
         }
         let turn = self.pops.turn;
         self.pops.turn += 1;
+        let by_priority = self.is_by_priority(&request, turn);
         let queues = |topic: &Arc<str>, own: Option<u32>| -> VecDeque<(Arc<str>, u32)> {
             let count = self.state.topics.get(topic).map_or(0, |config| config.read_queue_nums.max(0) as u32);
             match own {
                 // (None of a topic that was deleted while the request waited.)
                 Some(queue_id) => {
                     (queue_id < count).then(|| (Arc::clone(topic), queue_id)).into_iter().collect()
+                }
+                // The higher the more urgent.
+                None if by_priority => {
+                    (0..count).rev().map(|queue_id| (Arc::clone(topic), queue_id)).collect()
                 }
                 None => {
                     let first = (turn % u64::from(count.max(1))) as u32;
@@ -55,8 +62,8 @@ impl Broker {
             all = lite_queues.iter().map(|queue| (Arc::clone(queue), 0)).collect();
         } else if !request.order {
             let retry = queues(&request.retry_topic, None);
-            // What failed before has its turn first in one of five, as with Apache.
-            let at = if turn.is_multiple_of(5) { 0 } else { all.len() };
+            // What failed before has its turn first in one of five, as with Apache; never before what is urgent.
+            let at = if turn.is_multiple_of(5) && !by_priority { 0 } else { all.len() };
             for (i, queue) in retry.into_iter().enumerate() {
                 all.insert(at + i, queue);
             }
@@ -78,6 +85,20 @@ impl Broker {
             kept: Vec::new(),
         };
         self.go_on_with_pop(now_ms, pop, out);
+    }
+
+    /// Whether a pop visits the queues of a topic of priorities from the most urgent on: as many of a hundred as the group wants.
+    fn is_by_priority(&self, request: &PopRequest, turn: u64) -> bool {
+        let topic = self.state.topics.get(&request.topic);
+        let is_priority = |topic: &TopicConfig| {
+            topic.attributes.get(attributes::MESSAGE_TYPE).is_some_and(|kind| kind == "PRIORITY")
+        };
+        if request.order || !topic.is_some_and(is_priority) {
+            return false;
+        }
+        let group = self.state.groups.get(&request.group);
+        let factor = group.and_then(|group| group.attributes.get(attributes::PRIORITY_FACTOR)?.parse().ok());
+        turn % 100 < factor.unwrap_or(100)
     }
 
     fn go_on_with_pop(&mut self, now_ms: i64, mut pop: Pop, out: &mut Vec<Effect>) {
