@@ -90,8 +90,18 @@ pub(crate) async fn ack_handle(
         ..Default::default()
     };
     let command = Command::request(RequestCode::ACK_MESSAGE).with_header(&header);
-    success(client.link(face, &place).await?.call(command, Duration::ZERO).await?)?;
+    taken(client.link(face, &place).await?.call(command, Duration::ZERO).await?)?;
     Ok(())
+}
+
+/// A broker's answer to what was said of a handle: that there is no such message in flight is the one that ends all trying.
+fn taken(answer: Command) -> Result<Command> {
+    match ResponseCode(answer.code) {
+        ResponseCode::NO_MESSAGE | ResponseCode::MESSAGE_ILLEGAL | ResponseCode::INVALID_PARAMETER => {
+            Err(Refusal::new(Code::InvalidReceiptHandle, answer.remark.unwrap_or_default()))
+        }
+        _ => success(answer),
+    }
 }
 
 /// Where a handle's message lies; one of another cluster, or that somebody made up, is none.
@@ -125,12 +135,7 @@ pub(crate) async fn put_off(
         ..Default::default()
     };
     let command = Command::request(RequestCode::CHANGE_MESSAGE_INVISIBLETIME).with_header(&header);
-    let answer = client.link(face, &place).await?.call(command, Duration::ZERO).await?;
-    if answer.code == ResponseCode::NO_MESSAGE.0 {
-        let why = answer.remark.unwrap_or_default();
-        return Err(Refusal::new(Code::InvalidReceiptHandle, why));
-    }
-    let answer = success(answer)?;
+    let answer = taken(client.link(face, &place).await?.call(command, Duration::ZERO).await?)?;
     let changed: ChangeInvisibleTimeResponse = answer.header().unwrap_or_default();
     let receipt = Receipt {
         start_offset: handle.offset,

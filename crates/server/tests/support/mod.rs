@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_kerolox");
 const NAMESRV_PORT: u16 = 9_876;
 const BROKER_PORT: u16 = 10_911;
+const GRPC_PORT: u16 = 8_081;
 /// Long enough for the slowest machine, short enough to end a test that hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -46,14 +47,14 @@ impl Drop for Folder {
     }
 }
 
-/// A port offset at which both ports are free, and not among those (from 32,768 on) that outgoing connections take.
+/// A port offset at which all ports are free, and not among those (from 32,768 on) that outgoing connections take.
 pub(crate) fn free_offset() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let offset = 11_000 + ((std::process::id() as u16).wrapping_mul(61) % 9_000) + step;
         let free = |port: u16| TcpListener::bind(("127.0.0.1", port + offset)).is_ok();
-        if free(NAMESRV_PORT) && free(BROKER_PORT) {
+        if free(NAMESRV_PORT) && free(BROKER_PORT) && free(GRPC_PORT) {
             return offset;
         }
     }
@@ -61,6 +62,10 @@ pub(crate) fn free_offset() -> u16 {
 
 pub(crate) fn broker_address(offset: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], BROKER_PORT + offset))
+}
+
+pub(crate) fn grpc_address(offset: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], GRPC_PORT + offset))
 }
 
 pub(crate) fn namesrv_address(offset: u16) -> SocketAddr {
@@ -157,6 +162,10 @@ impl Kerolox {
 
     pub(crate) fn broker(&self) -> SocketAddr {
         broker_address(self.offset)
+    }
+
+    pub(crate) fn grpc(&self) -> SocketAddr {
+        grpc_address(self.offset)
     }
 
     pub(crate) fn namesrv(&self) -> SocketAddr {
