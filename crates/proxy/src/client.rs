@@ -34,6 +34,8 @@ pub(crate) struct Client {
     pub(crate) held: RefCell<HashMap<Held, Renewal>>,
     /// Questions that it was asked, by nonce.
     pub(crate) asked: RefCell<HashMap<String, (Rc<Link>, Command)>>,
+    /// Grows when what it wants changes.
+    pub(crate) version_ms: Cell<i64>,
     gone: Cell<bool>,
 }
 
@@ -49,6 +51,7 @@ impl Client {
             links: RefCell::default(),
             held: RefCell::default(),
             asked: RefCell::default(),
+            version_ms: Cell::default(),
             gone: Cell::default(),
         })
     }
@@ -121,7 +124,8 @@ impl Client {
                 data.producer_data_set = publishing.topics.iter().map(group).collect();
             }
             PubSub::Subscription(subscription) => {
-                data.consumer_data_set = vec![consumer(settings.client_type(), subscription)];
+                data.consumer_data_set =
+                    vec![consumer(settings.client_type(), subscription, self.version_ms.get())];
             }
         }
         if data.producer_data_set.is_empty() && data.consumer_data_set.is_empty() {
@@ -159,7 +163,7 @@ fn listen(face: &Rc<Face>, client: &Rc<Client>, link: &Rc<Link>, mut asked: Aske
     });
 }
 
-fn consumer(kind: ClientType, subscription: &v2::Subscription) -> ConsumerData {
+fn consumer(kind: ClientType, subscription: &v2::Subscription, version: i64) -> ConsumerData {
     let lite = matches!(kind, ClientType::LitePushConsumer | ClientType::LiteSimpleConsumer);
     let active = matches!(
         kind,
@@ -170,12 +174,16 @@ fn consumer(kind: ClientType, subscription: &v2::Subscription) -> ConsumerData {
         consume_type: Some(if active { ConsumeType::Actively } else { ConsumeType::Passively }),
         group_name: subscription.group.as_ref().map(|group| group.name.clone()).unwrap_or_default(),
         message_model: Some(if lite { MessageModel::LiteSelective } else { MessageModel::Clustering }),
-        subscription_data_set: subscription.subscriptions.iter().map(subscribed).collect(),
+        subscription_data_set: subscription
+            .subscriptions
+            .iter()
+            .map(|entry| subscribed(entry, version))
+            .collect(),
         unit_mode: false,
     }
 }
 
-fn subscribed(entry: &v2::SubscriptionEntry) -> SubscriptionData {
+fn subscribed(entry: &v2::SubscriptionEntry, sub_version: i64) -> SubscriptionData {
     let expression = entry.expression.clone().unwrap_or_default();
     let topic = entry.topic.as_ref().map(|topic| topic.name.clone()).unwrap_or_default();
     let is_sql = expression.r#type() == v2::FilterType::Sql;
@@ -191,8 +199,7 @@ fn subscribed(entry: &v2::SubscriptionEntry) -> SubscriptionData {
         code_set: tags_set.iter().map(|tag| tag_code(tag) as i32).collect(),
         expression_type: if is_sql { "SQL92" } else { "TAG" }.to_owned(),
         sub_string: if all { "*".to_owned() } else { expression.expression },
-        // The newest counts, whatever it is.
-        sub_version: 0,
+        sub_version,
         tags_set,
         topic,
         ..SubscriptionData::default()

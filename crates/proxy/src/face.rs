@@ -74,6 +74,8 @@ struct Conn {
     telemetry: Vec<(u32, Rc<Client>)>,
 }
 
+/// A client whose connection broke has so long to come back by another.
+const COMES_BACK: Duration = Duration::from_secs(20);
 /// While all are told to go, it is looked so often who has.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// Clients of one connection.
@@ -94,6 +96,23 @@ pub struct Face {
     /// Counts what is chosen in turn.
     pub(crate) turn: Cell<usize>,
     pub(crate) counters: Cell<Counters>,
+    /// Bytes of messages that are on their way to brokers.
+    sending: Cell<usize>,
+}
+
+/// More than that on their way: further sends are refused.
+const SENDING_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of a message on its way to a broker.
+pub(crate) struct Sending {
+    face: Rc<Face>,
+    bytes: usize,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.face.sending.set(self.face.sending.get() - self.bytes);
+    }
 }
 
 /// What went through since the start.
@@ -158,6 +177,7 @@ impl Face {
             groups: RefCell::default(),
             turn: Cell::default(),
             counters: Cell::default(),
+            sending: Cell::default(),
         })
     }
 
@@ -360,6 +380,22 @@ impl Face {
         })
     }
 
+    /// A client lost its connection. It may come back by another one, with what it holds: only if it stays away that comes again.
+    fn let_go_later(self: &Rc<Self>, client: Rc<Client>) {
+        if client.held.borrow().is_empty() {
+            return;
+        }
+        let face = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(COMES_BACK).await;
+            let back = face.clients().into_iter().find(|other| other.id == client.id);
+            match back {
+                Some(other) => other.held.borrow_mut().extend(client.held.borrow_mut().drain()),
+                None => crate::renew::let_go(&face, &client),
+            }
+        });
+    }
+
     /// A client said that it leaves.
     pub(crate) fn leave(&self, client: &Rc<Client>) {
         if let Some(conn) = self.conns.borrow_mut().get_mut(&client.conn) {
@@ -471,6 +507,17 @@ impl Face {
         }
         groups.insert(group.to_owned(), (now_ms + self.believed_ms(), Rc::clone(&config)));
         Ok(config)
+    }
+
+    /// Counts bytes as on their way, as long as the answer is kept.
+    pub(crate) fn sending(self: &Rc<Self>, bytes: usize) -> Result<Sending> {
+        let all = self.sending.get() + bytes;
+        if all > SENDING_BYTES_MAX {
+            let why = format!("{SENDING_BYTES_MAX} bytes of messages are on their way to brokers, the limit");
+            return Err(Refusal::new(Code::TooManyRequests, why));
+        }
+        self.sending.set(all);
+        Ok(Sending { face: Rc::clone(self), bytes })
     }
 
     /// The next number of a round robin.
@@ -591,6 +638,7 @@ impl net::Handler for Listener {
         let conn = self.0.conns.borrow_mut().remove(&id);
         for client in conn.into_iter().flat_map(|conn| conn.clients) {
             client.close();
+            self.0.let_go_later(client);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Messages that clients hold without saying for how long: their invisible time is renewed while the client is there, so that they
 //! come again soon after it is not. Times are those of Apache's proxy.
 
-use crate::calls::acknowledge::{Of, put_off};
+use crate::calls::acknowledge::{Change, Of, put_off};
 use crate::client::Client;
 use crate::face::Face;
 use crate::handle::Handle;
@@ -100,7 +100,10 @@ async fn renew(face: Rc<Face>, client: Rc<Client>, held: Held, renewal: Renewal,
     let step = STEPS_MS.get(renewal.times).or(STEPS_MS.last()).copied().unwrap_or(FIRST_MS);
     let may = handle.visible_ms() > now_ms && now_ms - renewal.first_ms < MOST_MS;
     let newest = match may {
-        true => put_off(&face, &client, held.of(), &handle, step, false).await.ok(),
+        true => {
+            let change = Change { invisible_ms: step, keep_receipt: true, ..Change::default() };
+            put_off(&face, &client, held.of(), &handle, change).await.ok()
+        }
         false => None,
     };
     let mut all = client.held.borrow_mut();
@@ -115,7 +118,7 @@ async fn renew(face: Rc<Face>, client: Rc<Client>, held: Held, renewal: Renewal,
     }
 }
 
-/// A client is gone: what it had comes again soon.
+/// A client left: what it had comes again soon.
 pub(crate) fn let_go(face: &Rc<Face>, client: &Client) {
     let now_ms = (face.config.now_ms)();
     for (held, renewal) in client.held.borrow_mut().drain() {
@@ -125,7 +128,8 @@ pub(crate) fn let_go(face: &Rc<Face>, client: &Client) {
                 && handle.visible_ms() > now_ms + LEFT_MS
             {
                 // What cannot be put off comes again by itself.
-                drop(put_off(&face, &Rc::clone(&face.own), held.of(), &handle, LEFT_MS, false).await);
+                let change = Change { invisible_ms: LEFT_MS, keep_receipt: true, ..Change::default() };
+                drop(put_off(&face, &Rc::clone(&face.own), held.of(), &handle, change).await);
             }
         });
     }

@@ -39,6 +39,22 @@ macro_rules! popped {
     };
 }
 
+/// What is to become of a message in flight.
+#[derive(Clone, Copy)]
+struct Change {
+    /// From now on.
+    invisible_ms: i64,
+    untried: bool,
+    keep_receipt: bool,
+}
+
+fn stale(offset: u64) -> Refused {
+    let remark = format!(
+        "the message {offset} is not in flight with this receipt: it was acknowledged, or is delivered again"
+    );
+    Refused(ResponseCode::NO_MESSAGE, remark)
+}
+
 /// The lite topic that a header names.
 fn lite_topic(named: Option<&str>) -> Option<&str> {
     named.filter(|lite| !lite.trim().is_empty())
@@ -50,13 +66,22 @@ impl Broker {
     pub(crate) fn ack(&mut self, conn: ConnId, request: &Command, out: &mut Vec<Effect>) {
         let acked = request.header().map_err(Refused::from).and_then(|header: AckMessage<'_>| {
             let popped = popped!(header);
-            if let Some(lite) = lite_topic(header.lite_topic) {
-                let (queue, offset, receipt) = self.admit_popped_lite(&popped, lite, true)?;
-                self.ack_messages(popped.group, &queue, 0, receipt.pop_ms, &[offset]);
-                return Ok(());
+            let lite_queue;
+            let (topic, queue_id, offset, receipt) = match lite_topic(header.lite_topic) {
+                Some(lite) => {
+                    let (queue, offset, receipt) = self.admit_popped_lite(&popped, lite, true)?;
+                    lite_queue = queue;
+                    (&*lite_queue, 0, offset, receipt)
+                }
+                None => {
+                    let (queue_id, offset, receipt) = self.admit_popped(conn, &popped)?;
+                    (popped.topic, queue_id, offset, receipt)
+                }
+            };
+            let acked = self.ack_messages(popped.group, topic, queue_id, receipt.pop_ms, &[offset]);
+            if acked == 0 && header.in_flight == Some(true) {
+                return Err(stale(offset));
             }
-            let (queue_id, offset, receipt) = self.admit_popped(conn, &popped)?;
-            self.ack_messages(popped.group, popped.topic, queue_id, receipt.pop_ms, &[offset]);
             Ok(())
         });
         self.reply_change(conn, request, acked, out);
@@ -117,15 +142,22 @@ impl Broker {
         self.ack_messages(&batch.consumer_group, &topic, queue_id, batch.pop_ms, &offsets);
     }
 
-    /// Ends those messages that are in flight since that time.
-    fn ack_messages(&mut self, group: &str, topic: &str, queue_id: u32, pop_ms: i64, offsets: &[u64]) {
-        let Some(key) = self.state.in_flight.key(group, topic, queue_id) else { return };
+    /// Ends those messages that are in flight since that time; how many.
+    fn ack_messages(
+        &mut self,
+        group: &str,
+        topic: &str,
+        queue_id: u32,
+        pop_ms: i64,
+        offsets: &[u64],
+    ) -> usize {
+        let Some(key) = self.state.in_flight.key(group, topic, queue_id) else { return 0 };
         let current = |offset: &u64| {
             self.state.in_flight.message(&key, *offset).is_some_and(|taken| taken.pop_ms == pop_ms)
         };
         let offsets: Vec<u64> = offsets.iter().copied().filter(current).collect();
         if offsets.is_empty() {
-            return;
+            return 0;
         }
         let flight = self.state.in_flight.get(group, topic, queue_id);
         let ordered = flight.is_some_and(|flight| flight.order.is_some());
@@ -135,6 +167,7 @@ impl Broker {
             // The next may be waited for.
             self.can_be_popped(&key);
         }
+        offsets.len()
     }
 
     /// Messages are in flight no more.
@@ -156,7 +189,11 @@ impl Broker {
     ) {
         let changed = request.header().map_err(Refused::from).and_then(|header: ChangeInvisibleTime<'_>| {
             let popped = popped!(header);
-            let change = (header.invisible_time, header.suspend == Some(true));
+            let change = Change {
+                invisible_ms: header.invisible_time,
+                untried: header.suspend == Some(true),
+                keep_receipt: header.keep_receipt == Some(true),
+            };
             if let Some(lite) = lite_topic(header.lite_topic) {
                 let (queue, offset, receipt) = self.admit_popped_lite(&popped, lite, false)?;
                 let popped = Popped { topic: &queue, ..popped };
@@ -207,20 +244,16 @@ impl Broker {
         queue_id: u32,
         offset: u64,
         receipt: &Receipt<'_>,
-        (invisible_ms, untried): (i64, bool),
+        change: Change,
     ) -> Result<ChangeInvisibleTimeResponse<'static>, Refused> {
+        let Change { invisible_ms, untried, keep_receipt } = change;
         if !(0..=INVISIBLE_MS_MAX).contains(&invisible_ms) {
             let remark =
                 format!("invisibleTime {invisible_ms} is not between 0 and {INVISIBLE_MS_MAX} milliseconds");
             return Err(Refused(ResponseCode::INVALID_PARAMETER, remark));
         }
         // Apache says yes to any receipt, and delivers what was acknowledged before once more.
-        let stale = || {
-            let remark = format!(
-                "the message {offset} is not in flight with this receipt: it was acknowledged, or is delivered again"
-            );
-            Refused(ResponseCode::NO_MESSAGE, remark)
-        };
+        let stale = || stale(offset);
         let (group, topic) = (popped.group, popped.topic);
         let key = self.state.in_flight.key(group, topic, queue_id).ok_or_else(stale)?;
         let taken = self.state.in_flight.message(&key, offset);
@@ -228,7 +261,7 @@ impl Broker {
         let flight = self.state.in_flight.get(group, topic, queue_id).ok_or_else(stale)?;
         let (next, order) = (flight.next, flight.order.clone());
         // In order a message keeps its receipt.
-        let pop_ms = if receipt.is_ordered() { taken.pop_ms } else { now_ms };
+        let pop_ms = if receipt.is_ordered() || keep_receipt { taken.pop_ms } else { now_ms };
         let visible_ms = now_ms + invisible_ms;
         let times = if untried { taken.untried() } else { taken.times };
         let take = Take { key, next, order, pop_ms, visible_ms, messages: vec![(offset, times)] };

@@ -67,8 +67,17 @@ async fn ack_one(call: &Call, of: Of<'_>, entry: &AckMessageEntry) -> Result<()>
     let given = Handle::parse(&entry.receipt_handle)?;
     let newest = call.client.release(of, &entry.message_id, &given);
     let handle = Handle::parse(newest.as_deref().unwrap_or(&entry.receipt_handle))?;
-    handle.check_current(call.now_ms())?;
+    check_current(call, &handle, newest.is_some())?;
     ack_handle(&call.face, &call.client, of, &handle).await
+}
+
+/// Whether a message can still be the client's own by what its handle says. The broker of the process knows better: it may have been
+/// renewed without another handle, by this face or one before it.
+fn check_current(call: &Call, handle: &Handle<'_>, renewed: bool) -> Result<()> {
+    match renewed || call.face.here().is_some() {
+        true => Ok(()),
+        false => handle.check_current(call.now_ms()),
+    }
 }
 
 /// Tells the broker that a message is done.
@@ -87,6 +96,7 @@ pub(crate) async fn ack_handle(
         extra_info: handle.text,
         offset: handle.offset,
         lite_topic: of.lite_topic,
+        in_flight: Some(true),
         ..Default::default()
     };
     let command = Command::request(RequestCode::ACK_MESSAGE).with_header(&header);
@@ -112,14 +122,24 @@ async fn place(face: &Rc<Face>, of: Of<'_>, handle: &Handle<'_>) -> Result<crate
     })
 }
 
+/// What is to become of a message in flight.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Change {
+    /// From now on.
+    pub(crate) invisible_ms: i64,
+    /// This delivery does not count.
+    pub(crate) untried: bool,
+    /// Whoever has the handle is not told of another. (Brokers of Apache give one all the same.)
+    pub(crate) keep_receipt: bool,
+}
+
 /// Lets a message come again after so long; the handle that it has then.
 pub(crate) async fn put_off(
     face: &Rc<Face>,
     client: &Rc<Client>,
     of: Of<'_>,
     handle: &Handle<'_>,
-    invisible_ms: i64,
-    suspend: bool,
+    change: Change,
 ) -> Result<String> {
     let place = place(face, of, handle).await?;
     let topic = handle.topic(of.topic, of.group);
@@ -129,9 +149,10 @@ pub(crate) async fn put_off(
         queue_id: handle.receipt.queue_id,
         extra_info: handle.text,
         offset: handle.offset,
-        invisible_time: invisible_ms,
+        invisible_time: change.invisible_ms,
         lite_topic: of.lite_topic,
-        suspend: suspend.then_some(true),
+        suspend: change.untried.then_some(true),
+        keep_receipt: change.keep_receipt.then_some(true),
         ..Default::default()
     };
     let command = Command::request(RequestCode::CHANGE_MESSAGE_INVISIBLETIME).with_header(&header);
@@ -151,6 +172,18 @@ pub(crate) async fn change_invisible(
     call: Call,
     request: ChangeInvisibleDurationRequest,
 ) -> Result<ChangeInvisibleDurationResponse> {
+    // Clients take over the handle of any answer.
+    Ok(match changed(&call, &request).await {
+        Ok(receipt_handle) => ChangeInvisibleDurationResponse { status: Some(ok()), receipt_handle },
+        Err(refusal) => ChangeInvisibleDurationResponse {
+            status: Some(refusal.status()),
+            receipt_handle: request.receipt_handle,
+        },
+    })
+}
+
+/// The handle that the message has then.
+async fn changed(call: &Call, request: &ChangeInvisibleDurationRequest) -> Result<String> {
     let topic = check::topic(request.topic.as_ref())?;
     let group = check::group(request.group.as_ref())?;
     let invisible_ms = request.invisible_duration.as_ref().map_or(0, crate::message::millis);
@@ -162,21 +195,12 @@ pub(crate) async fn change_invisible(
         return illegal(format!("the invisibleTime is too large. max is {INVISIBLE_MS_MAX}"));
     }
     let of = Of { group, topic, lite_topic: request.lite_topic.as_deref() };
-    let changed = async {
-        let given = Handle::parse(&request.receipt_handle)?;
-        let newest = call.client.release(of, &request.message_id, &given);
-        let handle = Handle::parse(newest.as_deref().unwrap_or(&request.receipt_handle))?;
-        handle.check_current(call.now_ms())?;
-        put_off(&call.face, &call.client, of, &handle, invisible_ms, request.suspend()).await
-    };
-    // Clients take over the handle of any answer.
-    Ok(match changed.await {
-        Ok(receipt_handle) => ChangeInvisibleDurationResponse { status: Some(ok()), receipt_handle },
-        Err(refusal) => ChangeInvisibleDurationResponse {
-            status: Some(refusal.status()),
-            receipt_handle: request.receipt_handle,
-        },
-    })
+    let given = Handle::parse(&request.receipt_handle)?;
+    let newest = call.client.release(of, &request.message_id, &given);
+    let handle = Handle::parse(newest.as_deref().unwrap_or(&request.receipt_handle))?;
+    check_current(call, &handle, newest.is_some())?;
+    let change = Change { invisible_ms, untried: request.suspend(), ..Change::default() };
+    put_off(&call.face, &call.client, of, &handle, change).await
 }
 
 pub(crate) async fn forward(

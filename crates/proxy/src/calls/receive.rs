@@ -1,6 +1,6 @@
 //! Receiving messages: a pop at one broker, whose answer is looked through before it goes on.
 
-use super::acknowledge::{INVISIBLE_MS_MAX, Of, ack_handle, put_off, to_dead_letters};
+use super::acknowledge::{Change, INVISIBLE_MS_MAX, Of, ack_handle, put_off, to_dead_letters};
 use crate::check;
 use crate::face::{Call, Place, View, no_queue};
 use crate::handle::Handle;
@@ -103,7 +103,8 @@ async fn give_back(call: &Call, request: &ReceiveMessageRequest, lost: Vec<Taken
         let Ok(handle) = Handle::parse(&taken.text) else { continue };
         let of = Of { group, topic, lite_topic: taken.lite_topic.as_deref() };
         // What cannot be put off comes again by itself.
-        drop(put_off(&call.face, &call.face.own, of, &handle, 1_000, true).await);
+        let change = Change { invisible_ms: 1_000, untried: true, ..Change::default() };
+        drop(put_off(&call.face, &call.face.own, of, &handle, change).await);
     }
 }
 
@@ -314,7 +315,7 @@ fn look_through(
     let counts = numbers(header.order_count_info);
     let mut taken = Vec::new();
     for record in split(&answer.body).map_while(std::result::Result::ok) {
-        let kind = Kind::of(record.topic);
+        let kind = kind_of(&record, &header);
         let lite_topic = message::property_of(&record, property::LITE_TOPIC);
         let lite_offset =
             lite_topic.and_then(|lite| record.offset_in(&names::lite_queue(ask.topic, lite), 0));
@@ -358,6 +359,14 @@ fn look_through(
         }
     }
     taken
+}
+
+/// Which topic a message lies in. One that comes again is said to be of the topic that it was in first; its receipt tells.
+fn kind_of(record: &RecordView<'_>, header: &PopMessageResponse<'_>) -> Kind {
+    let receipt = message::property_of(record, property::POP_CK).and_then(Receipt::parse);
+    // (A producer may have sent anything, but cannot know this.)
+    let own = receipt.filter(|receipt| receipt.pop_ms == header.pop_time);
+    own.map_or_else(|| Kind::of(record.topic), |receipt| receipt.kind)
 }
 
 fn id_of(record: &RecordView<'_>) -> String {

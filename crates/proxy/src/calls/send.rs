@@ -52,6 +52,7 @@ pub(crate) async fn send(call: Call, request: SendMessageRequest) -> Result<Send
     let corrupted = |why: &str| Err(Refusal::new(Code::MessageCorrupted, why));
     let Some(first) = request.messages.first() else { return corrupted("no message to send") };
     let topic = check::topic(first.topic.as_ref())?;
+    let _sending = call.face.sending(request.messages.iter().map(|message| message.body.len()).sum())?;
     let now_ms = call.now_ms();
     let limits = SendLimits {
         body_bytes_max: call.face.config.body_bytes_max,

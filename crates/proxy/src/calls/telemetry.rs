@@ -90,6 +90,7 @@ async fn take_settings(face: &Rc<Face>, client: &Rc<Client>, stream: u32, settin
     let is_first = client.settings.borrow().is_none();
     check_settings(&settings)?;
     *client.settings.borrow_mut() = Some(settings.clone());
+    client.version_ms.set((face.config.now_ms)());
     // Brokers hear of the client first: they create its group.
     register(face, client).await;
     let answer = match answer(face, settings).await {

@@ -133,6 +133,8 @@ headers! {
         extra_info: &'a str = "extraInfo",
         offset: i64 = "offset",
         lite_topic: Option<&'a str> = "liteTopic",
+        /// Kerolox' own: it is no success if the message is not in flight with this receipt (any more).
+        in_flight: Option<bool> = "inFlight",
         broker_name: Option<&'a str> = "bname",
     }
 
@@ -203,6 +205,8 @@ headers! {
         lite_topic: Option<&'a str> = "liteTopic",
         /// It was not tried: the next delivery counts as this one.
         suspend: Option<bool> = "suspend",
+        /// Kerolox' own: the receipt stays as it is, whoever has it need not be told.
+        keep_receipt: Option<bool> = "keepReceipt",
         broker_name: Option<&'a str> = "bname",
     }
 
