@@ -98,6 +98,8 @@ pub struct Face {
     pub(crate) counters: Cell<Counters>,
     /// Bytes of messages that are on their way to brokers.
     sending: Cell<usize>,
+    /// Calls a second, in and out: what the last full second had, and the counters at its end.
+    rates: Cell<((f64, f64), Counters)>,
 }
 
 /// More than that on their way: further sends are refused.
@@ -178,6 +180,7 @@ impl Face {
             turn: Cell::default(),
             counters: Cell::default(),
             sending: Cell::default(),
+            rates: Cell::default(),
         })
     }
 
@@ -218,12 +221,20 @@ impl Face {
             loop {
                 seconds.tick().await;
                 face.sweep();
+                let (now, (_, before)) = (face.counters(), face.rates.get());
+                let rates = ((now.sent - before.sent) as f64, (now.received - before.received) as f64);
+                face.rates.set((rates, now));
             }
         });
     }
 
     pub fn counters(&self) -> Counters {
         self.counters.get()
+    }
+
+    /// Messages a second that came and went, in the last second.
+    pub(crate) fn rates(&self) -> (f64, f64) {
+        self.rates.get().0
     }
 
     /// Everybody is told to go elsewhere; calls under way are finished, telemetry is ended, and connections that have no more calls

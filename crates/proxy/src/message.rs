@@ -544,7 +544,7 @@ mod tests {
         }
     }
 
-    fn record(properties: &str, change: impl FnOnce(&mut NewRecord<'_>)) -> Bytes {
+    fn record<'a>(properties: &'a str, change: impl FnOnce(&mut NewRecord<'a>)) -> Bytes {
         let mut record = NewRecord {
             topic: "%RETRY%g_T",
             queue_id: 3,

@@ -1,6 +1,7 @@
 //! The calls: one function for each, from its request to its answer.
 
 pub(crate) mod acknowledge;
+pub(crate) mod admin;
 pub(crate) mod lite;
 pub(crate) mod offsets;
 pub(crate) mod receive;
@@ -51,7 +52,28 @@ answers!(
     ChangeInvisibleDurationResponse,
     RecallMessageResponse,
     SyncLiteSubscriptionResponse,
+    DescribeTopicStatusResponse,
+    ListSubscriptionResponse,
+    DescribeSubscriptionResponse,
+    DeleteSubscriptionResponse,
+    DescribeGroupAccumulationResponse,
+    ListConsumerConnectionResponse,
+    ResetGroupOffsetResponse,
+    ListMessageResponse,
+    PrintThreadStackTraceResponse,
+    VerifyMessageResponse,
+    AdminSendMessageResponse,
+    GetConsumerRunningInfoResponse,
+    GetTopicRouteResponse,
+    QueryTimeSpanResponse,
+    GetProxyRuntimeStatsResponse,
 );
+
+impl Answer for v2::ChangeLogLevelResponse {
+    fn refused(status: Status) -> Self {
+        Self { remark: status.message }
+    }
+}
 
 /// Decodes a request, or tells the caller that it is none.
 fn decode<M: Message + Default>(call: &Call, message: Bytes) -> Option<M> {
@@ -64,8 +86,21 @@ fn decode<M: Message + Default>(call: &Call, message: Bytes) -> Option<M> {
     }
 }
 
-/// A call with one answer.
+/// A call of a client with one answer.
 fn unary<Q, A, F>(call: Call, message: Bytes, answer: impl FnOnce(Call, Q) -> F + 'static)
+where
+    Q: Message + Default + 'static,
+    A: Answer + 'static,
+    F: Future<Output = Result<A>> + 'static,
+{
+    match named(&call) {
+        Ok(()) => answered(call, message, answer),
+        Err(refusal) => drop(call.answer(&A::refused(refusal.status()))),
+    }
+}
+
+/// A call of anybody's with one answer.
+fn answered<Q, A, F>(call: Call, message: Bytes, answer: impl FnOnce(Call, Q) -> F + 'static)
 where
     Q: Message + Default + 'static,
     A: Answer + 'static,
@@ -73,10 +108,7 @@ where
 {
     let Some(request) = decode::<Q>(&call, message) else { return };
     tokio::task::spawn_local(async move {
-        let result = match named(&call) {
-            Ok(()) => answer(call.clone(), request).await,
-            Err(refusal) => Err(refusal),
-        };
+        let result = answer(call.clone(), request).await;
         call.answer(&result.unwrap_or_else(|refusal| A::refused(refusal.status())));
     });
 }
@@ -92,9 +124,16 @@ fn named(call: &Call) -> Result<()> {
 /// Begins a call by its path; what it comes to is sent when it is known.
 pub(crate) fn begin(call: Call, path: &str, message: Bytes) {
     call.face.count(|counters| counters.calls += 1);
-    let Some(name) = path.strip_prefix("/apache.rocketmq.v2.MessagingService/") else {
-        return unknown(&call, path);
-    };
+    if let Some(name) = path.strip_prefix("/apache.rocketmq.v2.MessagingService/") {
+        begin_messaging(call, name, message);
+    } else if let Some(name) = path.strip_prefix("/apache.rocketmq.v2.Admin/") {
+        begin_admin(call, name, message);
+    } else {
+        unknown(&call, path);
+    }
+}
+
+fn begin_messaging(call: Call, name: &str, message: Bytes) {
     match name {
         "SendMessage" => unary(call, message, send::send),
         "ReceiveMessage" => receive::begin(call, message),
@@ -113,7 +152,29 @@ pub(crate) fn begin(call: Call, path: &str, message: Bytes) {
         "UpdateOffset" => unary(call, message, offsets::update),
         "GetOffset" => unary(call, message, offsets::get),
         "QueryOffset" => unary(call, message, offsets::query),
-        _ => unknown(&call, path),
+        _ => unknown(&call, name),
+    }
+}
+
+fn begin_admin(call: Call, name: &str, message: Bytes) {
+    match name {
+        "ChangeLogLevel" => answered(call, message, admin::change_log_level),
+        "DescribeTopicStatus" => answered(call, message, admin::topic_status),
+        "ListSubscription" => answered(call, message, admin::list_subscription),
+        "DescribeSubscription" => answered(call, message, admin::describe_subscription),
+        "DeleteSubscription" => answered(call, message, admin::delete_subscription),
+        "DescribeGroupAccumulation" => answered(call, message, admin::accumulation),
+        "ListConsumerConnection" => answered(call, message, admin::list_connections),
+        "ResetGroupOffset" => answered(call, message, admin::reset_offset),
+        "QueryMessage" => answered(call, message, admin::query_message),
+        "PrintThreadStackTrace" => answered(call, message, admin::stack_trace),
+        "VerifyMessage" => answered(call, message, admin::verify_message),
+        "AdminSendMessage" => answered(call, message, admin::send_message),
+        "GetConsumerRunningInfo" => answered(call, message, admin::running_info),
+        "GetTopicRoute" => answered(call, message, admin::topic_route),
+        "QueryTimeSpan" => answered(call, message, admin::time_span),
+        "GetProxyRuntimeStats" => answered(call, message, admin::runtime_stats),
+        _ => unknown(&call, name),
     }
 }
 

@@ -175,8 +175,8 @@ fn put_list<T>(out: &mut Vec<u8>, list: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
 }
 
 /// From when to when a queue's messages are, and how far a group is. Times in milliseconds; -1: there is no such message.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct QueueTimeSpan {
     /// Of the last message consumed.
     pub consume_time_stamp: i64,
@@ -188,8 +188,8 @@ pub struct QueueTimeSpan {
 }
 
 /// The answer to `QUERY_CONSUME_TIME_SPAN` 303.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub struct QueryConsumeTimeSpanBody {
     pub consume_time_span_set: Vec<QueueTimeSpan>,
 }
