@@ -286,6 +286,21 @@ fn a_message_that_does_not_come_is_given_up() {
     let (kind, _, stream, payload) = peer.last();
     assert_eq!((kind, stream, code(&payload)), (RST_STREAM, 1, 8));
     assert_eq!(peer.connection.streams().collect::<Vec<_>>(), [3], "the other one waits for us");
+    // So is one whose answer is not taken, and one of a stream that stays open whose next message ends in the middle.
+    peer.now_s = 100;
+    let resource = Resource { name: "n".repeat(70_000), ..Resource::default() };
+    assert!(peer.connection.send(3, &resource, &mut peer.out));
+    peer.open(5);
+    peer.say(DATA, 0, 5, &framed("a")).unwrap();
+    peer.now_s = 120;
+    peer.say(DATA, 0, 5, b"\0\0").unwrap();
+    peer.events.clear();
+    peer.connection.sweep(131, &peer.limits, &mut peer.out, &mut peer.events);
+    assert_eq!(peer.events, [Event::Cancelled { stream: 3 }]);
+    assert_eq!(peer.connection.held(), 2);
+    peer.events.clear();
+    peer.connection.sweep(151, &peer.limits, &mut peer.out, &mut peer.events);
+    assert_eq!((&*peer.events, peer.connection.held()), (&[Event::Cancelled { stream: 5 }][..], 0));
 }
 
 #[test]

@@ -21,7 +21,8 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// Bytes of a message of a call; a longer one is refused.
     pub message_bytes_max: usize,
-    /// Seconds within which the first message of a call must be there.
+    /// Seconds within which a message that was begun must be there, the first one of a call too, and within which a client must
+    /// take something of what is for it.
     pub message_s_max: u64,
 }
 
@@ -181,9 +182,7 @@ impl Connection {
         if !self.greeted {
             return fault(error::PROTOCOL_ERROR, "the preface of HTTP/2 is missing");
         }
-        if self.second.at_s != now_s {
-            self.second = Second { at_s: now_s, ..Second::default() };
-        }
+        self.note_second(now_s);
         if let Some(block) = &self.block
             && (kind != kind::CONTINUATION || block.stream != stream)
         {
@@ -262,6 +261,12 @@ impl Connection {
             kind::PUSH_PROMISE => fault(error::PROTOCOL_ERROR, "clients promise nothing"),
             // A client that goes ends its calls and closes; what we do not know we ignore.
             _ => Ok(()),
+        }
+    }
+
+    fn note_second(&mut self, now_s: u64) {
+        if self.second.at_s != now_s {
+            self.second = Second { at_s: now_s, ..Second::default() };
         }
     }
 
@@ -380,6 +385,9 @@ impl Connection {
             events.push(Event::Message { stream: id, head: head.take(), message });
         });
         stream.head = head;
+        if !stream.is_waiting() {
+            stream.since_s = self.second.at_s;
+        }
         if let Err(unfit) = unfit {
             let (status, why) = match unfit {
                 Unfit::TooLong(len) => {
@@ -509,6 +517,9 @@ impl Connection {
         let mut piece = BytesMut::with_capacity(bytes);
         write(&mut piece);
         self.queued += bytes;
+        if !stream.is_waiting() {
+            stream.since_s = self.second.at_s;
+        }
         stream.outbox.push_back(piece.freeze());
         self.pump(id, out);
         true
@@ -548,6 +559,7 @@ impl Connection {
             out.put_slice(&piece.split_to(len));
             self.window -= len as i64;
             stream.window -= len as i64;
+            stream.since_s = self.second.at_s;
             self.queued -= len;
             if piece.is_empty() {
                 stream.outbox.pop_front();
@@ -586,11 +598,11 @@ impl Connection {
         Some(stream)
     }
 
-    /// Gives up calls whose message does not come.
+    /// Gives up calls whose message does not come, or whose answer is not taken.
     pub fn sweep(&mut self, now_s: u64, limits: &Limits, out: &mut BytesMut, events: &mut Vec<Event>) {
-        let is_late = |stream: &Stream| {
-            (stream.head.is_some() || stream.is_cut_off()) && now_s > stream.since_s + limits.message_s_max
-        };
+        // What is sent from now on counts from now on, though the client says nothing.
+        self.note_second(now_s);
+        let is_late = |stream: &Stream| stream.is_waiting() && now_s > stream.since_s + limits.message_s_max;
         let late: Vec<u32> =
             self.streams.iter().filter(|(_, stream)| is_late(stream)).map(|(id, _)| *id).collect();
         for id in late {

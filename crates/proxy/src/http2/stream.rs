@@ -17,7 +17,7 @@ pub(super) enum Unfit {
 pub(super) struct Stream {
     /// What the call said of itself; handed out with its first message.
     pub(super) head: Option<Fields>,
-    /// When it was opened.
+    /// When it last got on: was opened, had no message in the middle, or its client took something.
     pub(super) since_s: u64,
     /// The beginning of a message that is not all there.
     inbox: BytesMut,
@@ -53,6 +53,11 @@ impl Stream {
     /// Bytes that it holds of what the peer sent.
     pub(super) fn held(&self) -> usize {
         self.inbox.len()
+    }
+
+    /// Whether its client keeps us waiting: with its first message, the rest of one, or with taking what is for it.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.head.is_some() || self.is_cut_off() || !self.outbox.is_empty()
     }
 
     /// Whether it ends in the middle of a message.
