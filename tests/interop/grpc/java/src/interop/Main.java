@@ -23,7 +23,7 @@ public final class Main {
     record Case(String name, Body body) {}
 
     private static final int SIDE_BY_SIDE = Integer.getInteger("together", 16);
-    private static final int LIMIT_SECONDS = Integer.getInteger("limit", 150);
+    private static final int LIMIT_SECONDS = Integer.getInteger("limit", 240);
     private static final String LABEL = System.getProperty("label", "");
 
     private static int passed;
