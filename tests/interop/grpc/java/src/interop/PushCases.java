@@ -129,7 +129,7 @@ final class PushCases {
         Inbox tags = new Inbox();
         Inbox sql = new Inbox();
         kit.push(Kit.config(false), kit.group(), topic, new FilterExpression("a||b"), tags.listener());
-        kit.push(Kit.config(false), kit.group(), topic, new FilterExpression("n > 5 OR s LIKE 'x%'", FilterExpressionType.SQL92), sql.listener());
+        kit.push(Kit.config(false), kit.group(), topic, new FilterExpression("n > 5 OR s STARTSWITH 'x'", FilterExpressionType.SQL92), sql.listener());
         for (int i = 0; i < 9; i++) {
             String tag = List.of("a", "b", "c").get(i % 3);
             producer.send(message(topic, tag + i).setTag(tag).addProperty("n", "" + i).addProperty("s", i == 2 ? "xy" : "yx").build());
