@@ -79,7 +79,7 @@ final class MixedCases {
         long due = System.currentTimeMillis() + 3000;
         delayed.setDeliverTimeMs(due);
         ids.put("delayed", producer.send(delayed).getMsgId());
-        // 40 small ones in a batch.
+        // Several at a time.
         List<Message> batch = new ArrayList<>();
         for (int i = 0; i < 3; i++) {
             batch.add(remote(topic, "batch" + i));

@@ -71,7 +71,7 @@ final class ReceiveCases {
             consumer.changeInvisibleDuration(view, Duration.ofSeconds(1));
         }
         MessageView last = one(consumer, Duration.ofSeconds(10), 20);
-        // Twelve seconds instead of ten: acknowledged within these two.
+        // Twenty seconds instead of ten: acknowledged after the ten.
         consumer.changeInvisibleDuration(last, Duration.ofSeconds(20));
         long start = System.nanoTime();
         while (System.nanoTime() - start < 11_000_000_000L) {
