@@ -182,10 +182,11 @@ class Kit:
 def drain(consumer, want, seconds, invisible=60):
     """Receives and acknowledges until as many messages have come; gives them."""
     got, end = [], time.monotonic() + seconds
-    while len(got) < want and time.monotonic() < end:
-        for m in consumer.receive(32, invisible):
-            consumer.ack(m)
-            got.append(m)
+    with ThreadPoolExecutor(8) as pool:
+        while len(got) < want and time.monotonic() < end:
+            batch = consumer.receive(32, invisible)
+            list(pool.map(consumer.ack, batch))
+            got += batch
     return got
 
 
