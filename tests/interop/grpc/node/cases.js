@@ -75,16 +75,21 @@ async function sendDelay(kit) {
   const inbox = await kit.push(await kit.group(), topic, new Inbox());
   const now = Date.now();
   const due = new Map([ -5000, 2500, 3700, 6000 ].map(ms => [ `d${ms}`, now + ms ])); // one whose time is over: at once
-  for (const [ body, at ] of due) await producer.send(message(topic, body, { deliveryTimestamp: new Date(at) }));
+  const sent = new Map();
+  for (const [ body, at ] of due) {
+    await producer.send(message(topic, body, { deliveryTimestamp: new Date(at) }));
+    sent.set(body, Date.now());
+  }
   for (const i of numbers(3)) {
     const receipt = await producer.send(message(topic, `recalled${i}`, { delay: 4000 }));
     equal(receipt.messageId, (await producer.recallMessage(topic, receipt.recallHandle)).messageId, 'recalled');
   }
-  await raises(Error, () => producer.recallMessage(topic, 'no handle'));
+  const e = await raises(Error, () => producer.recallMessage(topic, 'no handle'));
+  check(/code: (40000|50001)/.test(e.message), e.message); // Apache: the latter
   await inbox.exactly([ ...due.keys() ], 25);
-  const late = inbox.got.map(m => [ m.body, m.at - Math.max(due.get(m.body), now) ]);
+  const late = inbox.got.map(m => [ m.body, m.at - Math.max(due.get(m.body), sent.get(m.body) - 500) ]);
   kit.note(late.map(([ body, ms ]) => `${body} +${ms} ms`).join(', '));
-  check(late.every(([ , ms ]) => ms >= 0 && ms < 2500), brief(late));
+  check(late.every(([ , ms ]) => ms >= 0 && ms < 3000), brief(late));
   for (const m of inbox.got) equal(due.get(m.body), m.view.deliveryTimestamp.getTime(), 'delivery timestamp');
 }
 
@@ -272,7 +277,7 @@ async function errorsSend(kit) {
   await refused(40004, producer, topic, 'x', { tag: 'a|b' });
   await refused(40005, producer, topic, 'x', { keys: [ 'k\x01' ] });
   await refused(40006, unchecked, fifo, 'x', { messageGroup: 'g'.repeat(64) });
-  await refused(40012, producer, timed, 'x', { delay: 90_000_000 });
+  await refused(40012, producer, timed, 'x', { delay: 40 * 86_400_000 }); // Apache takes a day, Kerolox three
   await refused(40002, producer, 'RMQ_SYS_TRACE_TOPIC', 'x');
   await refused(40002, producer, 'no.dots', 'x');
   await producer.send(message(topic, Buffer.alloc(4 * 1024 * 1024 - 1024))); // more than this client can receive; its limit is 4 MiB for all of it

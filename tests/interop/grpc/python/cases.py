@@ -65,16 +65,18 @@ def send_delay(kit):
     kit.push(kit.group(), topic, inbox)
     now = int(time.time())
     due = {f"d{s}": now + s for s in (-5, 3, 4, 6)}  # one whose time is over: at once
+    sent = {}
     for body, at in due.items():
         producer.send(message(topic, body, "t", delivery_timestamp=at))
+        sent[body] = time.time()
     recalled = [producer.send(message(topic, f"recalled{i}", delivery_timestamp=now + 5)) for i in range(3)]
     for receipt in recalled:
         equal(receipt.message_id, producer.recall_message(topic, receipt.recall_handle), "recalled")
-    raises(50001, producer.recall_message, topic, "no handle")
+    raises((40000, 50001), producer.recall_message, topic, "no handle")  # Apache: the latter
     inbox.exactly(due, 20)
-    late = {m.body.decode(): at - max(due[m.body.decode()], now) for m, at in inbox.got}
+    late = {m.body.decode(): at - max(due[m.body.decode()], sent[m.body.decode()] - 0.5) for m, at in inbox.got}
     kit.note(", ".join(f"{b} +{s:.2f} s" for b, s in late.items()))
-    assert all(0 <= s < 2.5 for s in late.values()), late
+    assert all(0 <= s < 3 for s in late.values()), late
     for m, _ in inbox.got:
         equal(due[m.body.decode()] * 1000, m.delivery_timestamp, "delivery timestamp")
 
@@ -273,7 +275,7 @@ def errors_send(kit):
     raises(40004, producer.send, message(topic, "x", tag="t\x01"))
     raises(40005, producer.send, message(topic, "x", keys=("k\x01",)))
     raises(40006, unchecked.send, message(fifo, "x", message_group="g" * 64))
-    raises(40012, producer.send, message(timed, "x", delivery_timestamp=int(time.time()) + 90_000))
+    raises(40012, producer.send, message(timed, "x", delivery_timestamp=int(time.time()) + 40 * 86_400))  # Apache takes a day, Kerolox three
     raises(40002, producer.send, message("RMQ_SYS_TRACE_TOPIC", "x"))
     producer.send(message(topic, bytes(4 * 1024 * 1024)))
     equal([4 * 1024 * 1024], [len(m.body) for m in drain(kit.simple(kit.group(), topic), 1, 20)], "the one that was taken")
