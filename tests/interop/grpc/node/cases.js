@@ -382,7 +382,7 @@ async function burst(kit) {
   const bodies = () => inboxes.flatMap(inbox => inbox.bodies());
   await eventually(120, () => `${new Set(bodies()).size} different messages of 5000`, () => new Set(bodies()).size === 5000);
   kit.note(`sent in ${(sent - start) / 1000} s, consumed ${(Date.now() - sent) / 1000} s later by ${inboxes.map(i => i.got.length)}`);
-  equal(want, sorted((await drain(simple, 5000, 120)).map(bodyOf)), 'simple');
+  equal(want, sorted((await drain(simple, 5000, 120, { invisible: 600_000, ack: false })).map(bodyOf)), 'simple');
   equal(want, sorted(bodies()), 'push');
 }
 

@@ -20,6 +20,10 @@ function brief(value) {
 }
 
 function equal(want, got, what) {
+  if (Array.isArray(want) && want.length > 50 && typeof want[0] === 'string') {
+    const [ less, more ] = [[ want, got ], [ got, want ]].map(([ a, b ]) => a.filter((x, i) => x === a[i - 1] || !b.includes(x)));
+    check(want.length === got.length && !less.length && !more.length, `${what}: too much: ${brief(more)}, missing: ${brief(less)}`);
+  }
   check(isDeepStrictEqual(want, got), `${what}: want ${brief(want)}, got ${brief(got)}`);
 }
 
@@ -161,13 +165,13 @@ class Kit {
   }
 }
 
-// Receives and acknowledges until as many messages have come; gives them.
-async function drain(consumer, want, seconds, invisible = 60_000) {
+// Receives (and acknowledges) until as many messages have come; gives them.
+async function drain(consumer, want, seconds, { invisible = 60_000, ack = true } = {}) {
   const got = [];
   const end = Date.now() + seconds * 1000;
   while (got.length < want && Date.now() < end) {
     const batch = await consumer.receive(32, invisible);
-    await Promise.all(batch.map(view => consumer.ack(view)));
+    if (ack) await Promise.all(batch.map(view => consumer.ack(view)));
     got.push(...batch);
   }
   return got;

@@ -1,11 +1,10 @@
 """What the cases work with: fresh names, clients that are shut down when a case ends, waits with limits, and the runner."""
 import os
 import subprocess
-import sys
 import threading
 import time
 import traceback
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 from rocketmq import (ClientConfiguration, ConsumeResult, Credentials, FilterExpression, LitePushConsumer, LiteSimpleConsumer, Message,
@@ -41,6 +40,9 @@ def eventually(seconds, what, condition):
 
 
 def equal(want, got, what):
+    if isinstance(want, list) and len(want) > 50:
+        more, less = Counter(got) - Counter(want), Counter(want) - Counter(got)
+        assert not more and not less, f"{what}: {more.total()} too much: {brief(more)}; {less.total()} missing: {brief(less)}"
     assert want == got, f"{what}: want {brief(want)}, got {brief(got)}"
 
 
@@ -179,13 +181,13 @@ class Kit:
                 self.note(f"while shutting down: {type(e).__name__} {e}")
 
 
-def drain(consumer, want, seconds, invisible=60):
-    """Receives and acknowledges until as many messages have come; gives them."""
+def drain(consumer, want, seconds, invisible=60, ack=True):
+    """Receives (and acknowledges) until as many messages have come; gives them."""
     got, end = [], time.monotonic() + seconds
     with ThreadPoolExecutor(8) as pool:
         while len(got) < want and time.monotonic() < end:
             batch = consumer.receive(32, invisible)
-            list(pool.map(consumer.ack, batch))
+            list(pool.map(consumer.ack, batch if ack else []))
             got += batch
     return got
 
