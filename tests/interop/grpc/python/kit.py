@@ -43,7 +43,7 @@ def eventually(seconds, what, condition):
 def equal(want, got, what):
     if isinstance(want, list) and len(want) > 50:
         more, less = Counter(got) - Counter(want), Counter(want) - Counter(got)
-        assert not more and not less, f"{what}: {more.total()} too much: {brief(more)}; {less.total()} missing: {brief(less)}"
+        assert not more and not less, f"{what}: {sum(more.values())} too much: {brief(more)}; {sum(less.values())} missing: {brief(less)}"
     assert want == got, f"{what}: want {brief(want)}, got {brief(got)}"
 
 
