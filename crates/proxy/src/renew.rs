@@ -27,7 +27,6 @@ const HELD_MAX: usize = 65_536;
 pub(crate) struct Held {
     group: String,
     topic: String,
-    lite_topic: Option<String>,
     message_id: String,
     broker: String,
     queue_id: i32,
@@ -39,7 +38,6 @@ impl Held {
         Self {
             group: of.group.to_owned(),
             topic: of.topic.to_owned(),
-            lite_topic: of.lite_topic.map(str::to_owned),
             message_id: message_id.to_owned(),
             broker: handle.receipt.broker.to_owned(),
             queue_id: handle.receipt.queue_id,
@@ -47,8 +45,8 @@ impl Held {
         }
     }
 
-    fn of(&self) -> Of<'_> {
-        Of { group: &self.group, topic: &self.topic, lite_topic: self.lite_topic.as_deref() }
+    fn of<'a>(&'a self, renewal: &'a Renewal) -> Of<'a> {
+        Of { group: &self.group, topic: &self.topic, lite_topic: renewal.lite_topic.as_deref() }
     }
 }
 
@@ -57,6 +55,8 @@ impl Held {
 pub(crate) struct Renewal {
     /// The newest handle.
     pub(crate) handle: String,
+    /// The lite topic that it came from. Not all clients say it again.
+    pub(crate) lite_topic: Option<String>,
     /// When the message was received.
     first_ms: i64,
     times: usize,
@@ -67,7 +67,12 @@ impl Client {
     pub(crate) fn hold(&self, of: Of<'_>, message_id: &str, handle: &Handle<'_>) {
         let mut held = self.held.borrow_mut();
         if held.len() < HELD_MAX {
-            let renewal = Renewal { handle: handle.to_string(), first_ms: handle.receipt.pop_ms, times: 0 };
+            let renewal = Renewal {
+                handle: handle.to_string(),
+                lite_topic: of.lite_topic.map(str::to_owned),
+                first_ms: handle.receipt.pop_ms,
+                times: 0,
+            };
             held.insert(Held::new(of, message_id, handle), renewal);
         }
     }
@@ -102,7 +107,7 @@ async fn renew(face: Rc<Face>, client: Rc<Client>, held: Held, renewal: Renewal,
     let newest = match may {
         true => {
             let change = Change { invisible_ms: step, keep_receipt: true, ..Change::default() };
-            put_off(&face, &client, held.of(), &handle, change).await.ok()
+            put_off(&face, &client, held.of(&renewal), &handle, change).await.ok()
         }
         false => None,
     };
@@ -129,7 +134,7 @@ pub(crate) fn let_go(face: &Rc<Face>, client: &Client) {
             {
                 // What cannot be put off comes again by itself.
                 let change = Change { invisible_ms: LEFT_MS, keep_receipt: true, ..Change::default() };
-                drop(put_off(&face, &Rc::clone(&face.own), held.of(), &handle, change).await);
+                drop(put_off(&face, &Rc::clone(&face.own), held.of(&renewal), &handle, change).await);
             }
         });
     }

@@ -5,7 +5,7 @@ use crate::check;
 use crate::client::Client;
 use crate::face::{Call, Face};
 use crate::handle::Handle;
-use crate::renew::Held;
+use crate::renew::{Held, Renewal};
 use crate::status::{self, Refusal, Result, ok};
 use crate::v2::{
     AckMessageEntry, AckMessageRequest, AckMessageResponse, AckMessageResultEntry,
@@ -64,19 +64,42 @@ pub(crate) async fn ack(call: Call, request: AckMessageRequest) -> Result<AckMes
 }
 
 async fn ack_one(call: &Call, of: Of<'_>, entry: &AckMessageEntry) -> Result<()> {
-    let given = Handle::parse(&entry.receipt_handle)?;
-    let newest = call.client.release(of, &entry.message_id, &given);
-    let handle = Handle::parse(newest.as_deref().unwrap_or(&entry.receipt_handle))?;
-    check_current(call, &handle, newest.is_some())?;
-    ack_handle(&call.face, &call.client, of, &handle).await
+    let meant = Meant::of(call, of, &entry.message_id, &entry.receipt_handle)?;
+    let handle = meant.handle()?;
+    meant.check_current(call, &handle)?;
+    ack_handle(&call.face, &call.client, meant.with(of), &handle).await
 }
 
-/// Whether a message can still be the client's own by what its handle says. The broker of the process knows better: it may have been
-/// renewed without another handle, by this face or one before it.
-fn check_current(call: &Call, handle: &Handle<'_>, renewed: bool) -> Result<()> {
-    match renewed || call.face.here().is_some() {
-        true => Ok(()),
-        false => handle.check_current(call.now_ms()),
+/// The message that a call means: as it says, or as it was renewed meanwhile.
+struct Meant<'a> {
+    said: &'a str,
+    renewed: Option<Renewal>,
+}
+
+impl<'a> Meant<'a> {
+    /// The message is not renewed any more.
+    fn of(call: &Call, of: Of<'_>, message_id: &str, said: &'a str) -> Result<Self> {
+        let renewed = call.client.release(of, message_id, &Handle::parse(said)?);
+        Ok(Self { said, renewed })
+    }
+
+    fn handle(&self) -> Result<Handle<'_>> {
+        Handle::parse(self.renewed.as_ref().map_or(self.said, |renewal| &renewal.handle))
+    }
+
+    /// Not all clients say the lite topic.
+    fn with<'b>(&'b self, of: Of<'b>) -> Of<'b> {
+        let known = self.renewed.as_ref().and_then(|renewal| renewal.lite_topic.as_deref());
+        Of { lite_topic: of.lite_topic.or(known), ..of }
+    }
+
+    /// Whether the message can still be the client's own by what its handle says. The broker of the process knows better: it may have
+    /// been renewed without another handle, by this face or one before it.
+    fn check_current(&self, call: &Call, handle: &Handle<'_>) -> Result<()> {
+        match self.renewed.is_some() || call.face.here().is_some() {
+            true => Ok(()),
+            false => handle.check_current(call.now_ms()),
+        }
     }
 }
 
@@ -195,12 +218,11 @@ async fn changed(call: &Call, request: &ChangeInvisibleDurationRequest) -> Resul
         return illegal(format!("the invisibleTime is too large. max is {INVISIBLE_MS_MAX}"));
     }
     let of = Of { group, topic, lite_topic: request.lite_topic.as_deref() };
-    let given = Handle::parse(&request.receipt_handle)?;
-    let newest = call.client.release(of, &request.message_id, &given);
-    let handle = Handle::parse(newest.as_deref().unwrap_or(&request.receipt_handle))?;
-    check_current(call, &handle, newest.is_some())?;
+    let meant = Meant::of(call, of, &request.message_id, &request.receipt_handle)?;
+    let handle = meant.handle()?;
+    meant.check_current(call, &handle)?;
     let change = Change { invisible_ms, untried: request.suspend(), ..Change::default() };
-    put_off(&call.face, &call.client, of, &handle, change).await
+    put_off(&call.face, &call.client, meant.with(of), &handle, change).await
 }
 
 pub(crate) async fn forward(
@@ -210,10 +232,9 @@ pub(crate) async fn forward(
     let topic = check::topic(request.topic.as_ref())?;
     let group = check::group(request.group.as_ref())?;
     let of = Of { group, topic, lite_topic: request.lite_topic.as_deref() };
-    let given = Handle::parse(&request.receipt_handle)?;
-    let newest = call.client.release(of, &request.message_id, &given);
-    let handle = Handle::parse(newest.as_deref().unwrap_or(&request.receipt_handle))?;
-    to_dead_letters(&call.face, &call.client, of, &handle, &request.message_id).await?;
+    let meant = Meant::of(&call, of, &request.message_id, &request.receipt_handle)?;
+    let handle = meant.handle()?;
+    to_dead_letters(&call.face, &call.client, meant.with(of), &handle, &request.message_id).await?;
     Ok(ForwardMessageToDeadLetterQueueResponse { status: Some(ok()) })
 }
 
@@ -247,12 +268,12 @@ pub(crate) async fn to_dead_letters(
 }
 
 impl Client {
-    /// A message is not renewed any more: its newest handle, if it was.
-    fn release(&self, of: Of<'_>, message_id: &str, handle: &Handle<'_>) -> Option<String> {
+    /// A message is not renewed any more: how it was.
+    fn release(&self, of: Of<'_>, message_id: &str, handle: &Handle<'_>) -> Option<Renewal> {
         let mut held = self.held.borrow_mut();
         if held.is_empty() {
             return None;
         }
-        held.remove(&Held::new(of, message_id, handle)).map(|renewal| renewal.handle)
+        held.remove(&Held::new(of, message_id, handle))
     }
 }
