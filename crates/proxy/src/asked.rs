@@ -163,9 +163,8 @@ fn running_info(client: &Client, stacks: Option<String>) -> Vec<u8> {
 fn recover(face: &Rc<Face>, client: &Rc<Client>, command: &Command) {
     let Ok(header) = command.header::<CheckTransactionState<'_>>() else { return };
     let Ok(record) = RecordView::parse(&command.body) else { return };
-    let topic =
-        header.topic.or_else(|| message::property_of(&record, property::REAL_TOPIC)).unwrap_or(record.topic);
-    let mut message = message::incoming(&record, &command.body, topic, Delivery::default());
+    // (The header's topic is the one that half messages wait in.)
+    let mut message = message::incoming(&record, &command.body, record.topic, Delivery::default());
     if let Some(system) = &mut message.system_properties {
         system.message_type = crate::v2::MessageType::Transaction.into();
     }

@@ -104,6 +104,9 @@ impl<'a> Meant<'a> {
 }
 
 /// Tells the broker that a message is done.
+///
+/// As with Apache, to say it twice is no mistake; after the time that the handle names, it is told if the message was not the client's own
+/// any more.
 pub(crate) async fn ack_handle(
     face: &Rc<Face>,
     client: &Rc<Client>,
@@ -119,7 +122,7 @@ pub(crate) async fn ack_handle(
         extra_info: handle.text,
         offset: handle.offset,
         lite_topic: of.lite_topic,
-        in_flight: Some(true),
+        in_flight: (handle.visible_ms() <= (face.config.now_ms)()).then_some(true),
         ..Default::default()
     };
     let command = Command::request(RequestCode::ACK_MESSAGE).with_header(&header);

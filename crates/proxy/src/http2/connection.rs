@@ -380,14 +380,14 @@ impl Connection {
         if stream.used >= STREAM_WINDOW / 2 && !ends_stream {
             give_back(id, std::mem::take(&mut stream.used), out);
         }
+        if !stream.is_waiting() {
+            stream.since_s = self.second.at_s;
+        }
         let mut head = stream.head.take();
         let unfit = stream.receive(piece, limits.message_bytes_max, |message| {
             events.push(Event::Message { stream: id, head: head.take(), message });
         });
         stream.head = head;
-        if !stream.is_waiting() {
-            stream.since_s = self.second.at_s;
-        }
         if let Err(unfit) = unfit {
             let (status, why) = match unfit {
                 Unfit::TooLong(len) => {
