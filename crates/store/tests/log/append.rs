@@ -149,3 +149,33 @@ fn what_is_needed_is_let_go_of_when_its_copy_is_safe() {
     w.retain();
     assert_eq!((w.store.disk().gone.len(), w.store.begin()), (1, SEGMENT));
 }
+
+/// The keeper did not come by: the writer makes room for itself, and for a little more, so that it need not do so each time.
+#[test]
+fn a_writer_ahead_of_its_keeper_makes_room_for_no_more_than_is_prepared() {
+    let mut w = World::open(HostileDisk::default());
+    let raised = (0..12).map(|_| {
+        let end = w.send("T", 0, &"x".repeat(1000)).end;
+        w.flush();
+        let limit = end + World::open(w.disk.crash(CrashMode::Kill, 0)).report.missing_bytes_max;
+        assert!((end..=end.next_multiple_of(4096) + (8 << 10)).contains(&limit), "{limit} for {end}");
+        limit
+    });
+    let mut raised: Vec<u64> = raised.collect();
+    raised.dedup();
+    assert!((2..=4).contains(&raised.len()), "{raised:?}");
+}
+
+#[test]
+fn a_flush_of_nothing_new_does_not_go_to_the_disk() {
+    let mut w = World::open(HostileDisk::default());
+    for sent in [false, true] {
+        if sent {
+            w.send("T", 0, "one");
+            w.flush();
+        }
+        let before = w.disk.calls();
+        w.flush();
+        assert_eq!(w.disk.calls(), before, "sent: {sent}");
+    }
+}

@@ -40,6 +40,7 @@ fn apache_2706_l3_a_failed_sync_is_never_acknowledged_nor_retried() {
     // The page cache says that it was written; the disk does not have it. Recovery must not confirm it and then lose it.
     let mut again = World::open(w.disk.crash(CrashMode::Kill, 0));
     assert_eq!(again.bodies("T", 0), ["safe", "unsafe"]);
+    assert_eq!(World::open(again.disk.crash(CrashMode::Lost, 0)).bodies("T", 0), ["safe", "unsafe"]);
     again.send("T", 0, "after");
     again.flush();
     let last = World::open(again.disk.crash(CrashMode::Lost, 0));

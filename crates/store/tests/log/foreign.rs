@@ -3,7 +3,8 @@
 use crate::look::{both, verify};
 use crate::world::*;
 use bytes::BytesMut;
-use kerolox_store::disk::{CrashMode, HostileDisk};
+use kerolox_store::StoreConfig;
+use kerolox_store::disk::{CrashMode, HostileDisk, OpKind};
 use kerolox_wire::record::{NewRecord, strip_crc};
 
 /// A log as Apache writes it.
@@ -11,11 +12,13 @@ pub(crate) struct Apache {
     pub(crate) segments: Vec<Vec<u8>>,
     base: u64,
     pub(crate) now: i64,
+    /// Its `enabledAppendPropCRC`: its records carry checksums as ours do.
+    checksums: bool,
 }
 
 impl Apache {
     pub(crate) fn new() -> Self {
-        Self { segments: vec![Vec::new()], base: 0, now: 100 }
+        Self { segments: vec![Vec::new()], base: 0, now: 100, checksums: false }
     }
 
     pub(crate) fn end(&self) -> u64 {
@@ -51,11 +54,12 @@ impl Apache {
             body: body.as_bytes(),
             properties: properties.as_bytes(),
         };
+        let checksums = self.checksums;
         let encoded = |position| {
             let (mut with, mut without) = (BytesMut::new(), BytesMut::new());
             record(position).encode(&mut with).unwrap();
             strip_crc(&with, &mut without).unwrap();
-            without
+            if checksums { with } else { without }
         };
         let last = self.segments.last_mut().unwrap();
         let left = SEGMENT as usize - last.len();
@@ -127,6 +131,33 @@ fn a_log_of_apache_is_taken_over_in_place() {
     }
 }
 
+/// The configured size is for new logs. Of the files there may be one that was caught half made.
+#[test]
+fn segments_of_a_log_of_apache_are_as_long_as_its_files() {
+    let (apache, disk) = written_by_apache(100);
+    let config = StoreConfig { segment_bytes: 2 * SEGMENT, ..config() };
+    for half_made in [false, true] {
+        let disk = disk.crash(CrashMode::Kill, 0);
+        if half_made {
+            let base = apache.segments.len() as u64 * SEGMENT;
+            disk.tamper_create(&format!("commitlog/{base:020}"), vec![0; 1000]);
+        }
+        let w = World::open_with(disk, &config);
+        assert_eq!((w.report.segment_bytes_kept, w.report.log_max), (Some(SEGMENT), apache.end()));
+        assert_eq!(w.bodies("T", 0).len(), 100);
+    }
+}
+
+/// Without a frontier, all behind the log's end might have been written: as much as there are files.
+#[test]
+fn what_is_zero_behind_apaches_end_is_not_zeroed() {
+    let (_, disk) = written_by_apache(100);
+    disk.trace();
+    let w = World::open(disk);
+    let written = |(kind, path): &(OpKind, String)| *kind == OpKind::Write && path.starts_with("commitlog/");
+    assert_eq!(w.disk.take_trace().iter().filter(|call| written(call)).count(), 0);
+}
+
 #[test]
 fn damage_in_a_log_of_apache_loses_one_record() {
     let (apache, disk) = written_by_apache(100);
@@ -156,15 +187,16 @@ fn leftovers_behind_apaches_end_stay_dead() {
     let w = World::open(disk);
     assert_eq!(w.report.log_max, end);
     assert_eq!(w.bodies("T", 0).len(), 5);
+    assert!(w.disk.content(&segment(0)).unwrap()[end as usize..].iter().all(|byte| *byte == 0));
 }
 
 /// Ten messages of Kerolox, which ended in order, and fifty of Apache behind them; where these lie.
 fn there_and_back() -> (HostileDisk, Apache, Vec<u64>) {
-    there_and_back_from(1_000)
+    there_and_back_from(1_000, false)
 }
 
-/// The same where Kerolox' clock shows that time; Apache's shows 1,000,000.
-fn there_and_back_from(now: i64) -> (HostileDisk, Apache, Vec<u64>) {
+/// The same where Kerolox' clock shows that time (Apache's shows 1,000,000), and Apache writes checksums or not.
+fn there_and_back_from(now: i64, checksums: bool) -> (HostileDisk, Apache, Vec<u64>) {
     let mut w = World::open(HostileDisk::default());
     w.now = now;
     (0..10).for_each(|i| drop(w.send("T", 0, &format!("kerolox {i}"))));
@@ -176,7 +208,7 @@ fn there_and_back_from(now: i64) -> (HostileDisk, Apache, Vec<u64>) {
     let disk = w.close();
     let mut apache = Apache::new();
     apache.segments = vec![disk.content(&segment(0)).unwrap()[..end as usize].to_vec()];
-    apache.now = 1_000_000;
+    (apache.now, apache.checksums) = (1_000_000, checksums);
     let sent = (10..60).map(|i| apache.send("T", 0, i, &format!("apache {i} {}", "x".repeat(500)))).collect();
     assert!(apache.segments.len() > 1);
     (disk, apache, sent)
@@ -201,7 +233,17 @@ fn apache_may_go_on_with_the_log_after_a_clean_end() {
 /// been cut off once, and zeroed.
 #[test]
 fn damage_in_what_apache_appended_costs_no_more_where_our_clock_was_ahead() {
-    let (disk, apache, sent) = there_and_back_from(5_000_000);
+    check_damage_in_what_apache_appended(5_000_000, false);
+}
+
+/// Those pass for ours: damage behind our clean end would be torn.
+#[test]
+fn damage_in_what_apache_appended_with_checksums_costs_no_more() {
+    check_damage_in_what_apache_appended(1_000, true);
+}
+
+fn check_damage_in_what_apache_appended(our_now: i64, checksums: bool) {
+    let (disk, apache, sent) = there_and_back_from(our_now, checksums);
     apache.put_on(&disk);
     for hit in [0, 1, 5] {
         let disk = disk.crash(CrashMode::Kill, 0);
@@ -366,6 +408,18 @@ fn a_missing_file_amid_a_log_of_apache_is_damage() {
         let want: Vec<u64> = (0..200).filter(|i| !lost(&sent[*i as usize])).collect();
         assert_eq!(w.all("T", 0).0.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), want, "{hit:?}");
     }
+}
+
+/// What lies behind the hole is a file that Apache prepared, and holds nothing.
+#[test]
+fn a_log_of_apache_ends_at_a_missing_file_that_no_record_follows() {
+    let (apache, disk) = written_by_apache(60);
+    assert!((SEGMENT..2 * SEGMENT).contains(&apache.end()));
+    assert!(disk.tamper_remove(&segment(1)));
+    disk.tamper_create(&segment(2), vec![0; SEGMENT as usize]);
+    assert_eq!(both(&disk), [(vec![], SEGMENT), (vec![], SEGMENT)]);
+    let mut w = World::open(disk);
+    assert_eq!(w.send("T", 0, "kerolox").position, SEGMENT);
 }
 
 /// Topics with `queue.type=BatchCQ`: a record takes as many offsets as its batch has messages. All but the first and the last record

@@ -5,6 +5,7 @@
 mod append;
 mod damage;
 mod faults;
+mod fold;
 mod foreign;
 mod index;
 mod lmq;

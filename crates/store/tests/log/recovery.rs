@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use kerolox_store::Bounds;
-use kerolox_store::disk::{CrashMode, HostileDisk};
+use kerolox_store::disk::{CrashMode, HostileDisk, OpKind};
 
 /// Ten flushed messages, then three that are only written; the disk as it is then, and where each record lies.
 fn ten_and_three() -> (HostileDisk, Vec<(u64, u64)>) {
@@ -25,6 +25,12 @@ fn numbers(n: usize) -> Vec<String> {
 
 const LOG: &str = "commitlog/00000000000000000000";
 
+/// How often the log's files were written since the disk's calls are traced.
+fn written(w: &World) -> usize {
+    let is_write = |(kind, path): &(OpKind, String)| *kind == OpKind::Write && path.starts_with("commitlog/");
+    w.disk.take_trace().iter().filter(|call| is_write(call)).count()
+}
+
 #[test]
 fn after_a_clean_end_nothing_is_read_or_cut() {
     let mut w = World::open(HostileDisk::default());
@@ -33,9 +39,11 @@ fn after_a_clean_end_nothing_is_read_or_cut() {
     w.flush();
     let disk = w.close();
     assert!(disk.paths().iter().all(|p| p != "abort"), "{:?}", disk.paths());
+    disk.trace();
     let w = World::open(disk);
     assert!(w.report.clean);
     assert_eq!((w.report.truncated_bytes, w.report.scanned_bytes), (0, 0));
+    assert_eq!(written(&w), 0, "what lies behind the end is known to be zeros");
     assert_eq!(w.bodies("T", 0), numbers(10));
     assert_eq!(w.state.0[&20], b"kept");
     assert!(w.disk.paths().iter().any(|p| p == "abort"));
@@ -51,6 +59,34 @@ fn after_a_kill_everything_written_is_there() {
     // And it is on disk now: the next power cut does not take it.
     let w = World::open(w.disk.crash(CrashMode::Lost, 0));
     assert_eq!(w.bodies("T", 0), numbers(13));
+}
+
+/// Not only in the segment in which it ends.
+#[test]
+fn all_that_was_written_before_a_kill_is_on_disk_after_the_next_start() {
+    let mut w = World::open(HostileDisk::default());
+    w.send("T", 0, "flushed");
+    w.flush();
+    (0..100).for_each(|_| drop(w.send("T", 0, &"x".repeat(300))));
+    w.write(false);
+    assert!(w.store.watermarks().written > 2 * SEGMENT);
+    let w = World::open(w.disk.crash(CrashMode::Kill, 0));
+    let w = World::open(w.disk.crash(CrashMode::Lost, 0));
+    assert_eq!((w.bodies("T", 0).len(), w.report.damaged.len()), (101, 0));
+    assert_eq!(w.disk.content(LOG).unwrap().len() as u64, SEGMENT);
+}
+
+/// It was there in vain: the frontier says as well that the end was none in order.
+#[test]
+fn a_log_that_was_not_closed_is_mended_though_the_file_abort_is_gone() {
+    let (disk, places) = ten_and_three();
+    disk.tamper(LOG, |log| log[places[10].0 as usize..places[10].1 as usize].fill(0));
+    assert!(disk.tamper_remove("abort"));
+    let w = World::open(disk);
+    assert!(!w.report.clean);
+    assert_eq!((w.report.log_max, w.report.truncated_bytes), (places[10].0, places[12].1 - places[10].0));
+    let log = w.disk.content(LOG).unwrap();
+    assert!(log.len() as u64 == SEGMENT && log[places[10].0 as usize..].iter().all(|byte| *byte == 0));
 }
 
 #[test]

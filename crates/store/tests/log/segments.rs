@@ -1,8 +1,8 @@
 //! From one segment to the next.
 
 use crate::world::*;
-use kerolox_store::disk::{CrashMode, Disk, DiskFile, HostileDisk};
-use kerolox_store::{FlushPolicy, StoreConfig};
+use kerolox_store::disk::{CrashMode, Disk, DiskFile, Fault, FaultAction, HostileDisk, OpKind, Trouble};
+use kerolox_store::{AppendError, FlushPolicy, StoreConfig};
 use kerolox_wire::record::{MAGIC_BLANK, RecordHead};
 
 /// Body length that makes a message to topic `T` exactly so long.
@@ -214,11 +214,13 @@ fn a_file_that_is_missing_or_short_is_named_by_the_start() {
             None => assert!(disk.tamper_remove(&middle)),
             Some(len) => disk.open(&middle).unwrap().set_len(len).unwrap(),
         }
-        let w = World::open(disk);
-        let named: Vec<_> = w.report.damaged.iter().map(|d| (d.position, d.bytes, &*d.why)).collect();
         let left = len.unwrap_or(0);
         let why = if left > 0 { "the segment's file ends there" } else { "the segment's file is missing" };
-        assert_eq!(named, [(SEGMENT + left, SEGMENT - left, why)]);
+        for _ in 0..2 {
+            let w = World::open(disk.clone());
+            let named: Vec<_> = w.report.damaged.iter().map(|d| (d.position, d.bytes, &*d.why)).collect();
+            assert_eq!(named, [(SEGMENT + left, SEGMENT - left, why)]);
+        }
     }
     // Where a start comes by it is named once, and what lies right before it, too.
     let disk = disk.crash(CrashMode::Kill, 0);
@@ -231,4 +233,155 @@ fn a_file_that_is_missing_or_short_is_named_by_the_start() {
     let w = World::open(disk);
     let named: Vec<_> = w.report.damaged.iter().map(|d| d.position).collect();
     assert_eq!(named, [0, SEGMENT]);
+}
+
+/// It was looked for in what had been named already: any damage before it, and what ended or began where it does, passed for it.
+#[test]
+fn a_missing_file_is_named_whatever_is_damaged_beside_it() {
+    let mut w = World::open(HostileDisk::default());
+    w.grow(4 * SEGMENT);
+    let disk = w.close();
+    assert!(disk.tamper_remove(&format!("commitlog/{SEGMENT:020}")));
+    // A start reads what no index run covers: all but the second segment.
+    let run_of_second = |path: &String| {
+        let start = path.strip_prefix("kerolox/runs/").and_then(|name| name.split_once('-')).unwrap().0;
+        (SEGMENT..2 * SEGMENT).contains(&start.parse().unwrap())
+    };
+    let runs = disk.paths().into_iter().filter(|path| path.ends_with(".run"));
+    runs.filter(|path| !run_of_second(path)).for_each(|path| assert!(disk.tamper_remove(&path)));
+    let hole = (SEGMENT, SEGMENT);
+    for (what, damaged) in [
+        ("elsewhere before it", 5000..5100),
+        ("up to it", SEGMENT - 1000..SEGMENT),
+        ("from its end on", 2 * SEGMENT..2 * SEGMENT + 100),
+        ("elsewhere behind it", 2 * SEGMENT + 5000..2 * SEGMENT + 5100),
+    ] {
+        let disk = disk.crash(CrashMode::Kill, 0);
+        let path = format!("commitlog/{:020}", damaged.start / SEGMENT * SEGMENT);
+        let [from, to] =
+            [damaged.start, damaged.end].map(|at| (at - damaged.start / SEGMENT * SEGMENT) as usize);
+        assert!(disk.tamper(&path, |log| log[from..to].fill(0xda)));
+        let named: Vec<_> = World::open(disk).report.damaged.iter().map(|d| (d.position, d.bytes)).collect();
+        let (holes, others): (Vec<_>, Vec<_>) = named.into_iter().partition(|place| *place == hole);
+        let [(position, bytes)] = others[..] else { panic!("{what}: {others:?}") };
+        assert_eq!(holes, [hole], "{what}");
+        assert!(position <= damaged.start && position + bytes >= damaged.end, "{what}: {position} {bytes}");
+    }
+}
+
+/// A log that ends where its first segment does. The second one is prepared.
+fn ends_with_its_segment() -> HostileDisk {
+    let mut w = World::open(HostileDisk::default());
+    w.send("T", 0, &body_for(SEGMENT - 100));
+    w.flush();
+    // A filler that is followed by nothing.
+    w.send("T", 0, "torn");
+    w.write(false);
+    w.disk.tamper(&format!("commitlog/{SEGMENT:020}"), |log| log.fill(0));
+    let w = World::open(w.disk.crash(CrashMode::Kill, 0));
+    assert_eq!(w.report.log_max, SEGMENT);
+    w.close()
+}
+
+/// The next one, which held nothing, is gone.
+#[test]
+fn a_log_whose_end_is_that_of_its_last_segment_goes_on_in_a_new_one() {
+    let disk = ends_with_its_segment();
+    assert!(disk.tamper_remove(&logs(&disk)[1]));
+    for prepared_behind in [true, false] {
+        let disk = disk.crash(CrashMode::Kill, 0);
+        if prepared_behind {
+            disk.tamper_create(&format!("commitlog/{:020}", 2 * SEGMENT), vec![0; SEGMENT as usize]);
+        }
+        // A start that comes to no end would ask for more.
+        disk.restart_count();
+        disk.set_faults((500..2000).map(|call| Fault { call, action: FaultAction::Io }).collect());
+        let mut w = World::open(disk);
+        w.disk.set_faults(Vec::new());
+        assert_eq!((w.report.log_max, &w.report.damaged[..]), (SEGMENT, &[][..]));
+        assert_eq!(w.send("T", 0, "next").position, SEGMENT);
+        w.flush();
+        let w = World::open(w.disk.crash(CrashMode::Lost, 0));
+        assert_eq!(w.bodies("T", 0)[1], "next");
+    }
+}
+
+/// A start made an error of it.
+#[test]
+fn a_prepared_segment_that_the_disk_has_no_blocks_for_is_removed() {
+    let disk = ends_with_its_segment();
+    let no_blocks = Trouble { kinds: &[OpKind::Allocate], action: FaultAction::NoSpace, left: u32::MAX };
+    disk.set_trouble(Some(no_blocks));
+    let mut w = World::open(disk);
+    assert_eq!(logs(&w.disk).len(), 1);
+    let refused = w.try_append(&Message::new("T", 0, b"new")).unwrap_err();
+    assert!(matches!(refused, AppendError::DiskFull(_)), "{refused}");
+    w.disk.set_trouble(None);
+    w.flush();
+    w.prepare();
+    assert_eq!(w.send("T", 0, "new").position, SEGMENT);
+    w.flush();
+}
+
+/// A log that ends in the middle of its first segment. The second one is prepared.
+fn half_a_segment() -> (HostileDisk, u64) {
+    let mut w = World::open(HostileDisk::default());
+    let end = w.send("T", 0, &body_for(SEGMENT / 2 + 100)).end;
+    w.flush();
+    w.prepare();
+    let disk = w.close();
+    assert_eq!(logs(&disk).len(), 2);
+    (disk, end)
+}
+
+/// So is one that is whole, but not adjacent.
+#[test]
+fn a_prepared_segment_that_was_caught_half_made_is_removed() {
+    let mut w = World::open(HostileDisk::default());
+    w.send("T", 0, "one");
+    w.flush();
+    let disk = w.close();
+    for (number, len) in [(1, 5000), (2, SEGMENT as usize)] {
+        disk.tamper_create(&format!("commitlog/{:020}", number * SEGMENT), vec![0; len]);
+    }
+    let w = World::open(disk);
+    assert_eq!((logs(&w.disk).len(), w.bodies("T", 0)), (1, vec!["one".to_owned()]));
+}
+
+#[test]
+fn a_prepared_segment_has_nothing_of_another_life_at_its_ends() {
+    let (disk, _) = half_a_segment();
+    for left in [0..20, SEGMENT as usize - 20..SEGMENT as usize] {
+        let disk = disk.crash(CrashMode::Kill, 0);
+        assert!(disk.tamper(&logs(&disk)[1], |log| log[left.clone()].fill(0xda)));
+        let disk = World::open(disk).disk.crash(CrashMode::Lost, 0);
+        assert!(disk.content(&logs(&disk)[1]).unwrap().iter().all(|byte| *byte == 0), "{left:?}");
+    }
+}
+
+#[test]
+fn the_last_segment_is_made_whole_again_durably() {
+    let (disk, end) = half_a_segment();
+    disk.open(&logs(&disk)[0]).unwrap().set_len(end).unwrap();
+    let w = World::open(disk);
+    assert_eq!((w.report.log_max, w.bodies("T", 0).len()), (end, 1));
+    let disk = w.disk.crash(CrashMode::Lost, 0);
+    assert_eq!(disk.content(&logs(&disk)[0]).unwrap().len() as u64, SEGMENT);
+}
+
+/// Whole blocks cannot be written to their very end.
+#[test]
+fn segments_need_not_be_of_whole_blocks() {
+    let config = StoreConfig { segment_bytes: 10_000, ..config() };
+    let mut w = World::open_with(HostileDisk::default(), &config);
+    for i in 0..100 {
+        w.send("T", 0, &format!("message {i} {}", "x".repeat(300)));
+        w.chores();
+    }
+    assert!(logs(&w.disk).len() > 3);
+    for path in logs(&w.disk) {
+        assert_eq!(w.disk.content(&path).unwrap().len(), 10_000, "{path}");
+    }
+    assert_eq!(w.bodies("T", 0).len(), 100);
+    assert_eq!(World::open_with(w.disk.crash(CrashMode::Lost, 0), &config).bodies("T", 0).len(), 100);
 }
