@@ -44,7 +44,8 @@ fn start(disk: &HostileDisk, without: &[&str]) -> Result<(Vec<String>, Report), 
         }
     }
     let mut listener = Listener::default();
-    let Opened { report, .. } = open(disk, &config(), &mut listener, &mut |_| {})?;
+    let Opened { report, .. } =
+        open(disk, &config(), &mut listener, &mut |progress| panic!("{progress:?} of a short log"))?;
     Ok((listener.0, report))
 }
 
@@ -160,7 +161,9 @@ fn a_dump_of_nothing_is_a_dump() {
     w.store.append_dump(w.now, b"", true).unwrap();
     w.set_state(16, b"behind");
     w.flush();
-    assert_eq!(told(&w.disk, &["snapshot"]), ["behind"], "folding begins with it");
+    let (told_of_log, report) = start(&w.disk, &["snapshot", "runs/"]).unwrap();
+    assert_eq!(told_of_log, ["behind"], "folding begins with it");
+    assert_eq!(report.scanned_bytes, 2 * report.log_max, "for the dump and for the index");
     flip(&w.disk, hit + 95);
     for without in [&[][..], &["runs/"], &["snapshot"], &["snapshot", "runs/"]] {
         assert_eq!(told(&w.disk, without), ["behind"], "{without:?}: it heals what lies before it");

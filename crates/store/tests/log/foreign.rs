@@ -89,11 +89,18 @@ impl Apache {
 }
 
 pub(crate) fn written_by_apache(count: u64) -> (Apache, HostileDisk) {
+    let (apache, disk, _) = written_by_apache_at(count);
+    (apache, disk)
+}
+
+/// And where each message lies.
+fn written_by_apache_at(count: u64) -> (Apache, HostileDisk, Vec<u64>) {
     let mut apache = Apache::new();
-    (0..count).for_each(|i| drop(apache.send("T", 0, i, &format!("apache {i} {}", "x".repeat(300)))));
+    let body = |i| format!("apache {i} {}", "x".repeat(300));
+    let sent = (0..count).map(|i| apache.send("T", 0, i, &body(i))).collect();
     let disk = HostileDisk::default();
     apache.put_on(&disk);
-    (apache, disk)
+    (apache, disk, sent)
 }
 
 fn segment(number: u64) -> String {
@@ -108,7 +115,7 @@ fn flip(disk: &HostileDisk, at: u64) {
 fn a_log_of_apache_is_taken_over_in_place() {
     let (apache, disk) = written_by_apache(100);
     let mut w = World::open(disk);
-    assert!(w.report.without_frontier);
+    assert!(w.report.without_frontier && w.report.state_errors.is_empty());
     assert_eq!(w.report.log_max, apache.end());
     assert_eq!(w.bodies("T", 0).len(), 100);
     assert_eq!(w.by_key("T", "k", 1000, 0, i64::MAX).len(), 100);
@@ -357,10 +364,12 @@ fn what_apache_appended_over_our_last_record_is_not_lost() {
 /// The same, but Kerolox was killed. Apache's checkpoint file tells its records from our torn ones.
 #[test]
 fn apache_may_go_on_with_the_log_after_a_kill() {
-    for checkpoint in [true, false] {
+    // The newest message that the checkpoint file knows of, and whether that says something.
+    for (newest, tells) in [(1_000_040, true), (500, false), (1010, false)] {
         let mut w = World::open(HostileDisk::default());
         (0..10).for_each(|i| drop(w.send("T", 0, &format!("kerolox {i}"))));
         w.flush();
+        assert_eq!(w.now, 1010, "the store time of our newest");
         let end = w.store.watermarks().appended;
         let disk = w.disk.crash(CrashMode::Kill, 0);
         let mut apache = Apache::new();
@@ -369,11 +378,9 @@ fn apache_may_go_on_with_the_log_after_a_kill() {
         apache.now = 1_000_000;
         (10..60).for_each(|i| drop(apache.send("T", 0, i, &format!("apache {i} {}", "x".repeat(500)))));
         apache.put_on(&disk);
-        // One from before its time says nothing.
-        let newest: i64 = if checkpoint { 1_000_040 } else { 500 };
-        disk.tamper_create("checkpoint", [newest.to_be_bytes(), [0; 8]].concat());
+        disk.tamper_create("checkpoint", [i64::to_be_bytes(newest), [0; 8]].concat());
         let mut w = World::open(disk);
-        if !checkpoint {
+        if !tells {
             assert_eq!((w.report.log_max, w.bodies("T", 0).len()), (end, 10));
             continue;
         }
@@ -432,6 +439,8 @@ fn a_batch_of_apaches_that_is_one_record_takes_its_offsets() {
     };
     let mut apache = Apache::new();
     let sent: Vec<u64> = (0..60).map(|i| batch(&mut apache, i)).collect();
+    // The index run of the last one ends behind it.
+    (0..60).for_each(|i| drop(apache.send("U", 0, i, &"x".repeat(300))));
     let disk = HostileDisk::default();
     apache.put_on(&disk);
     // The offset of one may be damaged.
@@ -445,6 +454,37 @@ fn a_batch_of_apaches_that_is_one_record_takes_its_offsets() {
         // The index that the first start wrote says how many records there are, not how many offsets they take.
         assert_eq!(again.send("T", 0, "kerolox").queue_offset, 180);
     }
+}
+
+/// Its checksum does not cover the offset: what lies around it says which is right.
+#[test]
+fn damaged_offsets_in_a_log_of_apache_cost_their_records() {
+    let (apache, disk, sent) = written_by_apache_at(10);
+    for hits in [&[5][..], &[5, 6], &[5, 7], &[0], &[9], &[8, 9]] {
+        let disk = disk.crash(CrashMode::Kill, 0);
+        // Two in a row that agree would be a queue that jumped.
+        hits.iter().for_each(|hit| flip(&disk, sent[*hit as usize] + 20 + hit % 2));
+        let w = World::open(disk);
+        let offsets: Vec<u64> = w.all("T", 0).0.iter().map(|(offset, _)| *offset).collect();
+        let want: Vec<u64> = (0..10).filter(|offset| !hits.contains(offset)).collect();
+        assert_eq!((offsets, w.report.log_max), (want, apache.end()), "{hits:?}");
+    }
+}
+
+/// What nothing of its queue follows: a jump forward is believed.
+#[test]
+fn the_last_record_of_apache_behind_a_damaged_one_is_there() {
+    let (apache, disk, sent) = written_by_apache_at(10);
+    disk.tamper(&segment(0), |log| log[sent[8] as usize..sent[9] as usize].fill(0xda));
+    let mut w = World::open(disk);
+    let offsets = |w: &World| w.all("T", 0).0.iter().map(|(offset, _)| *offset).collect::<Vec<_>>();
+    assert_eq!((offsets(&w), w.report.log_max), ((0..10).filter(|i| *i != 8).collect(), apache.end()));
+    // Also where one of ours comes next.
+    assert_eq!(w.send("T", 0, "kerolox").queue_offset, 10);
+    w.flush();
+    let disk = w.disk.crash(CrashMode::Kill, 0);
+    disk.paths().iter().filter(|p| p.contains("/runs/")).for_each(|p| drop(disk.tamper_remove(p)));
+    assert_eq!(offsets(&World::open(disk)), (0..11).filter(|i| *i != 8).collect::<Vec<_>>());
 }
 
 /// Apache's topics can be deleted and made again without a word in the log.

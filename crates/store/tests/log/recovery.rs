@@ -25,9 +25,11 @@ fn numbers(n: usize) -> Vec<String> {
 
 const LOG: &str = "commitlog/00000000000000000000";
 
-/// How often the log's files were written since the disk's calls are traced.
+/// How often the log's files were written or synced since the disk's calls are traced.
 fn written(w: &World) -> usize {
-    let is_write = |(kind, path): &(OpKind, String)| *kind == OpKind::Write && path.starts_with("commitlog/");
+    let is_write = |(kind, path): &(OpKind, String)| {
+        matches!(kind, OpKind::Write | OpKind::SyncData) && path.starts_with("commitlog/")
+    };
     w.disk.take_trace().iter().filter(|call| is_write(call)).count()
 }
 

@@ -215,12 +215,20 @@ fn a_file_that_is_missing_or_short_is_named_by_the_start() {
             Some(len) => disk.open(&middle).unwrap().set_len(len).unwrap(),
         }
         let left = len.unwrap_or(0);
+        // By each start: it is not made longer behind the back of the next one.
         let why = if left > 0 { "the segment's file ends there" } else { "the segment's file is missing" };
         for _ in 0..2 {
             let w = World::open(disk.clone());
             let named: Vec<_> = w.report.damaged.iter().map(|d| (d.position, d.bytes, &*d.why)).collect();
             assert_eq!(named, [(SEGMENT + left, SEGMENT - left, why)]);
         }
+    }
+    // Also where the log ends with it.
+    let ended = ends_with_its_segment();
+    ended.open(&logs(&ended)[0]).unwrap().set_len(5000).unwrap();
+    for _ in 0..2 {
+        let w = World::open(ended.clone());
+        assert_eq!(w.report.damaged.iter().map(|d| d.position).collect::<Vec<_>>(), [5000]);
     }
     // Where a start comes by it is named once, and what lies right before it, too.
     let disk = disk.crash(CrashMode::Kill, 0);
@@ -332,6 +340,33 @@ fn half_a_segment() -> (HostileDisk, u64) {
     let disk = w.close();
     assert_eq!(logs(&disk).len(), 2);
     (disk, end)
+}
+
+/// Only a full disk is one that there may be room on again.
+#[test]
+fn a_start_that_cannot_allocate_for_another_reason_says_so() {
+    for (disk, number) in [(half_a_segment().0, 0), (ends_with_its_segment(), 1)] {
+        let path = logs(&disk)[number].clone();
+        disk.set_trouble(Some(Trouble { kinds: &[OpKind::Allocate], action: FaultAction::Io, left: 1 }));
+        let refused = World::try_open(disk.clone(), &config()).err().unwrap().to_string();
+        assert!(refused.starts_with(&format!("extending {path}")), "{refused}");
+        assert!(disk.paths().contains(&path));
+    }
+}
+
+/// What it kept of blocks that an attempt had found is given back.
+#[test]
+fn a_last_segment_that_the_disk_has_no_blocks_for_takes_no_room() {
+    let mut w = World::open(HostileDisk::default());
+    w.grow(2 * SEGMENT + SEGMENT / 4);
+    let disk = w.disk.crash(CrashMode::Kill, 0);
+    // For the frontier.
+    disk.set_capacity(w.used() + (24 << 10));
+    let no_blocks = Trouble { kinds: &[OpKind::Allocate], action: FaultAction::NoSpace, left: u32::MAX };
+    disk.set_trouble(Some(no_blocks));
+    let mut w = World::open(disk);
+    let refused = w.try_append(&Message::new("T", 0, b"new")).unwrap_err();
+    assert!(matches!(refused, AppendError::DiskFull(_)), "{refused}");
 }
 
 /// So is one that is whole, but not adjacent.

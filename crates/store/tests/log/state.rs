@@ -175,6 +175,34 @@ fn a_deleted_queue_shows_nothing_that_was_still_to_come() {
     assert_eq!(w.store.next_visible(), None);
 }
 
+/// Of a later life of the directory, of which the log and its frontier were put back.
+#[test]
+fn a_snapshot_of_what_the_log_does_not_say_is_not_believed() {
+    let mut w = World::open(HostileDisk::default());
+    w.set_state(16, b"earlier");
+    w.flush();
+    let disk = w.disk.crash(CrashMode::Kill, 0);
+    w.set_state(16, b"later");
+    w.seal();
+    disk.tamper_create("kerolox/snapshot", w.disk.content("kerolox/snapshot").unwrap());
+    assert_eq!(World::open(disk).state.0[&16], b"earlier");
+}
+
+#[test]
+fn a_log_without_its_beginning_and_without_a_dump_is_reported() {
+    let mut w = World::open(HostileDisk::default());
+    while w.store.watermarks().appended < 2 * SEGMENT {
+        w.send("T", 0, &"m".repeat(300));
+        w.prepare();
+        w.flush();
+    }
+    let disk = w.disk.crash(CrashMode::Kill, 0);
+    assert!(disk.tamper_remove(&format!("commitlog/{:020}", 0)));
+    let w = World::open(disk);
+    let [(position, why)] = &w.report.state_errors[..] else { panic!("{:?}", w.report) };
+    assert!(*position == SEGMENT && why.contains("no whole dump"), "{why}");
+}
+
 /// With a large state each seal, every 64 MiB of log, wrote all of it anew.
 #[test]
 fn a_large_state_is_snapped_in_proportion_to_the_log() {
