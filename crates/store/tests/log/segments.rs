@@ -397,7 +397,8 @@ fn a_prepared_segment_has_nothing_of_another_life_at_its_ends() {
 #[test]
 fn the_last_segment_is_made_whole_again_durably() {
     let (disk, end) = half_a_segment();
-    disk.open(&logs(&disk)[0]).unwrap().set_len(end).unwrap();
+    let file = disk.open(&logs(&disk)[0]).unwrap();
+    file.set_len(end).and_then(|()| file.sync_data()).unwrap();
     let w = World::open(disk);
     assert_eq!((w.report.log_max, w.bodies("T", 0).len()), (end, 1));
     let disk = w.disk.crash(CrashMode::Lost, 0);
