@@ -69,7 +69,7 @@ impl Course {
         self.others_went_on(at, segments())?;
         Ok(match self.flushed {
             Some(flushed) if at < flushed => Some(next.unwrap_or(flushed).min(flushed)),
-            None if next.is_some() && self.goes_on(at, segments())?.is_some() => next,
+            None if self.goes_on(at, segments())?.is_some() => next,
             _ => None,
         })
     }

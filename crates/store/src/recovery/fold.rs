@@ -81,11 +81,10 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Begins anew at a dump.
+    /// Begins anew at a dump. (An entry that nobody knows is not forgotten: one that lies behind it would be found again.)
     pub(super) fn restart(&mut self, begin: Position) {
         self.application.reset();
         self.errors.retain(|(position, _)| *position < begin);
-        self.unknown = self.unknown.filter(|(position, _)| *position < begin);
     }
 
     /// The next state record of the log. A part of a dump is nothing new, unless folding began with that dump: it says what its

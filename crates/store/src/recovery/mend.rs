@@ -35,10 +35,7 @@ pub(super) fn mend<D: Disk>(disk: &D, layout: &Layout<D>, walked: &Walked) -> io
         }
         let mut touched = rewrite(segment, rewrite_from.max(segment.base), end.min(segment.end))?;
         let (from, to) = (end.max(segment.base), erase_to.min(segment.end));
-        if from < to {
-            let erased = erase(segment, from, to, known.is_some(), &mut truncated)?;
-            touched = touched || erased;
-        }
+        touched |= erase(segment, from, to, known.is_some(), &mut truncated)?;
         if touched || known.is_none() {
             segment.file.sync_data()?;
         }
@@ -52,12 +49,13 @@ pub(super) fn mend<D: Disk>(disk: &D, layout: &Layout<D>, walked: &Walked) -> io
 }
 
 fn rewrite<F: DiskFile>(segment: &Segment<F>, mut from: Position, to: Position) -> io::Result<bool> {
-    let any = from < to;
+    let mut any = false;
     while from < to {
         let len = CHUNK_BYTES.min(to - from);
         let mut bytes = read_up_to(&segment.file, len as usize, from - segment.base)?;
         bytes.resize(len as usize, 0);
         write_all_at(&segment.file, &bytes, from - segment.base)?;
+        any = true;
         from += len;
     }
     Ok(any)

@@ -180,7 +180,7 @@ fn note_holes<D: Disk>(layout: &Layout<D>, report: &mut Report) -> io::Result<()
     let flushed = layout.facts.map_or(0, |facts| facts.flushed);
     let mut at = layout.min;
     for segment in &layout.segments {
-        let file_end = segment.base + segment.file.len()?.min(segment.end - segment.base);
+        let file_end = segment.base + segment.file.len()?;
         for (from, to, why) in [
             (at, segment.base, "the segment's file is missing"),
             (file_end, segment.end, "the segment's file ends there"),

@@ -68,5 +68,5 @@ impl Rival {
 /// The first number of the checkpoint file (`StoreCheckpoint.physicMsgTimestamp`). A hint: an unreadable one is none.
 fn newest_ms<D: Disk>(disk: &D) -> Option<i64> {
     let bytes = read_up_to(&disk.open(CHECKPOINT).ok()?, 8, 0).ok()?;
-    Some(i64::from_be_bytes(*bytes.first_chunk()?)).filter(|ms| *ms > 0)
+    Some(i64::from_be_bytes(*bytes.first_chunk()?))
 }

@@ -141,6 +141,8 @@ fn folding_begins_with_the_newest_dump_of_which_nothing_is_missing() {
             assert_eq!(told(&disk, without).iter().collect::<Vec<_>>(), want, "{hits:?} {without:?}");
         }
     };
+    let report = start(&w.disk, &["snapshot", "runs/"]).unwrap().1;
+    assert!(report.scanned_bytes < 2 * report.log_max, "not all is looked through: {report:?}");
     for _ in ["open", "sealed"] {
         check(&w, &[], b[0]);
         for hit in &b {
