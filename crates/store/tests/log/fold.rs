@@ -49,7 +49,7 @@ fn start(disk: &HostileDisk, without: &[&str]) -> Result<(Vec<String>, Report), 
     Ok((listener.0, report))
 }
 
-fn told(disk: &HostileDisk, without: &[&str]) -> Vec<String> {
+pub(crate) fn told(disk: &HostileDisk, without: &[&str]) -> Vec<String> {
     start(disk, without).unwrap().0
 }
 

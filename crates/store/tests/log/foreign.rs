@@ -29,7 +29,7 @@ impl Apache {
         self.put(topic, queue_id, offset, body, 0, "KEYS\x01k\x02")
     }
 
-    fn put(
+    pub(crate) fn put(
         &mut self,
         topic: &str,
         queue_id: u32,

@@ -17,4 +17,5 @@ mod search;
 mod segments;
 mod state;
 mod unreadable;
+mod walking;
 mod world;
