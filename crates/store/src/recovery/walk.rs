@@ -186,7 +186,7 @@ impl<'a, D: Disk> Walk<'a, D> {
     /// The newest whole dump in `from..to`.
     fn find_dump(&mut self, from: Position, to: Position) -> io::Result<Option<Position>> {
         let mut finder = DumpFinder::default();
-        for segment in self.layout.segments.iter().rev().filter(|s| s.end > from && s.base < to) {
+        for segment in self.layout.segments.iter().rev() {
             let scanner = self.course.scanner(segment);
             let base = segment.base.max(from);
             let end = each_record(scanner, base, to.min(segment.end), |view| {
@@ -205,7 +205,7 @@ impl<'a, D: Disk> Walk<'a, D> {
     /// Some of the state may have been in a damaged region, and all of it was said again behind that: folds from there.
     fn fold_again(&mut self, begin: Position, end: Position) -> io::Result<()> {
         self.fold.restart(begin);
-        for segment in self.layout.segments.iter().filter(|s| s.end > begin && s.base < end) {
+        for segment in &self.layout.segments {
             let scanner = self.course.scanner(segment);
             each_record(scanner, segment.base.max(begin), end.min(segment.end), |view| {
                 match view.topic == STATE_TOPIC {
@@ -231,10 +231,8 @@ impl<'a, D: Disk> Walk<'a, D> {
                 self.walked.stale_runs.push((start, end));
                 continue;
             };
-            if start > at {
-                self.walk(at, start)?;
-                self.cut(start);
-            }
+            self.walk(at, start)?;
+            self.cut(start);
             let folded = end > self.fold_from;
             let batches =
                 if folded { self.fold_only(start.max(self.fold_from), end)? } else { Batches::new() };
@@ -449,7 +447,7 @@ impl<'a, D: Disk> Walk<'a, D> {
                 }
             }
             self.tell(before, at);
-            if at < segment.end && at - self.walked.index.open_at >= self.config.run_bytes {
+            if at - self.walked.index.open_at >= self.config.run_bytes {
                 self.cut(at);
             }
         }
@@ -667,7 +665,7 @@ fn offsets_taken(view: &RecordView<'_>, crc_from: Position) -> u64 {
     number.and_then(|number| number.parse::<u16>().ok()).map_or(1, |number| u64::from(number.max(1)))
 }
 
-/// Shows all records in `from..to` of a segment that can be read; where that ended.
+/// Shows all records in `from..to` (none if it begins behind its end) of a segment that can be read; where that ended.
 fn each_record<F: DiskFile>(
     mut scanner: Scanner<'_, F>,
     from: Position,
