@@ -35,8 +35,8 @@ impl Rival {
         segments: impl Iterator<Item = io::Result<S>>,
         flushed: Option<Position>,
     ) -> io::Result<bool> {
-        let end = self.facts.filter(|f| f.clean && f.flushed <= begin).map_or(0, |f| f.flushed);
-        Ok(end > 0 && self.went_on(end, i64::MIN, segments, flushed)?.is_some())
+        let Some(facts) = self.facts.filter(|f| f.clean && f.flushed <= begin) else { return Ok(false) };
+        Ok(self.went_on(facts.flushed, i64::MIN, segments, flushed)?.is_some())
     }
 
     /// Whether it went on at `at`, where the log of ours ends. After a clean end whatever lies there is its work; after another
@@ -51,7 +51,7 @@ impl Rival {
         flushed: Option<Position>,
     ) -> io::Result<Option<i64>> {
         let clean = self.facts.is_some_and(|f| f.clean && f.flushed == at);
-        let newer = newest_ms > i64::MIN && self.newest_ms.is_some_and(|ms| ms > newest_ms);
+        let newer = self.newest_ms.is_some_and(|ms| ms > newest_ms);
         let Some(first) = segments.next().filter(|_| clean || newer).transpose()? else { return Ok(None) };
         let untouched = !newer && !self.aborted && first.borrow().base <= at;
         if untouched && Scanner::new(first.borrow(), Position::MAX, flushed).is_zero(at)? {

@@ -2,6 +2,7 @@
 
 use crate::fold::told;
 use crate::foreign::Apache;
+use crate::look::both;
 use crate::world::*;
 use kerolox_store::disk::{CrashMode, HostileDisk};
 use kerolox_store::{StoreConfig, open};
@@ -267,4 +268,35 @@ fn the_last_offset_of_a_queue_is_believed_if_it_is_likely() {
     assert_eq!(found_of(&[0, 1, 2, 0]), (vec![0], 1), "it began anew");
     assert_eq!(found_of(&[0, 1, 2, 1]), (vec![0, 1, 2], 3), "it went back");
     assert_eq!(found_of(&[0, 1, 2, 1 << 40]), (vec![0, 1, 2], 3), "too far");
+}
+
+/// Nothing of ours was in it: all that Apache had appended was taken for torn writes, and erased.
+#[test]
+fn apache_may_go_on_with_a_log_in_which_nothing_is() {
+    let mut apache = Apache::new();
+    (0..100).for_each(|i| drop(apache.send("T", 0, i, &"x".repeat(300))));
+    // Ours ended in order, or Apache's checkpoint file knows of messages. Its retention may have taken the first file.
+    for (in_order, checkpoint) in [(true, false), (true, true), (false, true)] {
+        for begin in [0, SEGMENT] {
+            let w = World::open(HostileDisk::default());
+            let disk = if in_order { w.close() } else { killed(&w.disk, &[]) };
+            apache.put_on(&disk);
+            if checkpoint {
+                disk.tamper_create("checkpoint", (apache.now - 1).to_be_bytes().repeat(2));
+            }
+            if begin > 0 {
+                assert!(disk.tamper_remove("commitlog/00000000000000000000"));
+            }
+            let what = format!("{in_order} {checkpoint} {begin}");
+            assert_eq!(both(&disk), [(vec![], apache.end()), (vec![], apache.end())], "{what}");
+            let mut found = World::open(disk);
+            let left = offsets(&found, 0);
+            assert_eq!(
+                (left[0] > 0, left.last(), found.report.log_min),
+                (begin > 0, Some(&99), begin),
+                "{what}"
+            );
+            assert_eq!(found.send("T", 0, "kerolox again").queue_offset, 100, "{what}");
+        }
+    }
 }
