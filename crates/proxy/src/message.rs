@@ -139,22 +139,10 @@ pub(crate) fn outgoing(
         return refuse(Code::IllegalMessageId, "message id cannot be empty");
     }
     properties.push(property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX, &system.message_id);
-    if let Some(after) = system.orphaned_transaction_recovery_duration.as_ref().filter(|_| is_transaction) {
-        if after.seconds > RECOVERY_S_MAX {
-            let why =
-                format!("the max transaction recovery time of message is too large, max is {RECOVERY_S_MAX}");
-            return refuse(Code::BadRequest, &why);
-        }
-        properties.push(property::CHECK_IMMUNITY_TIME_IN_SECONDS, &after.seconds.to_string());
+    if is_transaction {
+        recovery(system, &mut properties)?;
     }
-    if let Some(at) = &system.delivery_timestamp {
-        let at_ms = millis_of(at);
-        if at_ms - now_ms > limits.delay_ms_max {
-            let why = format!("the max delay time of message is too large, max is {}", limits.delay_ms_max);
-            return refuse(Code::IllegalDeliveryTime, &why);
-        }
-        properties.push(property::TIMER_DELIVER_MS, &at_ms.to_string());
-    }
+    delivery(system, now_ms, limits, &mut properties)?;
     if let Some(priority) = system.priority {
         if priority < 0 {
             return refuse(Code::BadRequest, "The priority must be greater than or equal to 0");
@@ -179,15 +167,54 @@ pub(crate) fn outgoing(
     }
     let born_ms = system.born_timestamp.as_ref().map_or(0, millis_of);
     properties.push(property::BORN_TIMESTAMP, &born_ms.to_string());
-    let kind = match system {
-        _ if is_transaction => MessageType::Transaction,
-        SystemProperties { delivery_timestamp: Some(_), .. } => MessageType::Delay,
-        SystemProperties { message_group: Some(group), .. } if !group.is_empty() => MessageType::Fifo,
-        SystemProperties { priority: Some(_), .. } => MessageType::Priority,
-        SystemProperties { lite_topic: Some(lite), .. } if !lite.is_empty() => MessageType::Lite,
-        _ => MessageType::Normal,
-    };
+    let kind = kind_of(system);
     Ok(Outgoing { properties, sys_flag, born_ms, kind })
+}
+
+/// When a broker asks about a transaction.
+fn recovery(system: &SystemProperties, properties: &mut PropertiesBuf) -> Result<()> {
+    let Some(after) = &system.orphaned_transaction_recovery_duration else { return Ok(()) };
+    if after.seconds > RECOVERY_S_MAX {
+        let why =
+            format!("the max transaction recovery time of message is too large, max is {RECOVERY_S_MAX}");
+        return Err(Refusal::new(Code::BadRequest, why));
+    }
+    properties.push(property::CHECK_IMMUNITY_TIME_IN_SECONDS, &after.seconds.to_string());
+    Ok(())
+}
+
+/// When a message is to be delivered.
+fn delivery(
+    system: &SystemProperties,
+    now_ms: i64,
+    limits: SendLimits,
+    properties: &mut PropertiesBuf,
+) -> Result<()> {
+    let Some(at_ms) = system.delivery_timestamp.as_ref().map(millis_of) else { return Ok(()) };
+    if at_ms.saturating_sub(now_ms) > limits.delay_ms_max {
+        let why = format!("the max delay time of message is too large, max is {}", limits.delay_ms_max);
+        return Err(Refusal::new(Code::IllegalDeliveryTime, why));
+    }
+    properties.push(property::TIMER_DELIVER_MS, &at_ms.to_string());
+    Ok(())
+}
+
+/// What a message is by what it has.
+fn kind_of(system: &SystemProperties) -> MessageType {
+    let has = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    if system.message_type() == MessageType::Transaction {
+        MessageType::Transaction
+    } else if system.delivery_timestamp.is_some() {
+        MessageType::Delay
+    } else if has(&system.message_group) {
+        MessageType::Fifo
+    } else if system.priority.is_some() {
+        MessageType::Priority
+    } else if has(&system.lite_topic) {
+        MessageType::Lite
+    } else {
+        MessageType::Normal
+    }
 }
 
 /// What the order of a message hangs on.
@@ -297,60 +324,21 @@ pub(crate) fn incoming(
         delivery_attempt: Some(delivery.attempts_before.unwrap_or(record.reconsume_times).saturating_add(1)),
         ..SystemProperties::default()
     };
-    let (mut is_transaction, mut is_delayed) = (false, false);
-    let (mut dlq_topic, mut dlq_id) = (None, None);
+    let mut is_delayed = false;
     for (name, value) in record.properties().iter() {
-        let own = || value.to_owned();
-        match name {
-            property::TAGS => system.tag = Some(own()),
-            property::KEYS => {
-                system.keys = value.split(' ').filter(|key| !key.is_empty()).map(str::to_owned).collect();
-            }
-            property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX => system.message_id = own(),
-            property::BORN_HOST => system.born_host = own(),
-            property::TRANSACTION_PREPARED => is_transaction = value == "true",
-            property::TIMER_DELIVER_MS => {
-                is_delayed = true;
-                system.delivery_timestamp = value.parse().ok().map(timestamp);
-            }
-            property::DELAY_TIME_LEVEL | property::TIMER_DELAY_SEC | property::TIMER_DELAY_MS => {
-                is_delayed = true
-            }
-            property::PRIORITY => system.priority = value.parse().ok().filter(|priority| *priority >= 0),
-            property::LITE_TOPIC => system.lite_topic = Some(own()),
-            property::DLQ_ORIGIN_TOPIC => dlq_topic = Some(own()),
-            property::DLQ_ORIGIN_MESSAGE_ID => dlq_id = Some(own()),
-            _ => {}
-        }
-        match name {
-            property::SHARDING_KEY => system.message_group = Some(own()),
-            property::TRACE_CONTEXT => system.trace_context = Some(own()),
-            _ => {}
-        }
+        is_delayed |= is_delay(name);
+        apply(name, value, &mut system);
         if !is_reserved(name) {
-            user_properties.insert(name.to_owned(), own());
+            user_properties.insert(name.to_owned(), value.to_owned());
         }
     }
     if system.message_id.is_empty() {
         system.message_id = record.message_id().to_string();
     }
-    let kind = if is_transaction {
-        MessageType::Transaction
-    } else if is_delayed {
-        MessageType::Delay
-    } else if system.message_group.is_some() {
-        MessageType::Fifo
-    } else if system.priority.is_some() {
-        MessageType::Priority
-    } else if system.lite_topic.is_some() {
-        MessageType::Lite
-    } else {
-        MessageType::Normal
-    };
-    system.message_type = kind.into();
-    if let (Some(topic), Some(message_id)) = (dlq_topic, dlq_id) {
-        system.dead_letter_queue = Some(v2::DeadLetterQueue { topic, message_id });
-    }
+    let kind = kind_of(&system);
+    // (By a level or a delay, the time itself is not known.)
+    let is_delayed = is_delayed && kind != MessageType::Transaction;
+    system.message_type = if is_delayed { MessageType::Delay } else { kind }.into();
     let body = body(record, bytes, &mut system);
     system.body_digest = Some(digest(&body));
     v2::Message {
@@ -359,6 +347,44 @@ pub(crate) fn incoming(
         system_properties: Some(system),
         body,
     }
+}
+
+fn is_delay(name: &str) -> bool {
+    let delays = [
+        property::TIMER_DELIVER_MS,
+        property::DELAY_TIME_LEVEL,
+        property::TIMER_DELAY_SEC,
+        property::TIMER_DELAY_MS,
+    ];
+    delays.contains(&name)
+}
+
+/// A property of a record, as what calls say of a message.
+fn apply(name: &str, value: &str, system: &mut SystemProperties) {
+    let own = || Some(value.to_owned());
+    match name {
+        property::TAGS => system.tag = own(),
+        property::KEYS => {
+            system.keys = value.split(' ').filter(|key| !key.is_empty()).map(str::to_owned).collect();
+        }
+        property::UNIQ_CLIENT_MESSAGE_ID_KEYIDX => value.clone_into(&mut system.message_id),
+        property::BORN_HOST => value.clone_into(&mut system.born_host),
+        property::TRANSACTION_PREPARED if value == "true" => {
+            system.set_message_type(MessageType::Transaction)
+        }
+        property::TIMER_DELIVER_MS => system.delivery_timestamp = value.parse().ok().map(timestamp),
+        property::PRIORITY => system.priority = value.parse().ok().filter(|priority| *priority >= 0),
+        property::LITE_TOPIC => system.lite_topic = own(),
+        property::SHARDING_KEY => system.message_group = own(),
+        property::TRACE_CONTEXT => system.trace_context = own(),
+        property::DLQ_ORIGIN_TOPIC => value.clone_into(&mut dead_letter(system).topic),
+        property::DLQ_ORIGIN_MESSAGE_ID => value.clone_into(&mut dead_letter(system).message_id),
+        _ => {}
+    }
+}
+
+fn dead_letter(system: &mut SystemProperties) -> &mut v2::DeadLetterQueue {
+    system.dead_letter_queue.get_or_insert_default()
 }
 
 /// What the user sent. Clients of Remoting compress large bodies; those of gRPC do not agree what a compressed body is.

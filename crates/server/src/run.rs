@@ -94,16 +94,13 @@ async fn process(parts: Parts, clamped: Option<String>, begun: Instant) -> Resul
         ready.extend(recovered(&started.report));
         running = Some(started);
     }
-    let mut face = None;
-    if let Some((settings, listener)) = grpc {
-        ready.push(format!("gRPC {}", settings.bind));
-        let broker = running.as_ref().map(|running| {
-            let (face_end, broker_end) = kerolox_proxy::local(&running.name);
-            grpc::connect(&running.shell, broker_end);
-            face_end
-        });
-        face = Some(grpc::Running::start(settings, listener, broker)?);
-    }
+    let face = match grpc {
+        Some((settings, listener)) => {
+            ready.push(format!("gRPC {}", settings.bind));
+            Some(start_face(settings, listener, running.as_ref())?)
+        }
+        None => None,
+    };
     if let Some(open) = binds.into_iter().flatten().find(|bind| !bind.ip().is_loopback()) {
         report::line(&format!(
             "warning: listening on {} without access control: whoever can connect may read and write everything",
@@ -134,6 +131,19 @@ async fn process(parts: Parts, clamped: Option<String>, begun: Instant) -> Resul
             bail!("stopped: {why}");
         }
     }
+}
+
+fn start_face(
+    settings: settings::Grpc,
+    listener: std::net::TcpListener,
+    broker: Option<&broker::Running>,
+) -> Result<grpc::Running> {
+    let broker = broker.map(|broker| {
+        let (face_end, broker_end) = kerolox_proxy::local(&broker.name);
+        grpc::connect(&broker.shell, broker_end);
+        face_end
+    });
+    grpc::Running::start(settings, listener, broker)
 }
 
 /// The port of gRPC; `None` where it is in use and nobody asked for it: several brokers may share a machine.

@@ -188,79 +188,76 @@ impl Connection {
         {
             return fault(error::PROTOCOL_ERROR, "a header block was interrupted");
         }
-        let of_connection = matches!(kind, kind::SETTINGS | kind::PING | kind::GOAWAY);
-        let of_stream = matches!(
-            kind,
-            kind::DATA | kind::HEADERS | kind::PRIORITY | kind::RST_STREAM | kind::CONTINUATION
-        );
-        if (of_connection && stream != 0) || (of_stream && stream == 0) {
-            return fault(error::PROTOCOL_ERROR, format!("a frame of type {kind} on stream {stream}"));
-        }
+        check_place(kind, stream)?;
         match kind {
             kind::DATA => self.data(stream, flags, payload, limits, out, events),
             kind::HEADERS => {
-                let mut block = unpad(flags, payload)?;
-                if flags & flag::PRIORITY != 0 {
-                    if block.len() < 5 {
-                        return fault(error::FRAME_SIZE_ERROR, "a header block without its priority");
-                    }
-                    block.advance(5);
-                }
-                let ends_stream = flags & flag::END_STREAM != 0;
+                let block = header_block(flags, payload)?;
+                let of = (stream, flags & flag::END_STREAM != 0);
                 if flags & flag::END_HEADERS != 0 {
-                    return self.headers(
-                        (stream, ends_stream),
-                        &block,
-                        now_s,
-                        (limits, scratch),
-                        out,
-                        events,
-                    );
+                    return self.headers(of, &block, now_s, (limits, scratch), out, events);
                 }
-                self.block = Some(Block { stream, ends_stream, bytes: BytesMut::from(&*block) });
+                self.block = Some(Block { stream, ends_stream: of.1, bytes: BytesMut::from(&*block) });
                 Ok(())
             }
-            kind::CONTINUATION => {
-                let Some(mut block) = self.block.take() else {
-                    return fault(error::PROTOCOL_ERROR, "a header block goes on that did not begin");
-                };
-                if block.bytes.len() + payload.len() > 2 * limits.header_bytes_max + PAYLOAD_BYTES_MAX {
-                    return fault(error::ENHANCE_YOUR_CALM, "a header block without end");
+            kind::CONTINUATION => match self.further_block(flags, &payload, limits)? {
+                Some(block) => {
+                    let of = (stream, block.ends_stream);
+                    self.headers(of, &block.bytes, now_s, (limits, scratch), out, events)
                 }
-                block.bytes.put_slice(&payload);
-                if flags & flag::END_HEADERS == 0 {
-                    self.block = Some(block);
-                    return Ok(());
-                }
-                let of = (stream, block.ends_stream);
-                self.headers(of, &block.bytes, now_s, (limits, scratch), out, events)
-            }
+                None => Ok(()),
+            },
             kind::PRIORITY => match payload.len() {
                 5 => Ok(()),
                 _ => fault(error::FRAME_SIZE_ERROR, "a priority of another length than 5"),
             },
-            kind::RST_STREAM => {
-                if payload.len() != 4 {
-                    return fault(error::FRAME_SIZE_ERROR, "a reset of another length than 4");
-                }
-                if stream > self.last {
-                    return fault(error::PROTOCOL_ERROR, "a stream was reset that was not opened");
-                }
-                if self.forget(stream).is_some() {
-                    self.second.resets += 1;
-                    events.push(Event::Cancelled { stream });
-                }
-                match self.second.resets > limits.resets_per_s {
-                    true => fault(error::ENHANCE_YOUR_CALM, "too many calls were taken back within a second"),
-                    false => Ok(()),
-                }
-            }
+            kind::RST_STREAM => self.taken_back(stream, payload.len(), limits, events),
             kind::SETTINGS => self.settings(flags, payload, out),
             kind::PING => self.ping(flags, &payload, out),
             kind::WINDOW_UPDATE => self.window_update(stream, &payload, out),
             kind::PUSH_PROMISE => fault(error::PROTOCOL_ERROR, "clients promise nothing"),
             // A client that goes ends its calls and closes; what we do not know we ignore.
             _ => Ok(()),
+        }
+    }
+
+    /// A header block goes on; the whole of it once it ends.
+    fn further_block(&mut self, flags: u8, payload: &[u8], limits: &Limits) -> Result<Option<Block>, Fault> {
+        let Some(mut block) = self.block.take() else {
+            return fault(error::PROTOCOL_ERROR, "a header block goes on that did not begin");
+        };
+        if block.bytes.len() + payload.len() > 2 * limits.header_bytes_max + PAYLOAD_BYTES_MAX {
+            return fault(error::ENHANCE_YOUR_CALM, "a header block without end");
+        }
+        block.bytes.put_slice(payload);
+        if flags & flag::END_HEADERS != 0 {
+            return Ok(Some(block));
+        }
+        self.block = Some(block);
+        Ok(None)
+    }
+
+    /// The client resets a stream.
+    fn taken_back(
+        &mut self,
+        stream: u32,
+        len: usize,
+        limits: &Limits,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        if len != 4 {
+            return fault(error::FRAME_SIZE_ERROR, "a reset of another length than 4");
+        }
+        if stream > self.last {
+            return fault(error::PROTOCOL_ERROR, "a stream was reset that was not opened");
+        }
+        if self.forget(stream).is_some() {
+            self.second.resets += 1;
+            events.push(Event::Cancelled { stream });
+        }
+        match self.second.resets > limits.resets_per_s {
+            true => fault(error::ENHANCE_YOUR_CALM, "too many calls were taken back within a second"),
+            false => Ok(()),
         }
     }
 
@@ -323,19 +320,12 @@ impl Connection {
             reset(id, error::REFUSED_STREAM, out);
             return Ok(());
         }
-        let http = match (whole, is_post && is_grpc && !unreadable) {
-            (false, _) => Some(b"431"),
-            (true, false) => Some(b"415"),
-            (true, true) => None,
-        };
-        if let Some(http) = http {
-            let mut block = Vec::new();
-            hpack::write_indexed(hpack::STATUS, http, &mut block);
-            frame::write_head(block.len(), kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, id, out);
-            out.put_slice(&block);
-            if !ends_stream {
-                reset(id, error::NO_ERROR, out);
-            }
+        if !whole {
+            refuse_http(id, b"431", ends_stream, out);
+            return Ok(());
+        }
+        if !is_post || !is_grpc || unreadable {
+            refuse_http(id, b"415", ends_stream, out);
             return Ok(());
         }
         self.streams.insert(id, Stream::new(head, now_s, self.stream_window));
@@ -694,6 +684,40 @@ const SUCCESS: &[u8] = b"\0\x0bgrpc-status\x010";
 fn write_trailers(id: u32, block: &[u8], out: &mut BytesMut) {
     frame::write_head(block.len(), kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, id, out);
     out.put_slice(block);
+}
+
+/// Some frames are about the connection, some about a stream.
+fn check_place(kind: u8, stream: u32) -> Result<(), Fault> {
+    let of_connection = matches!(kind, kind::SETTINGS | kind::PING | kind::GOAWAY);
+    let of_stream =
+        matches!(kind, kind::DATA | kind::HEADERS | kind::PRIORITY | kind::RST_STREAM | kind::CONTINUATION);
+    match (of_connection && stream != 0) || (of_stream && stream == 0) {
+        true => fault(error::PROTOCOL_ERROR, format!("a frame of type {kind} on stream {stream}")),
+        false => Ok(()),
+    }
+}
+
+/// The header block of a frame that begins one: without padding and priority.
+fn header_block(flags: u8, payload: Bytes) -> Result<Bytes, Fault> {
+    let mut block = unpad(flags, payload)?;
+    if flags & flag::PRIORITY != 0 {
+        if block.len() < 5 {
+            return fault(error::FRAME_SIZE_ERROR, "a header block without its priority");
+        }
+        block.advance(5);
+    }
+    Ok(block)
+}
+
+/// Answers with a status of HTTP, for who does not speak gRPC.
+fn refuse_http(id: u32, status: &[u8], ends_stream: bool, out: &mut BytesMut) {
+    let mut block = Vec::new();
+    hpack::write_indexed(hpack::STATUS, status, &mut block);
+    frame::write_head(block.len(), kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, id, out);
+    out.put_slice(&block);
+    if !ends_stream {
+        reset(id, error::NO_ERROR, out);
+    }
 }
 
 /// The payload without its padding.

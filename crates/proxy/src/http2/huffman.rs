@@ -33,7 +33,7 @@ struct Code {
 
 const CODE: Code = code();
 
-#[allow(clippy::indexing_slicing)] // evaluated by the compiler, which would not let it pass
+#[allow(clippy::indexing_slicing)] // holds because the compiler evaluates it
 const fn code() -> Code {
     let mut code = Code { limits: [0; LONGEST + 1], places: [0; LONGEST + 1], symbols: [0; 257] };
     let (mut next, mut place, mut length) = (0u64, 0usize, SHORTEST);

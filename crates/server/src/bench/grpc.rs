@@ -339,10 +339,8 @@ impl Lane {
                     self.shared.measured.borrow_mut().done(now, 1, bytes, now - begun);
                 }
             }
-            RST_STREAM => {
-                if self.begun.remove(&stream).is_some() {
-                    self.shared.measured.borrow_mut().failed("reset".to_owned());
-                }
+            RST_STREAM if self.begun.remove(&stream).is_some() => {
+                self.shared.measured.borrow_mut().failed("reset".to_owned());
             }
             SETTINGS if flags & ACK == 0 => write_head(0, SETTINGS, ACK, 0, &mut self.out),
             PING if flags & ACK == 0 => {
