@@ -101,12 +101,7 @@ async fn process(parts: Parts, clamped: Option<String>, begun: Instant) -> Resul
         }
         None => None,
     };
-    if let Some(open) = binds.into_iter().flatten().find(|bind| !bind.ip().is_loopback()) {
-        report::line(&format!(
-            "warning: listening on {} without access control: whoever can connect may read and write everything",
-            open.ip()
-        ));
-    }
+    warn_of_open(binds.into_iter().flatten());
     if let Some(warning) = clamped {
         report::line(&warning);
     }
@@ -130,6 +125,15 @@ async fn process(parts: Parts, clamped: Option<String>, begun: Instant) -> Resul
             running.abandon().await;
             bail!("stopped: {why}");
         }
+    }
+}
+
+fn warn_of_open(mut binds: impl Iterator<Item = SocketAddr>) {
+    if let Some(open) = binds.find(|bind| !bind.ip().is_loopback()) {
+        report::line(&format!(
+            "warning: listening on {} without access control: whoever can connect may read and write everything",
+            open.ip()
+        ));
     }
 }
 
