@@ -167,10 +167,10 @@ fn connections_leave_the_log_files_to_open() {
         command
     });
     let said = kerolox.says().unwrap();
-    let warning = "may open 600 files at most (ulimit -n): enough for 150 connections of each listener";
+    let warning = "may open 600 files at most (ulimit -n): enough for 100 connections of each listener";
     assert!(said.contains(warning), "{said}");
-    let mut open: Vec<Raw> = (0..151).map(|_| Raw::connect(kerolox.broker())).collect();
-    assert!(open[150].is_closed(), "one too many");
+    let mut open: Vec<Raw> = (0..101).map(|_| Raw::connect(kerolox.broker())).collect();
+    assert!(open[100].is_closed(), "one too many");
     assert_eq!(open[0].ask(&send_request("T", b"first")).code, 0);
     kerolox.end();
 }
