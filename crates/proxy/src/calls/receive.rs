@@ -313,8 +313,9 @@ fn look_through(
     let header: PopMessageResponse<'_> = answer.header().unwrap_or_default();
     let starts = numbers(header.start_offset_info);
     let counts = numbers(header.order_count_info);
+    let each = plain_numbers(header.order_count_info);
     let mut taken = Vec::new();
-    for record in split(&answer.body).map_while(std::result::Result::ok) {
+    for (number, record) in split(&answer.body).map_while(std::result::Result::ok).enumerate() {
         let kind = kind_of(&record, &header);
         let lite_topic = message::property_of(&record, property::LITE_TOPIC);
         let lite_offset =
@@ -338,7 +339,7 @@ fn look_through(
         };
         let position = i64::try_from(record.position).unwrap_or(-1);
         let handle = format!("{receipt} {position}");
-        let before = counts.get(&*of_message).or_else(|| counts.get(&*of_queue));
+        let before = each.get(number).or(counts.get(&*of_message)).or(counts.get(&*of_queue));
         let before = before.map_or(record.reconsume_times, |n| i32::try_from(*n).unwrap_or(i32::MAX));
         let delivery = Delivery {
             receipt: Some(handle.clone()),
@@ -392,6 +393,13 @@ fn aside(call: &Call, ask: &Ask<'_>, lite_topic: Option<String>, handle: String,
     });
 }
 
+/// `number;…`: of a pop from lite topics, in the order of its messages. What has more to it is none of these.
+fn plain_numbers(info: Option<&str>) -> Vec<i64> {
+    let all: Option<Vec<i64>> =
+        info.map(|info| info.split(';').map_while(|text| text.parse().ok()).collect());
+    all.unwrap_or_default()
+}
+
 /// `kind queue number;…` by `kind queue`.
 fn numbers(info: Option<&str>) -> HashMap<&str, i64> {
     let entry = |entry: &'_ str| entry.rsplit_once(' ').map(|(key, n)| (key.len(), n.parse().ok()));
@@ -402,4 +410,34 @@ fn numbers(info: Option<&str>) -> HashMap<&str, i64> {
             Some((text.get(..len)?, number?))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_in_both_forms() {
+        let by_queue = numbers(Some("0 3 1;1 0 2;0 qo3%17 5"));
+        assert_eq!((by_queue["0 3"], by_queue["1 0"], by_queue["0 qo3%17"]), (1, 2, 5));
+        assert!(plain_numbers(Some("0 3 1;1 0 2")).is_empty() && plain_numbers(None).is_empty());
+        assert_eq!((plain_numbers(Some("0;2;1")), numbers(Some("0;2;1")).len()), (vec![0, 2, 1], 0));
+    }
+
+    #[test]
+    fn filters_are_read_as_clients_mean_them() {
+        let filter = |kind: FilterType, expression: &str| {
+            Filter::new(&FilterExpression { r#type: kind.into(), expression: expression.to_owned() })
+        };
+        for all in ["", "*", " "] {
+            assert!(filter(FilterType::Tag, all).unwrap().wants("anything"));
+        }
+        let tags = filter(FilterType::Tag, "a || b").unwrap();
+        assert!(tags.wants("a") && tags.wants("b") && !tags.wants("c") && !tags.wants(""));
+        assert_eq!((tags.kind(), tags.text()), ("TAG", "a || b"));
+        assert_eq!(filter(FilterType::Sql, "x > 1").unwrap().kind(), "SQL92");
+        for bad in [filter(FilterType::Tag, "||"), filter(FilterType::Sql, " ")] {
+            assert_eq!(bad.err().unwrap().code, Code::IllegalFilterExpression);
+        }
+    }
 }
