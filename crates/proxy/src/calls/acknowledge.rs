@@ -21,7 +21,20 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// Longest time that a message may be another's, in milliseconds.
-pub(crate) const INVISIBLE_MS_MAX: i64 = 12 * 3_600_000;
+const INVISIBLE_MS_MAX: i64 = 12 * 3_600_000;
+
+/// How long a message is to be the client's own, in milliseconds.
+pub(crate) fn invisible_ms(asked: Option<&prost_types::Duration>, min_ms: i64) -> Result<i64> {
+    let invisible_ms = asked.map_or(0, crate::message::millis);
+    let illegal = |why: String| Err(Refusal::new(Code::IllegalInvisibleTime, why));
+    if invisible_ms < min_ms {
+        return illegal(format!("the invisibleTime is too small. min is {min_ms}"));
+    }
+    if invisible_ms > INVISIBLE_MS_MAX {
+        return illegal(format!("the invisibleTime is too large. max is {INVISIBLE_MS_MAX}"));
+    }
+    Ok(invisible_ms)
+}
 
 /// Which message of whom.
 #[derive(Debug, Clone, Copy)]
@@ -212,14 +225,7 @@ pub(crate) async fn change_invisible(
 async fn changed(call: &Call, request: &ChangeInvisibleDurationRequest) -> Result<String> {
     let topic = check::topic(request.topic.as_ref())?;
     let group = check::group(request.group.as_ref())?;
-    let invisible_ms = request.invisible_duration.as_ref().map_or(0, crate::message::millis);
-    let illegal = |why: String| Err(Refusal::new(Code::IllegalInvisibleTime, why));
-    if invisible_ms < 0 {
-        return illegal("the invisibleTime is too small. min is 0".to_owned());
-    }
-    if invisible_ms > INVISIBLE_MS_MAX {
-        return illegal(format!("the invisibleTime is too large. max is {INVISIBLE_MS_MAX}"));
-    }
+    let invisible_ms = invisible_ms(request.invisible_duration.as_ref(), 0)?;
     let of = Of { group, topic, lite_topic: request.lite_topic.as_deref() };
     let meant = Meant::of(call, of, &request.message_id, &request.receipt_handle)?;
     let handle = meant.handle()?;

@@ -3,7 +3,7 @@
 //! the first refusal.
 
 use super::send;
-use crate::brokers::{Brokers, success};
+use crate::brokers::success;
 use crate::check;
 use crate::face::{Call, Face, Place};
 use crate::message::{self, Delivery, duration};
@@ -61,8 +61,8 @@ fn malformed(e: impl std::fmt::Display) -> Refusal {
 impl Face {
     /// Every broker that takes writes.
     async fn all_masters(self: &Rc<Self>) -> Result<Vec<Place>> {
-        if let Brokers::Local(hub) = &self.brokers {
-            return Ok(vec![Place { name: Rc::clone(&hub.broker), address: String::new() }]);
+        if let Some(here) = self.here() {
+            return Ok(vec![here]);
         }
         let command = Command::request(RequestCode::GET_BROKER_CLUSTER_INFO);
         let answer = success(self.brokers.name_server(command).await?)?;
@@ -72,6 +72,11 @@ impl Face {
             Some(Place { name: Rc::from(&*broker.broker_name), address })
         };
         Ok(info.broker_addr_table.into_values().filter_map(master).collect())
+    }
+
+    /// Those that have queues of a topic.
+    async fn masters_of(self: &Rc<Self>, topic: &str) -> Result<Vec<Place>> {
+        Ok(self.view(topic).await?.masters.iter().map(|(place, _)| place.clone()).collect())
     }
 
     /// Asks all of these the same; the answers of those that did not refuse.
@@ -381,8 +386,7 @@ pub(crate) async fn reset_offset(
     }
     let header = ResetOffset { topic, group, timestamp, is_force: true, ..Default::default() };
     let command = Command::request(RequestCode::INVOKE_BROKER_TO_RESET_OFFSET).with_header(&header);
-    let places: Vec<Place> =
-        call.face.view(topic).await?.masters.iter().map(|(place, _)| place.clone()).collect();
+    let places = call.face.masters_of(topic).await?;
     call.face.ask_all(&places, &command).await?;
     Ok(ResetGroupOffsetResponse { status: Some(ok()) })
 }
@@ -408,7 +412,7 @@ async fn find(
     if !is_id {
         command.fields.push("indexType", "K");
     }
-    let places: Vec<Place> = face.view(topic).await?.masters.iter().map(|(place, _)| place.clone()).collect();
+    let places = face.masters_of(topic).await?;
     let none = || Refusal::new(Code::MessageNotFound, "there is no such message");
     // A broker that finds nothing says so by a refusal.
     let answers = face.ask_all(&places, &command).await.map_err(|refusal| match refusal.code {
@@ -578,8 +582,7 @@ pub(crate) async fn time_span(call: Call, request: QueryTimeSpanRequest) -> Resu
         let name = check::topic(Some(topic))?;
         let header = TopicGroup { topic: name, group, ..Default::default() };
         let command = Command::request(RequestCode::QUERY_CONSUME_TIME_SPAN).with_header(&header);
-        let places: Vec<Place> =
-            call.face.view(name).await?.masters.iter().map(|(place, _)| place.clone()).collect();
+        let places = call.face.masters_of(name).await?;
         for (place, answer) in call.face.ask_all(&places, &command).await? {
             let spans: QueryConsumeTimeSpanBody = from_json(&answer.body).map_err(malformed)?;
             queue_time_span_list.extend(spans.consume_time_span_set.iter().map(|span| QueueTimeSpan {

@@ -1,6 +1,6 @@
 //! Receiving messages: a pop at one broker, whose answer is looked through before it goes on.
 
-use super::acknowledge::{Change, INVISIBLE_MS_MAX, Of, ack_handle, put_off, to_dead_letters};
+use super::acknowledge::{Change, Of, ack_handle, invisible_ms, put_off, to_dead_letters};
 use crate::check;
 use crate::face::{Call, Place, View, no_queue};
 use crate::handle::Handle;
@@ -112,7 +112,10 @@ async fn receive(call: &Call, request: &ReceiveMessageRequest) -> Result<Receive
     let queue = request.message_queue.clone().unwrap_or_default();
     let topic = check::topic(queue.topic.as_ref())?;
     let group = check::group(request.group.as_ref())?;
-    let invisible_ms = invisible_ms(request)?;
+    let invisible_ms = match request.auto_renew {
+        true => FIRST_MS,
+        false => invisible_ms(request.invisible_duration.as_ref(), INVISIBLE_MS_MIN)?,
+    };
     let default = FilterExpression::default();
     let filter = Filter::new(request.filter_expression.as_ref().unwrap_or(&default))?;
     if call.face.untaken(call.client.conn) > UNTAKEN_MAX {
@@ -160,21 +163,6 @@ const MAX_ATTEMPTS: i32 = 17;
 /// How often a group gets a message.
 pub(crate) fn max_attempts(config: &SubscriptionGroupConfig) -> i32 {
     config.retry_max_times.saturating_add(1)
-}
-
-fn invisible_ms(request: &ReceiveMessageRequest) -> Result<i64> {
-    if request.auto_renew {
-        return Ok(FIRST_MS);
-    }
-    let invisible_ms = request.invisible_duration.as_ref().map_or(0, message::millis);
-    let illegal = |why: String| Err(Refusal::new(Code::IllegalInvisibleTime, why));
-    if invisible_ms < INVISIBLE_MS_MIN {
-        return illegal(format!("the invisibleTime is too small. min is {INVISIBLE_MS_MIN}"));
-    }
-    if invisible_ms > INVISIBLE_MS_MAX {
-        return illegal(format!("the invisibleTime is too large. max is {INVISIBLE_MS_MAX}"));
-    }
-    Ok(invisible_ms)
 }
 
 /// How long to wait for a message: as the client says, and always less than it waits.

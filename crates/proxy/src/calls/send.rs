@@ -13,6 +13,7 @@ use bytes::BytesMut;
 use kerolox_wire::body::perm;
 use kerolox_wire::header::{self, SendMessageResponse as Sent};
 use kerolox_wire::message_id::MessageId;
+use kerolox_wire::properties::tag_code;
 use kerolox_wire::recall::RecallHandle;
 use kerolox_wire::record::batch::{self, BatchMessage};
 use kerolox_wire::{Command, RequestCode, ResponseCode, names, sys_flag};
@@ -183,7 +184,7 @@ fn choose<'a>(call: &Call, topic: &str, view: &'a View, key: Option<&str>) -> Re
         };
     }
     let mut number = match key {
-        Some(key) => jump_hash(java_hash(key), all),
+        Some(key) => jump_hash(tag_code(key), all),
         None => call.face.next_turn() % all,
     };
     for (place, count) in queues {
@@ -196,15 +197,10 @@ fn choose<'a>(call: &Call, topic: &str, view: &'a View, key: Option<&str>) -> Re
     Err(no_queue(topic))
 }
 
-/// Java's `String.hashCode`.
-fn java_hash(text: &str) -> i32 {
-    text.encode_utf16().fold(0, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
-}
-
-/// One of so many buckets; when there are more, few keys move. Source: Lamping and Veach, "A Fast, Minimal Memory, Consistent
+/// One of so many buckets, for a key by its Java hash code; when there are more, few keys move. Source: Lamping and Veach, "A Fast, Minimal Memory, Consistent
 /// Hash Algorithm", as Guava has it, which Apache's proxy uses.
-fn jump_hash(key: i32, buckets: usize) -> usize {
-    let mut state = i64::from(key) as u64;
+fn jump_hash(key: i64, buckets: usize) -> usize {
+    let mut state = key as u64;
     let mut candidate = 0usize;
     loop {
         state = state.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
@@ -240,11 +236,11 @@ mod tests {
     /// Of the published algorithm; the buckets of a key change only to new ones.
     #[test]
     fn keys_stay_in_their_queues() {
-        assert_eq!([java_hash(""), java_hash("a"), java_hash("order-1")], [0, 97, -1_207_111_310]);
+        assert_eq!([tag_code(""), tag_code("a"), tag_code("order-1")], [0, 97, -1_207_111_310]);
         for key in ["", "a", "order-1", "user:42", "\u{1F600}"] {
             let mut before = 0;
             for buckets in 1..200 {
-                let bucket = jump_hash(java_hash(key), buckets);
+                let bucket = jump_hash(tag_code(key), buckets);
                 assert!(bucket == before || bucket == buckets - 1, "{key} {buckets}");
                 before = bucket;
             }
@@ -252,7 +248,7 @@ mod tests {
         let spread = |buckets| {
             let mut counts = vec![0; buckets];
             (0..1_000 * buckets as i32)
-                .for_each(|key| counts[jump_hash(java_hash(&key.to_string()), buckets)] += 1);
+                .for_each(|key| counts[jump_hash(tag_code(&key.to_string()), buckets)] += 1);
             counts
         };
         assert!(spread(8).iter().all(|count| (800..1_200).contains(count)));
