@@ -459,6 +459,19 @@ fn a_batch_of_apaches_that_is_one_record_takes_its_offsets() {
     }
 }
 
+/// The flag says so, and not the property, which any producer may give.
+#[test]
+fn a_record_of_apaches_that_only_names_a_number_takes_one_offset() {
+    let mut apache = Apache::new();
+    (0..2).for_each(|offset| drop(apache.put("T", 0, offset, "message", 0, "INNER_NUM\x013\x02")));
+    (0..60).for_each(|i| drop(apache.send("U", 0, i, &"x".repeat(300))));
+    let disk = HostileDisk::default();
+    apache.put_on(&disk);
+    let w = World::open(disk);
+    let again = World::open(w.disk.crash(CrashMode::Kill, 0));
+    assert_eq!([w, again].map(|w| w.store.next_offset("T", 0)), [2, 2]);
+}
+
 /// Its checksum does not cover the offset: what lies around it says which is right.
 #[test]
 fn damaged_offsets_in_a_log_of_apache_cost_their_records() {
