@@ -71,6 +71,7 @@ pub(crate) struct Link {
     /// Whether anything came from it.
     pub(crate) heard: Cell<bool>,
     pub(crate) tls: RefCell<Option<Box<Session>>>,
+    pub(crate) is_secure: Cell<bool>,
     /// Wakes the task to look at the cells below.
     pub(crate) wake: Notify,
     /// The outbox could not be emptied: the task is to wait until the socket is writable.
@@ -82,6 +83,8 @@ pub(crate) struct Link {
     pub(crate) closing: RefCell<Option<Closed>>,
     /// End it once the outbox is empty.
     pub(crate) close_when_sent: Cell<bool>,
+    /// And then wait until the peer has taken that.
+    pub(crate) lingers: Cell<bool>,
     /// Bytes that were read and are not handled.
     pub(crate) inbox_bytes: Cell<usize>,
     /// Bytes that the owner of the listener holds for it.
@@ -136,6 +139,8 @@ const SPARES_MAX: usize = 16;
 const LARGE_READS: usize = 8;
 /// and of each of them no less than this part of a read: small reads cost more than they bring.
 const LARGE_SHARES_MAX: usize = 16;
+/// What a connection with TLS holds for that, about.
+const TLS_BYTES: usize = 16 << 10;
 /// A larger buffer is not kept.
 const SPARE_BYTES_MAX: usize = 512 << 10;
 
@@ -227,7 +232,8 @@ impl Connections {
         if link.closing.borrow().is_some() {
             return false;
         }
-        let now = link.inbox_bytes.get() + link.owner_bytes.get() + link.outbox.borrow().len();
+        let tls = if link.is_secure.get() { TLS_BYTES } else { 0 };
+        let now = tls + link.inbox_bytes.get() + link.owner_bytes.get() + link.outbox.borrow().len();
         let before = link.held.replace(now);
         self.held.set(self.held.get() - before + now);
         now > before && self.held.get() > self.limits.memory_bytes_max
@@ -260,6 +266,7 @@ impl Connections {
         let links = self.links.borrow();
         while self.held.get() > limit
             && let Some(largest) = links.values().max_by_key(|link| link.held.get())
+            && largest.held.get() > 0
         {
             let held = self.disown(largest);
             largest.end(Closed::Memory { held, limit });
@@ -319,9 +326,10 @@ impl Connections {
         }
     }
 
-    /// Closes a connection after what was queued for it is written.
+    /// Closes a connection after what was queued for it is written, and taken by its peer.
     pub fn close(&self, conn: ConnId) {
         if let Some(link) = self.links.borrow().get(&conn) {
+            link.lingers.set(true);
             link.close_when_sent.set(true);
             link.wake.notify_one();
         }
@@ -375,12 +383,14 @@ impl Connections {
             outbox: RefCell::default(),
             heard: Cell::new(false),
             tls: RefCell::new(None),
+            is_secure: Cell::new(false),
             wake: Notify::new(),
             blocked: Cell::new(false),
             paused: Cell::new(false),
             dirty: Cell::new(false),
             closing: RefCell::new(None),
             close_when_sent: Cell::new(false),
+            lingers: Cell::new(false),
             inbox_bytes: Cell::new(0),
             owner_bytes: Cell::new(0),
             large: Cell::new(false),
@@ -398,6 +408,8 @@ impl Connections {
 
     pub(crate) fn remove(&self, link: &Link) {
         self.links.borrow_mut().remove(&link.id);
+        // It may still be in the list of those to be flushed, and must not count again.
+        link.closing.borrow_mut().get_or_insert(Closed::ByServer);
         self.disown(link);
         self.note_large(link, false);
     }

@@ -61,6 +61,9 @@ pub trait Handler: 'static {
 const READS_PER_TURN: usize = 4;
 /// A partial frame up to this size is copied out of the buffer that it was read into.
 const SMALL_BYTES_MAX: usize = 4 << 10;
+/// How long a peer that is told that a connection ends may take for its own end, and how much it may say until then.
+const LINGER: Duration = Duration::from_secs(5);
+const LINGER_BYTES_MAX: usize = 1 << 20;
 /// Wait after a failed accept (file descriptors ran out): the connection stays in the kernel's queue.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -113,6 +116,7 @@ async fn serve<H: Handler>(
         split: false,
         grown: false,
         pieces: Vec::new(),
+        peer_closed: false,
     };
     let why = reader.exchange().await;
     connections.remove(&link);
@@ -132,6 +136,8 @@ struct Reader<'a, H: Handler> {
     grown: bool,
     /// Cut and not handled: empty whenever something is read.
     pieces: Vec<H::Piece>,
+    /// TLS says that the peer says no more.
+    peer_closed: bool,
 }
 
 impl<H: Handler> Reader<'_, H> {
@@ -142,7 +148,12 @@ impl<H: Handler> Reader<'_, H> {
             if let Some(why) = link.closing.borrow_mut().take() {
                 return why;
             }
-            if link.close_when_sent.get() && link.outbox.borrow().is_empty() {
+            // (Blocked: what is encrypted is not in the outbox any more.)
+            if link.close_when_sent.get() && link.outbox.borrow().is_empty() && !link.blocked.get() {
+                if link.lingers.get() {
+                    // Who takes no notice is not waited for.
+                    let _ = tokio::time::timeout(LINGER, self.linger()).await;
+                }
                 return Closed::ByServer;
             }
             link.paused.set(self.connections.has_enough(link));
@@ -176,22 +187,42 @@ impl<H: Handler> Reader<'_, H> {
         }
     }
 
+    /// Says that nothing more comes, and waits for the peer's end: were it closed while the peer says something, the system would answer
+    /// that with a reset, and the peer would lose what it has not read yet.
+    async fn linger(&mut self) {
+        if let Some(tls) = &mut *self.link.tls.borrow_mut() {
+            tls.close();
+        }
+        self.connections.write(self.link);
+        // Fails if the peer has gone.
+        let _ = rustix::net::shutdown(self.link.stream.as_ref(), rustix::net::Shutdown::Write);
+        let mut left = LINGER_BYTES_MAX;
+        while left > 0 {
+            let mut ignored = BytesMut::with_capacity(4 << 10);
+            match self.from.read_buf(&mut ignored).await {
+                Ok(count @ 1..) => left = left.saturating_sub(count),
+                _ => return,
+            }
+        }
+    }
+
     /// True if others are to get their turn before more is read.
     async fn turn(&mut self) -> Result<bool, Closed> {
         for _ in 0..READS_PER_TURN {
-            let more = self.read().await?;
+            let (more, handled) = self.read().await?;
             if !more || !self.pieces.is_empty() || self.connections.has_enough(self.link) {
                 return Ok(false);
             }
-            if self.link.large.get() {
+            // What was read is work enough for now, or a part of much.
+            if handled || self.link.large.get() {
                 break;
             }
         }
         Ok(true)
     }
 
-    /// One read and all that follows from it; true if the socket may have more. Never waits.
-    async fn read(&mut self) -> Result<bool, Closed> {
+    /// One read and all that follows from it: whether the socket may have more, and whether anything was handled. Never waits.
+    async fn read(&mut self) -> Result<(bool, bool), Closed> {
         let limits = &self.connections.limits;
         if self.inbox.len() <= SMALL_BYTES_MAX && self.inbox.capacity() <= SMALL_BYTES_MAX {
             let small = std::mem::replace(&mut self.inbox, self.connections.spare());
@@ -210,18 +241,23 @@ impl<H: Handler> Reader<'_, H> {
             Ok(count) => count,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 self.release();
-                return Ok(false);
+                return Ok((false, false));
             }
             Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(Closed::Malformed(e.to_string())),
             Err(e) => return Err(closed_by(&e)),
         };
         let malformed = self.cut();
         self.note(count);
-        if !self.pieces.is_empty() {
+        let handles = !self.pieces.is_empty();
+        if handles {
             self.handler.batch(self.link.id, &mut self.pieces);
         }
         self.release();
-        malformed.map_or(Ok(count == room), |why| Err(Closed::Malformed(why)))
+        match malformed {
+            Some(why) => Err(Closed::Malformed(why)),
+            None if self.peer_closed => Err(Closed::ByPeer),
+            None => Ok((count == room, handles)),
+        }
     }
 
     /// Reads into the inbox; bytes that came. Of a connection with TLS fewer may be there to be looked at.
@@ -238,7 +274,10 @@ impl<H: Handler> Reader<'_, H> {
                             "without TLS, which this port wants",
                         ));
                     }
-                    Mode::Tls(session) => *link.tls.borrow_mut() = Some(session),
+                    Mode::Tls(session) => {
+                        *link.tls.borrow_mut() = Some(session);
+                        link.is_secure.set(true);
+                    }
                 }
                 let raw = self.inbox.split();
                 self.decrypt(&raw)?;
@@ -257,11 +296,12 @@ impl<H: Handler> Reader<'_, H> {
     fn decrypt(&mut self, raw: &[u8]) -> io::Result<()> {
         let result = match &mut *self.link.tls.borrow_mut() {
             Some(tls) => tls.read(raw, &mut self.inbox),
-            None => Ok(()),
+            None => Ok(false),
         };
         // Handshakes, and what is wrong with them.
         self.connections.write(self.link);
-        result
+        self.peer_closed |= result?;
+        Ok(())
     }
 
     /// All whole pieces; what is wrong with the next one, if it can never become one.
@@ -287,7 +327,8 @@ impl<H: Handler> Reader<'_, H> {
             c.bytes_in += count as u64;
             c.commands_in += self.pieces.len() as u64;
         });
-        if self.inbox.is_empty() {
+        let is_handshaking = link.tls.borrow().as_ref().is_some_and(|tls| tls.is_handshaking());
+        if self.inbox.is_empty() && !is_handshaking {
             link.partial_s.set(None);
         } else if !self.pieces.is_empty() || link.partial_s.get().is_none() {
             link.partial_s.set(Some(now_s));

@@ -62,11 +62,12 @@ impl Tls {
 pub(crate) struct Session(ServerConnection);
 
 impl Session {
-    /// Appends to `inbox` what `raw` says. [`Outbox::write_to`] may have to say something for it, after an error too.
+    /// Appends to `inbox` what `raw` says; true at the peer's end. [`Outbox::write_to`] may have to say something for it, after an error
+    /// too.
     ///
     /// # Errors
-    /// `InvalidData` if it is no TLS, or none that we speak; `ConnectionAborted` at the peer's end.
-    pub(crate) fn read(&mut self, mut raw: &[u8], inbox: &mut BytesMut) -> io::Result<()> {
+    /// `InvalidData` if it is no TLS, or none that we speak.
+    pub(crate) fn read(&mut self, mut raw: &[u8], inbox: &mut BytesMut) -> io::Result<bool> {
         let Self(session) = self;
         while !raw.is_empty() {
             session.read_tls(&mut raw)?;
@@ -79,10 +80,19 @@ impl Session {
                 session.reader().read_exact(room)?;
             }
             if state.peer_has_closed() {
-                return Err(io::ErrorKind::ConnectionAborted.into());
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.0.is_handshaking()
+    }
+
+    /// Nothing more is said.
+    pub(crate) fn close(&mut self) {
+        self.0.send_close_notify();
     }
 
     /// Writes as much of an outbox as `write` takes; true when nothing is left.

@@ -1,8 +1,10 @@
-//! A client: one process's producer or consumer, as long as its connection lasts. Towards brokers it is a client of Remoting with
+//! A client: one process's producer or consumer, by its id, whatever connections it uses: behind a load balancer each call may come
+//! by another one. Towards brokers it is a client of Remoting with
 //! connections of its own, so that lists of consumers, questions about transactions and parked pops need nothing special.
 
 use crate::brokers::{Asked, Link};
-use crate::face::{Face, Place};
+use crate::face::Face;
+use crate::known::Place;
 use crate::renew::{Held, Renewal};
 use crate::status::{Refusal, Result, ok};
 use crate::v2::settings::PubSub;
@@ -20,16 +22,22 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// Connections by the brokers' names, with the addresses that they had.
+type Links = HashMap<Rc<str>, (String, Rc<Link>)>;
+
 pub(crate) struct Client {
     pub(crate) id: String,
     pub(crate) language: String,
     pub(crate) peer: SocketAddr,
-    pub(crate) conn: net::ConnId,
+    /// The connection that it was heard by last, and when, in seconds of the listener's.
+    pub(crate) heard: Cell<(net::ConnId, u64)>,
+    /// Since when that connection is gone.
+    pub(crate) lost_s: Cell<Option<u64>>,
     /// What it said of itself, with our answer.
     pub(crate) settings: RefCell<Option<Settings>>,
     /// The stream by which it can be asked.
-    pub(crate) telemetry: Cell<Option<u32>>,
-    links: RefCell<HashMap<Rc<str>, Rc<Link>>>,
+    pub(crate) telemetry: Cell<Option<(net::ConnId, u32)>>,
+    links: RefCell<Links>,
     /// Messages whose invisible time is renewed for it.
     pub(crate) held: RefCell<HashMap<Held, Renewal>>,
     /// Questions that it was asked, by nonce.
@@ -40,12 +48,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(id: &str, language: &str, peer: SocketAddr, conn: net::ConnId) -> Rc<Self> {
+    pub(crate) fn new(id: &str, language: &str, peer: SocketAddr, heard: (net::ConnId, u64)) -> Rc<Self> {
         Rc::new(Self {
             id: id.to_owned(),
             language: language.to_owned(),
             peer,
-            conn,
+            heard: Cell::new(heard),
+            lost_s: Cell::default(),
             settings: RefCell::default(),
             telemetry: Cell::default(),
             links: RefCell::default(),
@@ -58,16 +67,19 @@ impl Client {
 
     /// Its connection to a broker, made when it is needed first, and again when it is lost.
     pub(crate) async fn link(self: &Rc<Self>, face: &Rc<Face>, place: &Place) -> Result<Rc<Link>> {
-        let open = self.links.borrow().get(&place.name).cloned().filter(|link| !link.is_closed());
-        if let Some(link) = open {
+        if let Some(link) = self.open_link(place) {
             return Ok(link);
         }
         let (link, asked) = face.brokers.connect(&place.address, self.peer).await?;
         if self.gone.get() {
             return Err(Refusal::new(Code::InternalServerError, "the client is gone"));
         }
+        // Another call may have been quicker.
+        if let Some(link) = self.open_link(place) {
+            return Ok(link);
+        }
         let link = Rc::new(link);
-        self.links.borrow_mut().insert(Rc::clone(&place.name), Rc::clone(&link));
+        self.links.borrow_mut().insert(Rc::clone(&place.name), (place.address.clone(), Rc::clone(&link)));
         listen(face, self, &link, asked);
         if let Some(beat) = self.heartbeat_command() {
             // It has not been heard of there. What goes wrong shows with what is asked next.
@@ -76,9 +88,17 @@ impl Client {
         Ok(link)
     }
 
+    /// To a broker that moved another connection is needed.
+    fn open_link(&self, place: &Place) -> Option<Rc<Link>> {
+        let links = self.links.borrow();
+        let (address, link) = links.get(&place.name)?;
+        (*address == place.address && !link.is_closed()).then(|| Rc::clone(link))
+    }
+
     /// All brokers that it is connected to.
     pub(crate) fn links(&self) -> Vec<Rc<Link>> {
-        self.links.borrow().values().filter(|link| !link.is_closed()).cloned().collect()
+        let links = self.links.borrow();
+        links.values().map(|(_, link)| link).filter(|link| !link.is_closed()).cloned().collect()
     }
 
     pub(crate) fn kind(&self) -> ClientType {
@@ -86,7 +106,7 @@ impl Client {
     }
 
     pub(crate) fn is_lite(&self) -> bool {
-        matches!(self.kind(), ClientType::LitePushConsumer | ClientType::LiteSimpleConsumer)
+        is_lite(self.kind())
     }
 
     /// Topics that it said it would produce to or consume from.
@@ -138,22 +158,26 @@ impl Client {
     /// Sends a command by its telemetry stream. False if there is none.
     pub(crate) fn command(&self, face: &Face, command: telemetry_command::Command) -> bool {
         let command = TelemetryCommand { status: Some(ok()), command: Some(command) };
-        self.telemetry.get().is_some_and(|stream| face.send(self.conn, stream, &command))
+        self.telemetry.get().is_some_and(|(conn, stream)| face.send(conn, stream, &command))
     }
 
-    /// It left: its connections to brokers are closed, and what waits for it there with them.
+    /// It left.
     pub(crate) fn close(&self) {
         self.gone.set(true);
-        self.telemetry.set(None);
-        self.links.borrow_mut().drain().for_each(|(_, link)| link.close());
+        self.close_links();
+    }
+
+    /// Its connections to brokers are closed, and what waits for it there with them.
+    pub(crate) fn close_links(&self) {
+        self.links.borrow_mut().drain().for_each(|(_, (_, link))| link.close());
     }
 }
 
 /// What a broker asks of a client is looked at as it comes.
-fn listen(face: &Rc<Face>, client: &Rc<Client>, link: &Rc<Link>, mut asked: Asked) {
+fn listen(face: &Rc<Face>, client: &Rc<Client>, link: &Rc<Link>, asked: Rc<Asked>) {
     let (face, client, link) = (Rc::downgrade(face), Rc::downgrade(client), Rc::downgrade(link));
     tokio::task::spawn_local(async move {
-        while let Some(command) = asked.recv().await {
+        while let Some(command) = asked.next().await {
             let (Some(face), Some(client), Some(link)) = (face.upgrade(), client.upgrade(), link.upgrade())
             else {
                 return;
@@ -163,8 +187,11 @@ fn listen(face: &Rc<Face>, client: &Rc<Client>, link: &Rc<Link>, mut asked: Aske
     });
 }
 
+pub(crate) fn is_lite(kind: ClientType) -> bool {
+    matches!(kind, ClientType::LitePushConsumer | ClientType::LiteSimpleConsumer)
+}
+
 fn consumer(kind: ClientType, subscription: &v2::Subscription, version: i64) -> ConsumerData {
-    let lite = matches!(kind, ClientType::LitePushConsumer | ClientType::LiteSimpleConsumer);
     let active = matches!(
         kind,
         ClientType::SimpleConsumer | ClientType::LiteSimpleConsumer | ClientType::PullConsumer
@@ -173,7 +200,11 @@ fn consumer(kind: ClientType, subscription: &v2::Subscription, version: i64) -> 
         consume_from_where: Some(ConsumeFromWhere::LastOffset),
         consume_type: Some(if active { ConsumeType::Actively } else { ConsumeType::Passively }),
         group_name: subscription.group.as_ref().map(|group| group.name.clone()).unwrap_or_default(),
-        message_model: Some(if lite { MessageModel::LiteSelective } else { MessageModel::Clustering }),
+        message_model: Some(if is_lite(kind) {
+            MessageModel::LiteSelective
+        } else {
+            MessageModel::Clustering
+        }),
         subscription_data_set: subscription
             .subscriptions
             .iter()

@@ -1,22 +1,18 @@
 //! The face itself: connections, their calls and clients, and the way from a frame to an answer.
 
-use crate::brokers::{Brokers, FaceEnd, Hub, Link, success};
+use crate::brokers::{Brokers, FaceEnd, Hub, Link};
 use crate::calls;
 use crate::client::Client;
 use crate::http2::{self, Event, Frame, Scratch};
+use crate::known::{Known, Place};
 use crate::status::{Refusal, Result};
 use crate::v2::Code;
 use kerolox_net as net;
 use kerolox_net::{Closed, ConnId, Connections};
-use kerolox_wire::body::{
-    BrokerData, QueueData, SubscriptionGroupConfig, TopicConfig, TopicRouteData, from_json,
-};
 use kerolox_wire::fields::Fields;
-use kerolox_wire::header::{GetRouteInfo, Group, Topic};
-use kerolox_wire::{Command, RequestCode};
 use prost::Message;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -43,39 +39,28 @@ pub struct Config {
     pub report: Box<dyn Fn(&str)>,
 }
 
-/// Where a broker is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) name: Rc<str>,
-    /// `HOST:PORT`; empty for the broker of the process.
-    pub(crate) address: String,
-}
-
-/// What is known of a topic for a while.
-pub(crate) struct View {
-    pub(crate) config: TopicConfig,
-    /// Masters with a queue, in the order of their names, and their queues.
-    pub(crate) masters: Vec<(Place, QueueData)>,
-}
-
-/// How long something may be believed that a broker said: it is asked again after that.
-const LOCAL_MS: i64 = 1_000;
-const REMOTE_MS: i64 = 10_000;
-/// Topics and groups that are remembered.
-const REMEMBERED_MAX: usize = 20_000;
-
 /// One connection.
 struct Conn {
     peer: SocketAddr,
     http: http2::Connection,
-    /// Its clients by their ids: nearly always one.
-    clients: Vec<Rc<Client>>,
+    /// Clients that were heard by it last: nearly always one.
+    clients: usize,
     /// Streams of telemetry, and whose.
     telemetry: Vec<(u32, Rc<Client>)>,
+    /// Calls that messages were received by, the latest, and whose.
+    received: VecDeque<(u32, Rc<Client>)>,
+    /// Receives under way.
+    receives: Rc<Cell<usize>>,
 }
 
-/// A client whose connection broke has so long to come back by another.
-const COMES_BACK: Duration = Duration::from_secs(20);
+/// Seconds that a client whose connection broke has to come back by another.
+const COMES_BACK_S: u64 = 20;
+/// One that says nothing for so many seconds is gone, though its connection be shared and there. (They send heartbeats every 10 s.)
+const SILENT_S: u64 = 120;
+/// Calls that are remembered for the messages that were received by them.
+const RECEIVED_MAX: usize = 64;
+/// Receives of a connection at a time, with those that their client has taken back: the broker waits for messages for all of them.
+const RECEIVES_MAX: usize = 1_024;
 /// While all are told to go, it is looked so often who has.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// Clients of one connection.
@@ -89,10 +74,11 @@ pub struct Face {
     scratch: RefCell<Scratch>,
     events: RefCell<Vec<Event>>,
     flush: Notify,
+    /// By their ids.
+    clients: RefCell<HashMap<String, Rc<Client>>>,
     /// For what no client asks.
     pub(crate) own: Rc<Client>,
-    topics: RefCell<HashMap<String, (i64, Rc<View>)>>,
-    groups: RefCell<HashMap<String, (i64, Rc<SubscriptionGroupConfig>)>>,
+    pub(crate) known: Known,
     /// Counts what is chosen in turn.
     pub(crate) turn: Cell<usize>,
     pub(crate) counters: Cell<Counters>,
@@ -117,6 +103,15 @@ impl Drop for Sending {
     }
 }
 
+/// A receive that is under way.
+pub(crate) struct Receiving(Rc<Cell<usize>>);
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 /// What went through since the start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counters {
@@ -130,6 +125,7 @@ pub struct Counters {
 pub(crate) struct Call {
     pub(crate) face: Rc<Face>,
     pub(crate) client: Rc<Client>,
+    pub(crate) conn: ConnId,
     pub(crate) stream: u32,
     /// How long the client waits, if it said so.
     pub(crate) timeout: Option<Duration>,
@@ -142,19 +138,22 @@ impl Call {
 
     /// Answers with one message, and ends. False if nobody waits any more.
     pub(crate) fn answer(&self, message: &impl Message) -> bool {
-        let sent = self.face.send(self.client.conn, self.stream, message);
-        self.finish(0, "");
-        sent
+        let answer = |http: &mut http2::Connection, out: &mut bytes::BytesMut| {
+            let sent = http.send(self.stream, message, out);
+            http.finish(self.stream, 0, "", out);
+            sent
+        };
+        self.face.with_http(self.conn, answer).unwrap_or(false)
     }
 
     /// Sends one of several messages.
     pub(crate) fn send(&self, message: &impl Message) -> bool {
-        self.face.send(self.client.conn, self.stream, message)
+        self.face.send(self.conn, self.stream, message)
     }
 
     /// Ends with a status of gRPC's.
     pub(crate) fn finish(&self, status: u32, why: &str) {
-        self.face.finish(self.client.conn, self.stream, status, why);
+        self.face.finish(self.conn, self.stream, status, why);
     }
 
     /// The client's connection to a broker.
@@ -174,9 +173,9 @@ impl Face {
             scratch: RefCell::default(),
             events: RefCell::default(),
             flush: Notify::new(),
-            own: Client::new("kerolox-proxy", "OTHER", nowhere, ConnId(0)),
-            topics: RefCell::default(),
-            groups: RefCell::default(),
+            clients: RefCell::default(),
+            own: Client::new("kerolox-proxy", "OTHER", nowhere, (ConnId(0), 0)),
+            known: Known::default(),
             turn: Cell::default(),
             counters: Cell::default(),
             sending: Cell::default(),
@@ -186,13 +185,7 @@ impl Face {
 
     /// A face with the broker of its process. Must be made on the thread that serves it, inside a `LocalSet`.
     pub fn with_broker(config: Config, connections: Rc<Connections>, end: FaceEnd) -> Rc<Self> {
-        let (hub, mut from) = Hub::new(end);
-        let face = Self::new(config, connections, Brokers::Local(Rc::clone(&hub)));
-        tokio::task::spawn_local(async move {
-            while let Some(said) = from.recv().await {
-                hub.take(said);
-            }
-        });
+        let face = Self::new(config, connections, Brokers::Local(Hub::start(end)));
         face.start();
         face
     }
@@ -221,6 +214,10 @@ impl Face {
             loop {
                 seconds.tick().await;
                 face.sweep();
+                face.sweep_clients();
+                if let Brokers::Local(hub) = &face.brokers {
+                    hub.sweep();
+                }
                 let (now, (_, before)) = (face.counters(), face.rates.get());
                 let rates = ((now.sent - before.sent) as f64, (now.received - before.received) as f64);
                 face.rates.set((rates, now));
@@ -264,7 +261,7 @@ impl Face {
 
     /// All clients that are there.
     pub(crate) fn clients(&self) -> Vec<Rc<Client>> {
-        self.conns.borrow().values().flat_map(|conn| conn.clients.iter().cloned()).collect()
+        self.clients.borrow().values().cloned().collect()
     }
 
     fn with_http<T>(
@@ -275,9 +272,9 @@ impl Face {
         let mut conns = self.conns.borrow_mut();
         let conn = conns.get_mut(&id)?;
         let mut result = None;
-        let queued = conn.http.queued();
+        let held = conn.http.held();
         self.connections.send_bytes(id, |out| result = Some(act(&mut conn.http, out)));
-        if conn.http.queued() != queued {
+        if conn.http.held() != held {
             self.connections.note_owned(id, conn.http.held());
         }
         self.flush.notify_one();
@@ -323,7 +320,7 @@ impl Face {
             // (More than one message where one is meant: the first is being answered.)
             Event::Message { stream, head: None, message } => {
                 if let Some(client) = self.telemetry_of(id, stream) {
-                    calls::telemetry::take(self, &client, stream, message);
+                    calls::telemetry::take(self, &client, (id, stream), message);
                 }
             }
             Event::Ended { stream } => {
@@ -332,7 +329,12 @@ impl Face {
                     self.finish(id, stream, 0, "");
                 }
             }
-            Event::Cancelled { stream } => self.forget_telemetry(id, stream),
+            Event::Cancelled { stream } => {
+                self.forget_telemetry(id, stream);
+                if let Some(client) = self.forget_received(id, stream) {
+                    client.give_back(self, (id, stream));
+                }
+            }
         }
     }
 
@@ -342,16 +344,47 @@ impl Face {
         streams.iter().find(|(s, _)| *s == stream).map(|(_, client)| Rc::clone(client))
     }
 
-    pub(crate) fn note_telemetry(&self, client: &Rc<Client>, stream: u32) {
-        if let Some(conn) = self.conns.borrow_mut().get_mut(&client.conn) {
-            conn.telemetry.push((stream, Rc::clone(client)));
+    pub(crate) fn note_telemetry(&self, call: &Call) {
+        if let Some(conn) = self.conns.borrow_mut().get_mut(&call.conn) {
+            conn.telemetry.push((call.stream, Rc::clone(&call.client)));
         }
+    }
+
+    /// Messages were received by a call: should it be taken back, they were not read.
+    pub(crate) fn note_received(&self, call: &Call) {
+        if let Some(conn) = self.conns.borrow_mut().get_mut(&call.conn)
+            && conn.received.back().is_none_or(|(stream, _)| *stream != call.stream)
+        {
+            if conn.received.len() >= RECEIVED_MAX {
+                conn.received.pop_front();
+            }
+            conn.received.push_back((call.stream, Rc::clone(&call.client)));
+        }
+    }
+
+    fn forget_received(&self, id: ConnId, stream: u32) -> Option<Rc<Client>> {
+        let mut conns = self.conns.borrow_mut();
+        let received = &mut conns.get_mut(&id)?.received;
+        let place = received.iter().position(|(other, _)| *other == stream)?;
+        received.remove(place).map(|(_, client)| client)
+    }
+
+    /// A receive begins, and is under way as long as the answer is kept.
+    pub(crate) fn receiving(&self, id: ConnId) -> Result<Receiving> {
+        let receives = self.conns.borrow().get(&id).map(|conn| Rc::clone(&conn.receives));
+        let receives = receives.unwrap_or_default();
+        if receives.get() >= RECEIVES_MAX {
+            let why = format!("a connection is for {RECEIVES_MAX} receives at a time");
+            return Err(Refusal::new(Code::TooManyRequests, why));
+        }
+        receives.set(receives.get() + 1);
+        Ok(Receiving(receives))
     }
 
     pub(crate) fn forget_telemetry(&self, id: ConnId, stream: u32) {
         if let Some(conn) = self.conns.borrow_mut().get_mut(&id) {
             conn.telemetry.retain(|(s, client)| {
-                if *s == stream && client.telemetry.get() == Some(stream) {
+                if *s == stream && client.telemetry.get() == Some((id, stream)) {
                     client.telemetry.set(None);
                 }
                 *s != stream
@@ -361,163 +394,78 @@ impl Face {
 
     /// Who calls; `None` if the connection is gone, or the caller was told what is wrong.
     fn admit(self: &Rc<Self>, id: ConnId, stream: u32, head: &Fields) -> Option<Call> {
+        let Some(client) = self.client(id, head) else {
+            let why = format!("a connection is for {CLIENTS_MAX} clients at most");
+            self.finish(id, stream, RESOURCE_EXHAUSTED, &why);
+            return None;
+        };
+        let timeout = head.get("grpc-timeout").and_then(timeout);
+        Some(Call { face: Rc::clone(self), client, conn: id, stream, timeout })
+    }
+
+    /// The client of a call, by its id; one without is another each time. `None` if the connection has too many.
+    fn client(&self, id: ConnId, head: &Fields) -> Option<Rc<Client>> {
         let name = head.get("x-mq-client-id").unwrap_or_default();
-        let client = {
-            let mut conns = self.conns.borrow_mut();
-            let conn = conns.get_mut(&id)?;
-            match conn.clients.iter().find(|client| client.id == name) {
-                Some(client) => Rc::clone(client),
-                None => {
-                    let language = head.get("x-mq-language").unwrap_or("OTHER");
-                    let client = Client::new(name, language, conn.peer, id);
-                    if conn.clients.len() >= CLIENTS_MAX {
-                        drop(conns);
-                        let why = format!("a connection is for {CLIENTS_MAX} clients at most");
-                        self.finish(id, stream, RESOURCE_EXHAUSTED, &why);
-                        return None;
-                    }
-                    if !name.trim().is_empty() {
-                        conn.clients.push(Rc::clone(&client));
-                    }
-                    client
+        let heard = (id, self.connections.now_s());
+        let mut conns = self.conns.borrow_mut();
+        let mut clients = self.clients.borrow_mut();
+        let conn = conns.get_mut(&id)?;
+        if let Some(client) = clients.get(name) {
+            let (before, _) = client.heard.replace(heard);
+            client.lost_s.set(None);
+            if before != id {
+                conn.clients += 1;
+                if let Some(before) = conns.get_mut(&before) {
+                    before.clients -= 1;
                 }
             }
-        };
-        Some(Call {
-            face: Rc::clone(self),
-            client,
-            stream,
-            timeout: head.get("grpc-timeout").and_then(timeout),
-        })
-    }
-
-    /// A client lost its connection. It may come back by another one, with what it holds: only if it stays away that comes again.
-    fn let_go_later(self: &Rc<Self>, client: Rc<Client>) {
-        if client.held.borrow().is_empty() {
-            return;
+            return Some(Rc::clone(client));
         }
-        let face = Rc::clone(self);
-        tokio::task::spawn_local(async move {
-            tokio::time::sleep(COMES_BACK).await;
-            let back = face.clients().into_iter().find(|other| other.id == client.id);
-            match back {
-                Some(other) => other.held.borrow_mut().extend(client.held.borrow_mut().drain()),
-                None => crate::renew::let_go(&face, &client),
+        let client = Client::new(name, head.get("x-mq-language").unwrap_or("OTHER"), conn.peer, heard);
+        if !name.trim().is_empty() {
+            if conn.clients >= CLIENTS_MAX {
+                return None;
             }
-        });
+            conn.clients += 1;
+            clients.insert(name.to_owned(), Rc::clone(&client));
+        }
+        Some(client)
     }
 
-    /// A client said that it leaves.
+    /// Clients that have gone without a word: what they held comes again.
+    fn sweep_clients(self: &Rc<Self>) {
+        let now_s = self.connections.now_s();
+        for client in self.clients() {
+            let (conn, heard_s) = client.heard.get();
+            let is_there = self.conns.borrow().contains_key(&conn);
+            if !is_there && client.lost_s.get().is_none() {
+                client.lost_s.set(Some(now_s));
+                client.close_links();
+                client.forget_unread((self.config.now_ms)());
+            }
+            let lost = client.lost_s.get().is_some_and(|lost_s| now_s - lost_s >= COMES_BACK_S);
+            if lost || now_s - heard_s >= SILENT_S {
+                crate::renew::let_go(self, client.held.take());
+                self.leave(&client);
+                if let Some((conn, stream)) = client.telemetry.take() {
+                    // It shall say again what it is, should it live.
+                    self.forget_telemetry(conn, stream);
+                    self.finish(conn, stream, 0, "");
+                }
+            }
+        }
+    }
+
+    /// A client is gone.
     pub(crate) fn leave(&self, client: &Rc<Client>) {
-        if let Some(conn) = self.conns.borrow_mut().get_mut(&client.conn) {
-            conn.clients.retain(|other| !Rc::ptr_eq(other, client));
+        let mut clients = self.clients.borrow_mut();
+        if clients.get(&client.id).is_some_and(|known| Rc::ptr_eq(known, client)) {
+            clients.remove(&client.id);
+            if let Some(conn) = self.conns.borrow_mut().get_mut(&client.heard.get().0) {
+                conn.clients -= 1;
+            }
         }
         client.close();
-    }
-
-    /// The broker of the process, if it has one.
-    pub(crate) fn here(&self) -> Option<Place> {
-        match &self.brokers {
-            Brokers::Local(hub) => Some(Place { name: Rc::clone(&hub.broker), address: String::new() }),
-            Brokers::Remote(_) => None,
-        }
-    }
-
-    fn believed_ms(&self) -> i64 {
-        if self.here().is_some() { LOCAL_MS } else { REMOTE_MS }
-    }
-
-    /// What name servers say of a topic.
-    pub(crate) async fn route(&self, topic: &str) -> Result<TopicRouteData> {
-        let header =
-            GetRouteInfo { topic: Some(topic), accept_standard_json_only: Some(true), ..Default::default() };
-        let command = Command::request(RequestCode::GET_ROUTEINFO_BY_TOPIC).with_header(&header);
-        let answer = success(self.brokers.name_server(command).await?)?;
-        from_json(&answer.body).map_err(|e| Refusal::new(Code::InternalServerError, e.to_string()))
-    }
-
-    /// A topic as brokers have it.
-    pub(crate) async fn view(self: &Rc<Self>, topic: &str) -> Result<Rc<View>> {
-        let now_ms = (self.config.now_ms)();
-        if let Some((until_ms, view)) = self.topics.borrow().get(topic)
-            && now_ms < *until_ms
-        {
-            return Ok(Rc::clone(view));
-        }
-        let view = Rc::new(self.fetch_view(topic).await?);
-        let mut topics = self.topics.borrow_mut();
-        if topics.len() >= REMEMBERED_MAX {
-            topics.clear();
-        }
-        topics.insert(topic.to_owned(), (now_ms + self.believed_ms(), Rc::clone(&view)));
-        Ok(view)
-    }
-
-    async fn fetch_view(self: &Rc<Self>, topic: &str) -> Result<View> {
-        if let Some(here) = self.here() {
-            let config = self.topic_config(&here, topic).await?;
-            let queues = QueueData {
-                broker_name: here.name.to_string(),
-                perm: config.perm,
-                read_queue_nums: config.read_queue_nums,
-                write_queue_nums: config.write_queue_nums,
-                topic_sys_flag: config.topic_sys_flag,
-            };
-            return Ok(View { config, masters: vec![(here, queues)] });
-        }
-        let masters = masters(self.route(topic).await?);
-        let mut why = no_queue(topic);
-        for (place, _) in &masters {
-            match self.topic_config(place, topic).await {
-                Ok(config) => return Ok(View { config, masters }),
-                Err(e) => why = e,
-            }
-        }
-        Err(why)
-    }
-
-    async fn topic_config(self: &Rc<Self>, place: &Place, topic: &str) -> Result<TopicConfig> {
-        let header = Topic { topic, ..Default::default() };
-        let command = Command::request(RequestCode::GET_TOPIC_CONFIG).with_header(&header);
-        let link = self.own.link(self, place).await?;
-        let answer = success(link.call(command, Duration::ZERO).await?)?;
-        from_json(&answer.body).map_err(|e| Refusal::new(Code::InternalServerError, e.to_string()))
-    }
-
-    /// A group as a broker of a topic has it (of no account for the broker of the process); brokers create it where they may.
-    pub(crate) async fn group(
-        self: &Rc<Self>,
-        group: &str,
-        topic: Option<&str>,
-    ) -> Result<Rc<SubscriptionGroupConfig>> {
-        let now_ms = (self.config.now_ms)();
-        if let Some((until_ms, config)) = self.groups.borrow().get(group)
-            && now_ms < *until_ms
-        {
-            return Ok(Rc::clone(config));
-        }
-        let unknown = || Refusal::new(Code::ConsumerGroupNotFound, format!("group not found: {group}"));
-        let place = match (self.here(), topic) {
-            (Some(here), _) => here,
-            (None, Some(topic)) => {
-                let view = self.view(topic).await?;
-                view.masters.first().map(|(place, _)| place.clone()).ok_or_else(unknown)?
-            }
-            (None, None) => return Err(unknown()),
-        };
-        let header = Group { group, ..Default::default() };
-        let command = Command::request(RequestCode::GET_SUBSCRIPTIONGROUP_CONFIG).with_header(&header);
-        let link = self.own.link(self, &place).await?;
-        let answer = success(link.call(command, Duration::ZERO).await?)?;
-        let config: SubscriptionGroupConfig =
-            from_json(&answer.body).map_err(|e| Refusal::new(Code::InternalServerError, e.to_string()))?;
-        let config = Rc::new(config);
-        let mut groups = self.groups.borrow_mut();
-        if groups.len() >= REMEMBERED_MAX {
-            groups.clear();
-        }
-        groups.insert(group.to_owned(), (now_ms + self.believed_ms(), Rc::clone(&config)));
-        Ok(config)
     }
 
     /// Counts bytes as on their way, as long as the answer is kept.
@@ -541,24 +489,6 @@ impl Face {
         change(&mut counters);
         self.counters.set(counters);
     }
-}
-
-pub(crate) fn no_queue(topic: &str) -> Refusal {
-    Refusal::new(Code::TopicNotFound, format!("No topic route info in name server for the topic: {topic}"))
-}
-
-/// Masters with queues of a topic, by their names.
-pub(crate) fn masters(route: TopicRouteData) -> Vec<(Place, QueueData)> {
-    let mut queues = route.queue_datas;
-    queues.sort_by(|a, b| a.broker_name.cmp(&b.broker_name));
-    let address = |name: &str, brokers: &[BrokerData]| {
-        brokers.iter().find(|broker| broker.broker_name == name)?.broker_addrs.get(&0).cloned()
-    };
-    let place = |queue: QueueData| {
-        let address = address(&queue.broker_name, &route.broker_datas)?;
-        Some((Place { name: Rc::from(&*queue.broker_name), address }, queue))
-    };
-    queues.into_iter().filter_map(place).collect()
 }
 
 const RESOURCE_EXHAUSTED: u32 = 8;
@@ -603,8 +533,14 @@ impl net::Handler for Listener {
     type Piece = Frame;
 
     fn connected(&self, id: ConnId, peer: SocketAddr) {
-        let conn =
-            Conn { peer, http: http2::Connection::default(), clients: Vec::new(), telemetry: Vec::new() };
+        let conn = Conn {
+            peer,
+            http: http2::Connection::default(),
+            clients: 0,
+            telemetry: Vec::new(),
+            received: VecDeque::new(),
+            receives: Rc::default(),
+        };
         self.0.conns.borrow_mut().insert(id, conn);
     }
 
@@ -627,6 +563,7 @@ impl net::Handler for Listener {
                     return;
                 }
             }
+            conn.http.settle(out);
             held = conn.http.held();
         });
         face.connections.note_owned(id, held);
@@ -647,9 +584,11 @@ impl net::Handler for Listener {
             (self.0.config.report)(&format!("connection of {peer} closed: {why}"));
         }
         let conn = self.0.conns.borrow_mut().remove(&id);
-        for client in conn.into_iter().flat_map(|conn| conn.clients) {
-            client.close();
-            self.0.let_go_later(client);
+        // Its clients may come back by another: they are looked for.
+        for (stream, client) in conn.into_iter().flat_map(|conn| conn.telemetry) {
+            if client.telemetry.get() == Some((id, stream)) {
+                client.telemetry.set(None);
+            }
         }
     }
 

@@ -13,12 +13,13 @@ mod client;
 mod face;
 mod handle;
 pub mod http2;
+mod known;
 mod message;
 mod renew;
 mod status;
 mod transaction_id;
 
-pub use brokers::{BrokerEnd, FaceEnd, FromBroker, ToBroker, local};
+pub use brokers::{AT_ONCE, BrokerEnd, FaceEnd, FromBroker, ToBroker, local};
 pub use face::{Config, Counters, Face, Listener};
 
 /// The calls and their contents, as `proto/` defines them.

@@ -45,6 +45,11 @@ impl Refusal {
         Self { code: found.map_or(Code::InternalServerError, |(_, code)| *code), message }
     }
 
+    /// Whether it says only that nobody could be asked just now.
+    pub(crate) fn is_of_the_moment(&self) -> bool {
+        self.code as i32 >= Code::TooManyRequests as i32
+    }
+
     pub(crate) fn status(&self) -> Status {
         Status { code: self.code.into(), message: self.message.clone() }
     }

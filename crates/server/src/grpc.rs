@@ -24,14 +24,17 @@ use tokio::task::LocalSet;
 
 /// How often it is looked whether the certificate's files changed.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
-/// How long clients have to finish their calls and go elsewhere.
+/// How long clients have to finish their calls and go elsewhere: a broker lets go of receives that wait, one elsewhere answers them when
+/// their time is over.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
+const DRAIN_WAIT_APART: Duration = Duration::from_secs(25);
 
 /// A face that runs.
 pub(crate) struct Running {
     /// Dropped, or told: the end.
     stop: mpsc::UnboundedSender<()>,
     drained: mpsc::UnboundedReceiver<()>,
+    drain_wait: Duration,
     thread: JoinHandle<()>,
 }
 
@@ -49,6 +52,7 @@ impl Running {
             TlsPolicy::Disabled => None,
             _ => Some(certificate(&settings)?),
         };
+        let drain_wait = if broker.is_some() { DRAIN_WAIT } else { DRAIN_WAIT_APART };
         let (stop, stopped) = mpsc::unbounded_channel();
         let (done, drained) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new().name("grpc".to_owned()).spawn(move || {
@@ -58,14 +62,14 @@ impl Running {
             };
             LocalSet::new().block_on(&runtime, serve(settings, listener, tls, broker, stopped, done));
         })?;
-        Ok(Self { stop, drained, thread })
+        Ok(Self { stop, drained, drain_wait, thread })
     }
 
     /// Clients are told to go elsewhere; returns when they are gone, or have had the time for it.
     pub(crate) async fn drain(&mut self) {
         // Fails where the thread is gone: so are the clients.
         let _ = self.stop.send(());
-        let _ = tokio::time::timeout(DRAIN_WAIT, self.drained.recv()).await;
+        let _ = tokio::time::timeout(self.drain_wait, self.drained.recv()).await;
     }
 
     /// Closes all connections.
@@ -130,11 +134,9 @@ async fn serve(
 }
 
 /// Takes the face's side of the broker's inputs, until the face is gone.
-pub(crate) async fn take(shell: Rc<Shell>, mut from_face: mpsc::UnboundedReceiver<ToBroker>) {
-    const AT_ONCE: usize = 1_024;
-    let mut said = Vec::with_capacity(AT_ONCE);
-    while from_face.recv_many(&mut said, AT_ONCE).await > 0 {
-        shell.take_from_face(said.drain(..));
+pub(crate) async fn take(shell: Rc<Shell>, mut from_face: mpsc::UnboundedReceiver<Vec<ToBroker>>) {
+    while let Some(said) = from_face.recv().await {
+        shell.take_from_face(said);
         // Others have their turn.
         tokio::task::yield_now().await;
     }

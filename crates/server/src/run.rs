@@ -109,7 +109,10 @@ async fn process(parts: Parts, clamped: Option<String>, begun: Instant) -> Resul
     let Some(running) = running else {
         signals.next().await;
         if let Some(mut face) = face {
-            face.drain().await;
+            tokio::select! {
+                () = face.drain() => {}
+                () = signals.next() => report::line("asked again: ending now"),
+            }
             face.end();
         }
         report::line("stopped");

@@ -68,6 +68,9 @@ pub(crate) struct Grpc {
 /// Clients beat every 10 s; what is silent for longer is gone. Apache's `grpcClientIdleTimeMills`.
 const GRPC_IDLE_S: u64 = 120;
 
+/// A call goes through the face's thread several times: between them no connection may keep it for long.
+const GRPC_READ_BYTES: usize = 64 << 10;
+
 /// The face of a broker (or, with name servers, one of its own); `None`: not wanted.
 fn grpc(
     values: &Values,
@@ -101,7 +104,7 @@ fn grpc(
         body_bytes_max: number("maxMessageSize", 4 << 20),
         delay_ms_max: broker.map_or(3 * 86_400_000, |broker| broker.broker.timer_max_delay_ms),
         check_message_types: values.flag("enableTopicMessageTypeCheck").unwrap_or(true),
-        limits: Limits { idle_s_max: GRPC_IDLE_S, ..Limits::default() },
+        limits: Limits { idle_s_max: GRPC_IDLE_S, read_bytes: GRPC_READ_BYTES, ..Limits::default() },
         http2: http2::Limits {
             message_bytes_max: number("grpcMaxInboundMessageSize", default.message_bytes_max),
             streams_max: number("grpcMaxConcurrentCallsPerConnection", default.streams_max as usize) as u32,

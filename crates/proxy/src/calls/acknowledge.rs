@@ -5,6 +5,7 @@ use crate::check;
 use crate::client::Client;
 use crate::face::{Call, Face};
 use crate::handle::Handle;
+use crate::known::Place;
 use crate::renew::{Held, Renewal};
 use crate::status::{self, Refusal, Result, ok};
 use crate::v2::{
@@ -20,6 +21,8 @@ use kerolox_wire::{Command, RequestCode, ResponseCode};
 use std::rc::Rc;
 use std::time::Duration;
 
+/// Messages that one call may acknowledge.
+const ENTRIES_MAX: usize = 4_096;
 /// Longest time that a message may be another's, in milliseconds.
 const INVISIBLE_MS_MAX: i64 = 12 * 3_600_000;
 
@@ -50,6 +53,10 @@ pub(crate) async fn ack(call: Call, request: AckMessageRequest) -> Result<AckMes
     if request.entries.is_empty() {
         return Err(Refusal::new(Code::BadRequest, "there is no message to acknowledge"));
     }
+    if request.entries.len() > ENTRIES_MAX {
+        let why = format!("a call acknowledges {ENTRIES_MAX} messages at most");
+        return Err(Refusal::new(Code::BadRequest, why));
+    }
     let request = Rc::new(request);
     let tasks: Vec<_> = (0..request.entries.len())
         .map(|number| {
@@ -78,15 +85,19 @@ pub(crate) async fn ack(call: Call, request: AckMessageRequest) -> Result<AckMes
 
 async fn ack_one(call: &Call, of: Of<'_>, entry: &AckMessageEntry) -> Result<()> {
     let meant = Meant::of(call, of, &entry.message_id, &entry.receipt_handle)?;
-    let handle = meant.handle()?;
-    meant.check_current(call, &handle)?;
-    ack_handle(&call.face, &call.client, meant.with(of), &handle).await
+    let told = async {
+        let handle = meant.handle()?;
+        meant.check_current(call, &handle)?;
+        ack_handle(&call.face, &call.client, meant.with(of), &handle).await
+    };
+    let result = told.await;
+    meant.settle(call, result)
 }
 
 /// The message that a call means: as it says, or as it was renewed meanwhile.
 struct Meant<'a> {
     said: &'a str,
-    renewed: Option<Renewal>,
+    renewed: Option<(Held, Renewal)>,
 }
 
 impl<'a> Meant<'a> {
@@ -97,12 +108,20 @@ impl<'a> Meant<'a> {
     }
 
     fn handle(&self) -> Result<Handle<'_>> {
-        Handle::parse(self.renewed.as_ref().map_or(self.said, |renewal| &renewal.handle))
+        Handle::parse(self.renewed.as_ref().map_or(self.said, |(_, renewal)| &renewal.handle))
+    }
+
+    /// What was not done for a reason of the moment the client tries again, with the only handle that it knows.
+    fn settle<T>(self, call: &Call, result: Result<T>) -> Result<T> {
+        if result.as_ref().is_err_and(Refusal::is_of_the_moment) {
+            call.client.held.borrow_mut().extend(self.renewed.map(|(held, renewal)| (held, renewal.idle())));
+        }
+        result
     }
 
     /// Not all clients say the lite topic.
     fn with<'b>(&'b self, of: Of<'b>) -> Of<'b> {
-        let known = self.renewed.as_ref().and_then(|renewal| renewal.lite_topic.as_deref());
+        let known = self.renewed.as_ref().and_then(|(_, renewal)| renewal.lite_topic.as_deref());
         Of { lite_topic: of.lite_topic.or(known), ..of }
     }
 
@@ -154,7 +173,7 @@ fn taken(answer: Command) -> Result<Command> {
 }
 
 /// Where a handle's message lies; one of another cluster, or that somebody made up, is none.
-async fn place(face: &Rc<Face>, of: Of<'_>, handle: &Handle<'_>) -> Result<crate::face::Place> {
+async fn place(face: &Rc<Face>, of: Of<'_>, handle: &Handle<'_>) -> Result<Place> {
     face.place(handle.receipt.broker, of.topic).await.map_err(|refusal| match refusal.code {
         Code::BadRequest => Refusal::new(Code::InvalidReceiptHandle, refusal.message),
         _ => refusal,
@@ -228,10 +247,14 @@ async fn changed(call: &Call, request: &ChangeInvisibleDurationRequest) -> Resul
     let invisible_ms = invisible_ms(request.invisible_duration.as_ref(), 0)?;
     let of = Of { group, topic, lite_topic: request.lite_topic.as_deref() };
     let meant = Meant::of(call, of, &request.message_id, &request.receipt_handle)?;
-    let handle = meant.handle()?;
-    meant.check_current(call, &handle)?;
-    let change = Change { invisible_ms, untried: request.suspend(), ..Change::default() };
-    put_off(&call.face, &call.client, meant.with(of), &handle, change).await
+    let told = async {
+        let handle = meant.handle()?;
+        meant.check_current(call, &handle)?;
+        let change = Change { invisible_ms, untried: request.suspend(), ..Change::default() };
+        put_off(&call.face, &call.client, meant.with(of), &handle, change).await
+    };
+    let result = told.await;
+    meant.settle(call, result)
 }
 
 pub(crate) async fn forward(
@@ -242,8 +265,12 @@ pub(crate) async fn forward(
     let group = check::group(request.group.as_ref())?;
     let of = Of { group, topic, lite_topic: request.lite_topic.as_deref() };
     let meant = Meant::of(&call, of, &request.message_id, &request.receipt_handle)?;
-    let handle = meant.handle()?;
-    to_dead_letters(&call.face, &call.client, meant.with(of), &handle, &request.message_id).await?;
+    let told = async {
+        let handle = meant.handle()?;
+        to_dead_letters(&call.face, &call.client, meant.with(of), &handle, &request.message_id).await
+    };
+    let result = told.await;
+    meant.settle(&call, result)?;
     Ok(ForwardMessageToDeadLetterQueueResponse { status: Some(ok()) })
 }
 
@@ -272,17 +299,19 @@ pub(crate) async fn to_dead_letters(
     };
     let command = Command::request(RequestCode::CONSUMER_SEND_MSG_BACK).with_header(&header);
     success(client.link(face, &place).await?.call(command, Duration::ZERO).await?)?;
-    // It is safe there. Were the acknowledgement lost it would come again and be there twice, rather than not at all.
-    ack_handle(face, client, of, handle).await
+    // It is safe there. If it cannot be acknowledged, because it has been delivered again or the broker is away, it may come again and be
+    // there twice; but a client that is told of it forwards it again, each second, and each time there is one more.
+    drop(ack_handle(face, client, of, handle).await);
+    Ok(())
 }
 
 impl Client {
     /// A message is not renewed any more: how it was.
-    fn release(&self, of: Of<'_>, message_id: &str, handle: &Handle<'_>) -> Option<Renewal> {
+    fn release(&self, of: Of<'_>, message_id: &str, handle: &Handle<'_>) -> Option<(Held, Renewal)> {
         let mut held = self.held.borrow_mut();
         if held.is_empty() {
             return None;
         }
-        held.remove(&Held::new(of, message_id, handle))
+        held.remove_entry(&Held::new(of, message_id, handle))
     }
 }

@@ -5,7 +5,8 @@
 use super::send;
 use crate::brokers::success;
 use crate::check;
-use crate::face::{Call, Face, Place};
+use crate::face::{Call, Face};
+use crate::known::Place;
 use crate::message::{self, Delivery, duration};
 use crate::status::{Refusal, Result, ok};
 use crate::v2::describe_group_accumulation_response::GroupAccumulation;
@@ -266,26 +267,32 @@ pub(crate) async fn delete_subscription(
     let topic = required(request.topic.as_ref(), "topic and group")?;
     let group = required(request.group.as_ref(), "topic and group")?;
     let wanted = request.expression.as_ref();
-    let mut config = (*call.face.group(group, Some(topic)).await?).clone();
-    let kept: Vec<_> = config
-        .subscription_data_set
-        .iter()
-        .flatten()
-        .filter(|data| {
+    let mut found = false;
+    // Brokers need not agree about a group.
+    for place in call.face.all_masters().await? {
+        let mut config = match call.face.group_at(&place, group).await {
+            Ok(config) => config,
+            Err(refusal) if refusal.code == Code::ConsumerGroupNotFound => continue,
+            Err(refusal) => return Err(refusal),
+        };
+        let data = config.subscription_data_set.get_or_insert_default();
+        let before = data.len();
+        data.retain(|data| {
             data.topic != topic || wanted.is_some_and(|wanted| wanted.expression != data.expression)
-        })
-        .cloned()
-        .collect();
-    if kept.len() == config.subscription_data_set.as_ref().map_or(0, Vec::len) {
+        });
+        if data.len() < before {
+            found = true;
+            let command = Command::request(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP)
+                .with_body(to_json(&config));
+            call.face.ask_all(&[place], &command).await?;
+        }
+    }
+    if !found {
         let why = format!(
             "the settings of group {group} name no such subscription to {topic}: members say theirs themselves"
         );
         return Err(Refusal::new(Code::NotFound, why));
     }
-    config.subscription_data_set = Some(kept);
-    let command =
-        Command::request(RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP).with_body(to_json(&config));
-    call.face.ask_all(&call.face.all_masters().await?, &command).await?;
     Ok(DeleteSubscriptionResponse { status: Some(ok()) })
 }
 
@@ -568,7 +575,7 @@ pub(crate) async fn send_message(
 pub(crate) async fn topic_route(call: Call, request: GetTopicRouteRequest) -> Result<GetTopicRouteResponse> {
     let topic = required(request.topic.as_ref(), "topic")?;
     let route = call.face.route(topic).await?;
-    let topic_route_data = String::from_utf8_lossy(&to_json(&route)).into_owned();
+    let topic_route_data = String::from_utf8_lossy(&to_json(&*route)).into_owned();
     Ok(GetTopicRouteResponse { status: Some(ok()), topic_route_data })
 }
 

@@ -15,10 +15,12 @@ use crate::status::{Refusal, Result};
 use crate::v2::{self, Code, Status};
 use bytes::Bytes;
 use prost::Message;
+use prost::encoding::decode_varint;
 
 /// gRPC's own status codes.
 const UNIMPLEMENTED: u32 = 12;
 const INTERNAL: u32 = 13;
+const RESOURCE_EXHAUSTED: u32 = 8;
 
 /// An answer that says how it went.
 trait Answer: Message + Default {
@@ -74,6 +76,11 @@ impl Answer for v2::ChangeLogLevelResponse {
         Self { remark: status.message }
     }
 }
+
+/// Bytes of a request; one that carries messages may have as many as a message of a call may.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Messages of one send.
+const MESSAGES_MAX: usize = 4_096;
 
 /// Decodes a request, or tells the caller that it is none.
 fn decode<M: Message + Default>(call: &Call, message: Bytes) -> Option<M> {
@@ -135,7 +142,13 @@ pub(crate) fn begin(call: Call, path: &str, message: Bytes) {
 
 fn begin_messaging(call: Call, name: &str, message: Bytes) {
     match name {
+        // An empty element is two bytes on the wire, and hundreds in memory.
+        "SendMessage" if elements(&message) > MESSAGES_MAX => {
+            call.finish(RESOURCE_EXHAUSTED, &format!("a call sends {MESSAGES_MAX} messages at most"));
+        }
         "SendMessage" => unary(call, message, send::send),
+        "Telemetry" => telemetry::begin(call, message),
+        _ if message.len() > REQUEST_BYTES_MAX => too_long(&call),
         "ReceiveMessage" => receive::begin(call, message),
         "AckMessage" => unary(call, message, acknowledge::ack),
         "ChangeInvisibleDuration" => unary(call, message, acknowledge::change_invisible),
@@ -144,7 +157,6 @@ fn begin_messaging(call: Call, name: &str, message: Bytes) {
         "QueryAssignment" => unary(call, message, route::query_assignment),
         "Heartbeat" => unary(call, message, telemetry::heartbeat),
         "NotifyClientTermination" => unary(call, message, telemetry::terminate),
-        "Telemetry" => telemetry::begin(call, message),
         "EndTransaction" => unary(call, message, transaction::end),
         "RecallMessage" => unary(call, message, send::recall),
         "SyncLiteSubscription" => unary(call, message, lite::sync),
@@ -156,8 +168,24 @@ fn begin_messaging(call: Call, name: &str, message: Bytes) {
     }
 }
 
+fn too_long(call: &Call) {
+    call.finish(RESOURCE_EXHAUSTED, &format!("the request has more than {REQUEST_BYTES_MAX} bytes"));
+}
+
+/// Elements of a message of protobuf that is one list of others, as far as it can be read.
+fn elements(mut message: &[u8]) -> usize {
+    let mut count = 0;
+    while let (Ok(_key), Ok(len)) = (decode_varint(&mut message), decode_varint(&mut message)) {
+        count += 1;
+        message = usize::try_from(len).ok().and_then(|len| message.get(len..)).unwrap_or_default();
+    }
+    count
+}
+
 fn begin_admin(call: Call, name: &str, message: Bytes) {
     match name {
+        "AdminSendMessage" => answered(call, message, admin::send_message),
+        _ if message.len() > REQUEST_BYTES_MAX => too_long(&call),
         "ChangeLogLevel" => answered(call, message, admin::change_log_level),
         "DescribeTopicStatus" => answered(call, message, admin::topic_status),
         "ListSubscription" => answered(call, message, admin::list_subscription),
@@ -169,7 +197,6 @@ fn begin_admin(call: Call, name: &str, message: Bytes) {
         "QueryMessage" => answered(call, message, admin::query_message),
         "PrintThreadStackTrace" => answered(call, message, admin::stack_trace),
         "VerifyMessage" => answered(call, message, admin::verify_message),
-        "AdminSendMessage" => answered(call, message, admin::send_message),
         "GetConsumerRunningInfo" => answered(call, message, admin::running_info),
         "GetTopicRoute" => answered(call, message, admin::topic_route),
         "QueryTimeSpan" => answered(call, message, admin::time_span),

@@ -3,7 +3,8 @@
 
 use crate::brokers::success;
 use crate::check;
-use crate::face::{Call, Place};
+use crate::face::Call;
+use crate::known::Place;
 use crate::message::{self, Delivery};
 use crate::status::{Refusal, Result, ok};
 use crate::v2::pull_message_response::Content;

@@ -2,8 +2,9 @@
 
 use super::acknowledge::{Change, Of, ack_handle, invisible_ms, put_off, to_dead_letters};
 use crate::check;
-use crate::face::{Call, Place, View, no_queue};
+use crate::face::Call;
 use crate::handle::Handle;
+use crate::known::{Place, View, no_queue};
 use crate::message::{self, Delivery};
 use crate::renew::FIRST_MS;
 use crate::status::{Refusal, Result, ok};
@@ -92,7 +93,8 @@ fn hold(call: &Call, request: &ReceiveMessageRequest, taken: &TakenHandle) {
         && let Ok(handle) = Handle::parse(&taken.text)
     {
         let of = Of { group, topic, lite_topic: taken.lite_topic.as_deref() };
-        call.client.hold(of, &taken.message_id, &handle);
+        call.client.hold(of, &taken.message_id, &handle, (call.conn, call.stream));
+        call.face.note_received(call);
     }
 }
 
@@ -118,12 +120,18 @@ async fn receive(call: &Call, request: &ReceiveMessageRequest) -> Result<Receive
     };
     let default = FilterExpression::default();
     let filter = Filter::new(request.filter_expression.as_ref().unwrap_or(&default))?;
-    if call.face.untaken(call.client.conn) > UNTAKEN_MAX {
+    if call.face.untaken(call.conn) > UNTAKEN_MAX {
         let why = "the connection has too much that was not taken: its windows are closed";
         return Err(Refusal::new(Code::TooManyRequests, why));
     }
     let view = call.face.view(topic).await?;
-    let config = call.face.group(group, Some(topic)).await.ok();
+    // A group that is not there yet is not ordered.
+    let config = match call.face.group(group, Some(topic)).await {
+        Ok(config) => Some(config),
+        Err(refusal) if refusal.is_of_the_moment() => return Err(refusal),
+        Err(_) => None,
+    };
+    let _receiving = call.face.receiving(call.conn)?;
     let place = choose(call, topic, &view, queue.broker.as_ref().map_or("", |broker| &*broker.name))?;
     let poll_ms = poll_ms(call, request);
     let is_lite = call.client.is_lite()
@@ -284,10 +292,6 @@ impl Ask<'_> {
         };
         Command::request(RequestCode::POP_LITE_MESSAGE).with_header(&header)
     }
-
-    fn of<'b>(&'b self, lite_topic: Option<&'b str>) -> Of<'b> {
-        Of { group: self.group, topic: self.topic, lite_topic }
-    }
 }
 
 /// Messages that the client gets; what it does not want is acknowledged, and what it got too often put aside.
@@ -365,9 +369,7 @@ fn id_of(record: &RecordView<'_>) -> String {
 
 /// A message that the client does not get: acknowledged, or with its id to the dead letters.
 fn aside(call: &Call, ask: &Ask<'_>, lite_topic: Option<String>, handle: String, dead: Option<String>) {
-    let of = ask.of(lite_topic.as_deref());
-    let (group, topic, lite_topic) =
-        (of.group.to_owned(), of.topic.to_owned(), of.lite_topic.map(str::to_owned));
+    let (group, topic) = (ask.group.to_owned(), ask.topic.to_owned());
     let call = call.clone();
     tokio::task::spawn_local(async move {
         let of = Of { group: &group, topic: &topic, lite_topic: lite_topic.as_deref() };
@@ -383,19 +385,16 @@ fn aside(call: &Call, ask: &Ask<'_>, lite_topic: Option<String>, handle: String,
 
 /// `number;…`: of a pop from lite topics, in the order of its messages. What has more to it is none of these.
 fn plain_numbers(info: Option<&str>) -> Vec<i64> {
-    let all: Option<Vec<i64>> =
-        info.map(|info| info.split(';').map_while(|text| text.parse().ok()).collect());
-    all.unwrap_or_default()
+    info.into_iter().flat_map(|info| info.split(';')).map_while(|text| text.parse().ok()).collect()
 }
 
 /// `kind queue number;…` by `kind queue`.
 fn numbers(info: Option<&str>) -> HashMap<&str, i64> {
-    let entry = |entry: &'_ str| entry.rsplit_once(' ').map(|(key, n)| (key.len(), n.parse().ok()));
-    info.unwrap_or_default()
-        .split(';')
-        .filter_map(|text| {
-            let (len, number) = entry(text)?;
-            Some((text.get(..len)?, number?))
+    let entries = info.into_iter().flat_map(|info| info.split(';'));
+    entries
+        .filter_map(|entry| {
+            let (key, number) = entry.rsplit_once(' ')?;
+            Some((key, number.parse().ok()?))
         })
         .collect()
 }

@@ -2,7 +2,8 @@
 
 use super::send::accepted;
 use crate::check;
-use crate::face::{Call, Place};
+use crate::face::Call;
+use crate::known::Place;
 use crate::status::{Refusal, Result, ok};
 use crate::v2::{
     Address, AddressScheme, Assignment, Broker, Code, Endpoints, MessageQueue, MessageType, Permission,
@@ -25,27 +26,20 @@ fn endpoints(address: &str, port: Option<u16>) -> Endpoints {
     Endpoints { scheme: scheme.into(), addresses }
 }
 
-/// Where a client reaches this face: as it did, unless the settings say otherwise.
-fn own_endpoints(call: &Call, asked: Option<&Endpoints>) -> Endpoints {
-    let config = &call.face.config;
-    if let Some(advertise) = &config.advertise {
-        return endpoints(advertise, None);
-    }
-    match asked.filter(|asked| !asked.addresses.is_empty()) {
-        Some(asked) => asked.clone(),
-        None => endpoints(&format!("{}:0", call.client.peer.ip()), Some(config.port)),
-    }
-}
-
-/// Where a client finds the face that speaks for a broker.
+/// Where a client finds the face that speaks for a broker: this one where it asked, unless the settings say otherwise.
 fn endpoints_of(call: &Call, broker: &BrokerData, asked: Option<&Endpoints>) -> Endpoints {
-    let here = call.face.here();
-    // One that is apart speaks for all; one with a broker only for that.
-    if here.as_ref().is_none_or(|here| *here.name == *broker.broker_name) {
-        return own_endpoints(call, asked);
-    }
+    let (here, config) = (call.face.here(), &call.face.config);
     let address = broker.broker_addrs.get(&0).or_else(|| broker.broker_addrs.values().next());
-    endpoints(address.map_or("", String::as_str), Some(call.face.config.port))
+    let beside_broker = || endpoints(address.map_or("", String::as_str), Some(config.port));
+    // One that is apart speaks for all; one with a broker only for that.
+    if here.as_ref().is_some_and(|here| *here.name != *broker.broker_name) {
+        return beside_broker();
+    }
+    match (&config.advertise, asked.filter(|asked| !asked.addresses.is_empty())) {
+        (Some(advertise), _) => endpoints(advertise, None),
+        (None, Some(asked)) => asked.clone(),
+        (None, None) => beside_broker(),
+    }
 }
 
 pub(crate) async fn query_route(call: Call, request: QueryRouteRequest) -> Result<QueryRouteResponse> {
@@ -110,10 +104,11 @@ pub(crate) async fn query_assignment(
     let group = check::group(request.group.as_ref())?;
     let route = call.face.route(topic).await?;
     // A group that is not there yet is not ordered.
-    let config = call.face.group(group, Some(topic)).await.ok();
-    let by_queue = config.is_some_and(|config| {
-        config.consume_message_orderly && !config.attributes.contains_key("lite.bind.topic")
-    });
+    let by_queue = match call.face.group(group, Some(topic)).await {
+        Ok(config) => config.consume_message_orderly && !config.attributes.contains_key("lite.bind.topic"),
+        Err(refusal) if refusal.is_of_the_moment() => return Err(refusal),
+        Err(_) => false,
+    };
     let mut assignments = Vec::new();
     for queues in &route.queue_datas {
         let broker = route.broker_datas.iter().find(|broker| broker.broker_name == queues.broker_name);

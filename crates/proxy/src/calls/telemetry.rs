@@ -3,7 +3,7 @@
 use super::lite;
 use super::receive::max_attempts;
 use crate::check;
-use crate::client::Client;
+use crate::client::{Client, is_lite};
 use crate::face::{Call, Face};
 use crate::message::duration;
 use crate::status::{Refusal, Result, ok};
@@ -16,6 +16,7 @@ use crate::v2::{
     Settings, Subscription, TelemetryCommand,
 };
 use bytes::Bytes;
+use kerolox_net::ConnId;
 use kerolox_wire::body::SubscriptionGroupConfig;
 use kerolox_wire::header::UnregisterClient;
 use kerolox_wire::{Command, RequestCode};
@@ -23,6 +24,10 @@ use prost::Message;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// Bytes of a command: the stacks of a client's threads are the longest.
+const COMMAND_BYTES_MAX: usize = 4 << 20;
+/// Bytes of settings, which are kept.
+const SETTINGS_BYTES_MAX: usize = 64 << 10;
 /// gRPC's own status codes.
 const INVALID_ARGUMENT: u32 = 3;
 const INTERNAL: u32 = 13;
@@ -47,16 +52,19 @@ pub(crate) fn begin(call: Call, message: Bytes) {
         call.finish(0, "");
         return;
     }
-    call.face.note_telemetry(&call.client, call.stream);
-    take(&call.face, &call.client, call.stream, message);
+    call.face.note_telemetry(&call);
+    take(&call.face, &call.client, (call.conn, call.stream), message);
 }
 
 /// A command of a client.
-pub(crate) fn take(face: &Rc<Face>, client: &Rc<Client>, stream: u32, message: Bytes) {
+pub(crate) fn take(face: &Rc<Face>, client: &Rc<Client>, (conn, stream): (ConnId, u32), message: Bytes) {
     let end = |status, why: &str| {
-        face.forget_telemetry(client.conn, stream);
-        face.finish(client.conn, stream, status, why);
+        face.forget_telemetry(conn, stream);
+        face.finish(conn, stream, status, why);
     };
+    if message.len() > COMMAND_BYTES_MAX {
+        return end(INVALID_ARGUMENT, &format!("a command has {COMMAND_BYTES_MAX} bytes at most"));
+    }
     let command = match TelemetryCommand::decode(message) {
         Ok(command) => command,
         Err(e) => return end(INTERNAL, &format!("the command is none: {e}")),
@@ -64,14 +72,20 @@ pub(crate) fn take(face: &Rc<Face>, client: &Rc<Client>, stream: u32, message: B
     match command.command {
         Some(Told::Settings(settings)) => {
             // The newest stream is the one that is listened at.
-            client.telemetry.set(Some(stream));
+            client.telemetry.set(Some((conn, stream)));
             let (face, client) = (Rc::clone(face), Rc::clone(client));
+            let is_node = settings.user_agent.as_ref().is_some_and(|ua| ua.language() == Language::NodeJs);
             tokio::task::spawn_local(async move {
-                if let Err(refusal) = take_settings(&face, &client, stream, settings).await {
+                if let Err(refusal) = take_settings(&face, &client, (conn, stream), settings).await {
                     let status = if (refusal.code as i32) < 50_000 { INVALID_ARGUMENT } else { INTERNAL };
                     let why = format!("process client telemetryCommand failed. {}", refusal.message);
-                    face.forget_telemetry(client.conn, stream);
-                    face.finish(client.conn, stream, status, &why);
+                    if is_node {
+                        // It opens the stream again for ever otherwise, and its start never fails.
+                        let refused = TelemetryCommand { status: Some(refusal.status()), command: None };
+                        face.send(conn, stream, &refused);
+                    }
+                    face.forget_telemetry(conn, stream);
+                    face.finish(conn, stream, status, &why);
                 }
             });
         }
@@ -86,27 +100,37 @@ pub(crate) fn take(face: &Rc<Face>, client: &Rc<Client>, stream: u32, message: B
     }
 }
 
-async fn take_settings(face: &Rc<Face>, client: &Rc<Client>, stream: u32, settings: Settings) -> Result<()> {
-    let is_first = client.settings.borrow().is_none();
+async fn take_settings(
+    face: &Rc<Face>,
+    client: &Rc<Client>,
+    (conn, stream): (ConnId, u32),
+    settings: Settings,
+) -> Result<()> {
+    if settings.encoded_len() > SETTINGS_BYTES_MAX {
+        let why = format!("settings have {SETTINGS_BYTES_MAX} bytes at most");
+        return Err(Refusal::new(Code::BadRequest, why));
+    }
     check_settings(&settings)?;
-    *client.settings.borrow_mut() = Some(settings.clone());
+    let before = client.settings.replace(Some(settings.clone()));
+    let is_first = before.is_none();
     client.version_ms.set((face.config.now_ms)());
     // Brokers hear of the client first: they create its group.
     register(face, client).await;
     let answer = match answer(face, settings).await {
         Ok(answer) => answer,
         Err(refusal) => {
-            *client.settings.borrow_mut() = None;
+            // What could not be looked at just now changes nothing.
+            client.settings.replace(before.filter(|_| refusal.is_of_the_moment()));
             return Err(refusal);
         }
     };
     let repeat = is_first && answer.user_agent.as_ref().is_some_and(|ua| ua.language() == Language::NodeJs);
     *client.settings.borrow_mut() = Some(answer.clone());
     let command = TelemetryCommand { status: Some(ok()), command: Some(Told::Settings(answer)) };
-    face.send(client.conn, stream, &command);
+    face.send(conn, stream, &command);
     if repeat {
         tokio::time::sleep(AGAIN).await;
-        face.send(client.conn, stream, &command);
+        face.send(conn, stream, &command);
     }
     Ok(())
 }
@@ -151,10 +175,20 @@ async fn register(face: &Rc<Face>, client: &Rc<Client>) {
         places.dedup();
     }
     let Some(beat) = client.heartbeat_command() else { return };
-    for place in places {
-        // A broker that cannot be asked now hears with the next heartbeat.
-        let Ok(link) = client.link(face, &place).await else { continue };
-        drop(link.call(beat.clone(), Duration::ZERO).await);
+    // All at the same time: one that is away keeps its client waiting for seconds.
+    let beat_at = |place| {
+        let (face, client, beat) = (Rc::clone(face), Rc::clone(client), beat.clone());
+        tokio::task::spawn_local(async move {
+            // A broker that cannot be asked now hears with the next heartbeat.
+            if let Ok(link) = client.link(&face, &place).await {
+                drop(link.call(beat, Duration::ZERO).await);
+            }
+        })
+    };
+    let told: Vec<_> = places.into_iter().map(beat_at).collect();
+    for task in told {
+        // (Fails if the process ends.)
+        drop(task.await);
     }
 }
 
@@ -206,7 +240,7 @@ fn check_lite(
     topic: Option<&str>,
     config: &SubscriptionGroupConfig,
 ) -> Result<()> {
-    let is_lite = matches!(client_type, ClientType::LitePushConsumer | ClientType::LiteSimpleConsumer);
+    let is_lite = is_lite(client_type);
     match config.attributes.get("lite.bind.topic") {
         None if is_lite => {
             let why = format!("regular group cannot use LITE mode: {group}");
@@ -265,7 +299,8 @@ pub(crate) async fn heartbeat(call: Call, request: HeartbeatRequest) -> Result<H
     if request.client_type() != ClientType::Producer {
         check::group(request.group.as_ref())?;
     }
-    register(&call.face, &call.client).await;
+    // The client waits for no broker.
+    tokio::task::spawn_local(async move { register(&call.face, &call.client).await });
     Ok(HeartbeatResponse { status: Some(ok()) })
 }
 
@@ -295,7 +330,7 @@ pub(crate) async fn terminate(
             drop(link.call(command, Duration::ZERO).await);
         }
     }
-    crate::renew::let_go(&call.face, &call.client);
+    crate::renew::let_go(&call.face, call.client.held.take());
     call.face.leave(&call.client);
     Ok(NotifyClientTerminationResponse { status: Some(ok()) })
 }

@@ -3,6 +3,10 @@
 use super::frame::{self, Frame, PAYLOAD_BYTES_MAX, flag, kind};
 use super::hpack::{self, Decoder, Scratch};
 use super::stream::{PREFIX_BYTES, Stream, Unfit};
+use super::write::{
+    SETTINGS_HEADER_TABLE_SIZE, SETTINGS_INITIAL_WINDOW_SIZE, SUCCESS, give_back, go_away, greet, opening,
+    percent_encoded, reset, write_block,
+};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kerolox_wire::fields::Fields;
 use prost::Message;
@@ -47,7 +51,7 @@ pub enum Event {
     Message { stream: u32, head: Option<Fields>, message: Bytes },
     /// The client sends no more messages. (Not said of a call whose answer is complete.)
     Ended { stream: u32 },
-    /// The client does not want the answer any more; nothing can be sent.
+    /// The client takes a call back: nothing can be sent any more, and what was sent it may not have read, though it be the whole answer.
     Cancelled { stream: u32 },
 }
 
@@ -80,18 +84,20 @@ mod status {
 }
 
 /// What each side may send before it hears anything, and of a connection always at first.
-const WINDOW_FIRST: i64 = 65_535;
+pub(super) const WINDOW_FIRST: i64 = 65_535;
 /// Our window of a stream, and of a connection: what is on the way must fit, or a call waits for us.
-const STREAM_WINDOW: usize = 1 << 20;
-const CONNECTION_WINDOW: usize = 4 << 20;
+pub(super) const STREAM_WINDOW: usize = 1 << 20;
+pub(super) const CONNECTION_WINDOW: usize = 4 << 20;
 /// No window may be larger.
 const WINDOW_MAX: i64 = (1 << 31) - 1;
+/// Bytes of a text that ends a call; what clients said may be in it, and it must fit into a frame however it is encoded.
+const WHY_BYTES_MAX: usize = 1_024;
+/// Bytes of a header block, unpacked: a few bytes can stand for thousands.
+const BLOCK_BYTES_MAX: usize = 1 << 20;
+/// What is kept of a call's headers.
+const KEPT: [&[u8]; 4] = [b":path", b"grpc-timeout", b"x-mq-client-id", b"x-mq-language"];
 /// Names the ping that tells when a client has seen that the connection will go.
 const DRAIN_PING: &[u8; 8] = b"draining";
-
-const SETTINGS_MAX_CONCURRENT_STREAMS: u16 = 3;
-const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
-const SETTINGS_MAX_HEADER_LIST_SIZE: u16 = 6;
 
 /// How far the end of a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,8 +105,8 @@ enum Going {
     No,
     /// The client was told that it will go.
     Told,
-    /// Calls after this one are not looked at.
-    Last(u32),
+    /// Calls that begin now are not looked at.
+    Last,
 }
 
 /// A header block that goes on in further frames.
@@ -121,6 +127,12 @@ struct Second {
 /// The state of one connection.
 pub struct Connection {
     greeted: bool,
+    /// It cannot go on: nothing of it is looked at.
+    failed: bool,
+    /// The peer wants a smaller table of headers than is usual, and must be told that we use none (RFC 7541, section 4.2).
+    table_to_shrink: Option<bool>,
+    /// Windows have grown: what waits for them is to be sent.
+    pump_due: bool,
     decoder: Decoder,
     streams: HashMap<u32, Stream>,
     /// The latest that the client opened.
@@ -133,6 +145,8 @@ pub struct Connection {
     used: usize,
     /// Bytes in outboxes of streams.
     queued: usize,
+    /// Bytes of memory that streams hold of what the peer sent.
+    kept: usize,
     going: Going,
     second: Second,
 }
@@ -141,6 +155,9 @@ impl Default for Connection {
     fn default() -> Self {
         Self {
             greeted: false,
+            failed: false,
+            table_to_shrink: None,
+            pump_due: false,
             decoder: Decoder::default(),
             streams: HashMap::new(),
             last: 0,
@@ -149,6 +166,7 @@ impl Default for Connection {
             stream_window: WINDOW_FIRST,
             used: 0,
             queued: 0,
+            kept: 0,
             going: Going::No,
             second: Second::default(),
         }
@@ -160,7 +178,8 @@ fn fault<T>(code: u32, why: impl Into<String>) -> Result<T, Fault> {
 }
 
 impl Connection {
-    /// Takes a frame: says what it means, and appends to `out` what is to be sent for it.
+    /// Takes a frame: says what it means, and appends to `out` what is to be sent for it. After the last one that came [`Self::settle`]
+    /// is due.
     ///
     /// # Errors
     /// The connection cannot go on: tell the client with [`Self::fail`], and close it.
@@ -172,6 +191,9 @@ impl Connection {
         out: &mut BytesMut,
         events: &mut Vec<Event>,
     ) -> Result<(), Fault> {
+        if self.failed {
+            return Ok(());
+        }
         let Frame::Frame { kind, flags, stream, payload } = frame else {
             if std::mem::replace(&mut self.greeted, true) {
                 return fault(error::PROTOCOL_ERROR, "a second preface");
@@ -211,7 +233,7 @@ impl Connection {
                 5 => Ok(()),
                 _ => fault(error::FRAME_SIZE_ERROR, "a priority of another length than 5"),
             },
-            kind::RST_STREAM => self.taken_back(stream, payload.len(), limits, events),
+            kind::RST_STREAM => self.taken_back(stream, &payload, limits, events),
             kind::SETTINGS => self.settings(flags, payload, out),
             kind::PING => self.ping(flags, &payload, out),
             kind::WINDOW_UPDATE => self.window_update(stream, &payload, out),
@@ -241,20 +263,30 @@ impl Connection {
     fn taken_back(
         &mut self,
         stream: u32,
-        len: usize,
+        code: &[u8],
         limits: &Limits,
         events: &mut Vec<Event>,
     ) -> Result<(), Fault> {
-        if len != 4 {
+        let Ok(code) = <[u8; 4]>::try_from(code) else {
             return fault(error::FRAME_SIZE_ERROR, "a reset of another length than 4");
-        }
+        };
         if stream > self.last {
-            return fault(error::PROTOCOL_ERROR, "a stream was reset that was not opened");
+            return match self.going {
+                Going::Last => Ok(()),
+                _ => fault(error::PROTOCOL_ERROR, "a stream was reset that was not opened"),
+            };
         }
-        if self.forget(stream).is_some() {
-            self.second.resets += 1;
-            events.push(Event::Cancelled { stream });
+        // Old versions of the library for Node.js do so at the end of every call.
+        if self.forget(stream).is_none() && u32::from_be_bytes(code) == error::NO_ERROR {
+            return Ok(());
         }
+        self.cancel(stream, limits, events)
+    }
+
+    /// The client takes a call back, or breaks it off.
+    fn cancel(&mut self, stream: u32, limits: &Limits, events: &mut Vec<Event>) -> Result<(), Fault> {
+        events.push(Event::Cancelled { stream });
+        self.second.resets += 1;
         match self.second.resets > limits.resets_per_s {
             true => fault(error::ENHANCE_YOUR_CALM, "too many calls were taken back within a second"),
             false => Ok(()),
@@ -277,18 +309,19 @@ impl Connection {
         events: &mut Vec<Event>,
     ) -> Result<(), Fault> {
         let is_new = id > self.last;
-        let mut head = Fields::with_capacity(if is_new { 12 } else { 0 }, if is_new { 384 } else { 0 });
+        let mut head = Fields::with_capacity(if is_new { 4 } else { 0 }, if is_new { 192 } else { 0 });
         let mut is_post = false;
         let mut is_grpc = false;
         let mut unreadable = false;
-        let whole = self.decoder.decode(block, limits.header_bytes_max, scratch, |name, value| {
+        let most = (limits.header_bytes_max, BLOCK_BYTES_MAX);
+        let whole = self.decoder.decode(block, most, scratch, |name, value| {
             if !is_new {
                 return;
             }
             match name {
                 b":method" => is_post = value == b"POST",
                 b"content-type" => is_grpc = value.starts_with(b"application/grpc"),
-                b":scheme" | b"te" | b"accept-encoding" | b"grpc-accept-encoding" | b"user-agent" => {}
+                _ if !KEPT.contains(&name) => {}
                 _ => match (str::from_utf8(name), str::from_utf8(value)) {
                     (Ok(name), Ok(value)) => head.push(name, value),
                     _ => unreadable = true,
@@ -304,14 +337,14 @@ impl Connection {
                 if stream.ended || !ends_stream {
                     return fault(error::PROTOCOL_ERROR, "a second header within a call");
                 }
-                self.end(id, out, events);
+                return self.end(id, limits, out, events);
             }
             return Ok(());
         }
         if id.is_multiple_of(2) {
             return fault(error::PROTOCOL_ERROR, format!("clients open odd streams, not {id}"));
         }
-        if let Going::Last(_) = self.going {
+        if self.going == Going::Last {
             return Ok(());
         }
         self.last = id;
@@ -321,18 +354,20 @@ impl Connection {
             return Ok(());
         }
         if !whole {
-            refuse_http(id, b"431", ends_stream, out);
+            self.refuse_http(id, b"431", ends_stream, out);
             return Ok(());
         }
         if !is_post || !is_grpc || unreadable {
-            refuse_http(id, b"415", ends_stream, out);
+            self.refuse_http(id, b"415", ends_stream, out);
             return Ok(());
         }
-        self.streams.insert(id, Stream::new(head, now_s, self.stream_window));
-        if ends_stream {
-            self.end(id, out, events);
+        let stream = Stream::new(head, now_s, self.stream_window);
+        self.kept += stream.held();
+        self.streams.insert(id, stream);
+        match ends_stream {
+            true => self.end(id, limits, out, events),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn data(
@@ -344,15 +379,12 @@ impl Connection {
         out: &mut BytesMut,
         events: &mut Vec<Event>,
     ) -> Result<(), Fault> {
-        if id > self.last && !matches!(self.going, Going::Last(_)) {
+        if id > self.last && self.going != Going::Last {
             return fault(error::PROTOCOL_ERROR, "data of a stream that was not opened");
         }
         let bytes = payload.len();
         let piece = unpad(flags, payload)?;
         self.used += bytes;
-        if self.used > CONNECTION_WINDOW {
-            return fault(error::FLOW_CONTROL_ERROR, "more was sent than the connection's window admits");
-        }
         // All of it is looked at right away: what is kept counts as the connection's memory.
         if self.used >= CONNECTION_WINDOW / 2 {
             give_back(0, std::mem::take(&mut self.used), out);
@@ -363,21 +395,26 @@ impl Connection {
             return fault(error::STREAM_CLOSED, "data behind the end of a stream");
         }
         stream.used += bytes;
-        if stream.used > STREAM_WINDOW {
-            return fault(error::FLOW_CONTROL_ERROR, "more was sent than a stream's window admits");
-        }
         let ends_stream = flags & flag::END_STREAM != 0;
         if stream.used >= STREAM_WINDOW / 2 && !ends_stream {
             give_back(id, std::mem::take(&mut stream.used), out);
         }
-        if !stream.is_waiting() {
-            stream.since_s = self.second.at_s;
+        // It was refused, and that waits for a window.
+        if stream.trailers.is_some() {
+            stream.ended |= ends_stream;
+            return Ok(());
         }
+        let (held, was_waiting) = (stream.held(), stream.is_waiting());
         let mut head = stream.head.take();
+        let before = events.len();
         let unfit = stream.receive(piece, limits.message_bytes_max, |message| {
             events.push(Event::Message { stream: id, head: head.take(), message });
         });
         stream.head = head;
+        if !was_waiting || events.len() > before {
+            stream.since_s = self.second.at_s;
+        }
+        self.kept = self.kept - held + stream.held();
         if let Err(unfit) = unfit {
             let (status, why) = match unfit {
                 Unfit::TooLong(len) => {
@@ -388,32 +425,40 @@ impl Connection {
                     (status::UNIMPLEMENTED, "compressed messages are not taken: send them as they are".into())
                 }
             };
+            stream.ended |= ends_stream;
             let was_known = stream.head.is_none();
             self.finish(id, status, &why, out);
-            if was_known {
-                events.push(Event::Cancelled { stream: id });
-            }
-            return Ok(());
+            return if was_known { self.cancel(id, limits, events) } else { Ok(()) };
         }
-        if ends_stream {
-            self.end(id, out, events);
+        match ends_stream {
+            true => self.end(id, limits, out, events),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// The client sends nothing more on a stream.
-    fn end(&mut self, id: u32, out: &mut BytesMut, events: &mut Vec<Event>) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+    fn end(
+        &mut self,
+        id: u32,
+        limits: &Limits,
+        out: &mut BytesMut,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Fault> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         stream.ended = true;
+        if stream.trailers.is_some() {
+            return Ok(());
+        }
         if stream.head.is_some() || stream.is_cut_off() {
             let was_known = stream.head.is_none();
             self.finish(id, status::INTERNAL, "the call ended before its message did", out);
             if was_known {
-                events.push(Event::Cancelled { stream: id });
+                return self.cancel(id, limits, events);
             }
         } else {
             events.push(Event::Ended { stream: id });
         }
+        Ok(())
     }
 
     fn settings(&mut self, flags: u8, mut payload: Bytes, out: &mut BytesMut) -> Result<(), Fault> {
@@ -423,20 +468,25 @@ impl Connection {
         if !payload.len().is_multiple_of(6) {
             return fault(error::FRAME_SIZE_ERROR, "settings that are cut off");
         }
+        let mut window = self.stream_window;
         while payload.has_remaining() {
             let (name, value) = (payload.get_u16(), payload.get_u32());
             if name == SETTINGS_INITIAL_WINDOW_SIZE {
-                let window = i64::from(value);
+                window = i64::from(value);
                 if window > WINDOW_MAX {
                     return fault(error::FLOW_CONTROL_ERROR, "an initial window beyond what can be");
                 }
-                let more = window - self.stream_window;
-                self.stream_window = window;
-                self.streams.values_mut().for_each(|stream| stream.window += more);
+            } else if name == SETTINGS_HEADER_TABLE_SIZE && (value as usize) < hpack::TABLE_BYTES_MAX {
+                self.table_to_shrink.get_or_insert(true);
             }
         }
+        let more = window - self.stream_window;
+        if more != 0 {
+            self.stream_window = window;
+            self.streams.values_mut().for_each(|stream| stream.window += more);
+            self.pump_due = true;
+        }
         frame::write_head(0, kind::SETTINGS, flag::ACK, 0, out);
-        self.pump_all(out);
         Ok(())
     }
 
@@ -448,7 +498,7 @@ impl Connection {
             frame::write_head(8, kind::PING, flag::ACK, 0, out);
             out.put_slice(payload);
         } else if payload == DRAIN_PING && self.going == Going::Told {
-            self.going = Going::Last(self.last);
+            self.going = Going::Last;
             go_away(self.last, error::NO_ERROR, "", out);
         }
         Ok(())
@@ -467,7 +517,7 @@ impl Connection {
             if self.window > WINDOW_MAX {
                 return fault(error::FLOW_CONTROL_ERROR, "a window beyond what can be");
             }
-            self.pump_all(out);
+            self.pump_due = true;
         } else if let Some(stream) = self.streams.get_mut(&id) {
             stream.window += more;
             if stream.window > WINDOW_MAX {
@@ -484,9 +534,7 @@ impl Connection {
             return false;
         };
         if !std::mem::replace(&mut stream.opened, true) {
-            let block = opening();
-            frame::write_head(block.len(), kind::HEADERS, flag::END_HEADERS, id, out);
-            out.put_slice(block);
+            write_block(&mut self.table_to_shrink, id, 0, opening(), out);
         }
         let len = message.encoded_len();
         let bytes = PREFIX_BYTES + len;
@@ -520,8 +568,10 @@ impl Connection {
         let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.trailers.is_none()) else {
             return;
         };
+        self.kept -= stream.held();
+        stream.give_up_reading();
         if status == 0 && stream.opened && stream.outbox.is_empty() {
-            write_trailers(id, SUCCESS, out);
+            write_block(&mut self.table_to_shrink, id, flag::END_STREAM, SUCCESS, out);
             return self.close(id, out);
         }
         let mut block = Vec::new();
@@ -530,6 +580,7 @@ impl Connection {
         }
         hpack::write_literal("grpc-status", status.to_string().as_bytes(), &mut block);
         if !why.is_empty() {
+            let why = why.get(..why.floor_char_boundary(WHY_BYTES_MAX)).unwrap_or_default();
             hpack::write_literal("grpc-message", percent_encoded(why).as_bytes(), &mut block);
         }
         stream.trailers = Some(block.into());
@@ -556,19 +607,35 @@ impl Connection {
             }
         }
         if let Some(trailers) = stream.trailers.take() {
-            write_trailers(id, &trailers, out);
+            write_block(&mut self.table_to_shrink, id, flag::END_STREAM, &trailers, out);
             self.close(id, out);
         }
     }
 
-    fn pump_all(&mut self, out: &mut BytesMut) {
-        if self.queued == 0 {
+    /// Sends what larger windows admit. (Not for each frame that makes one larger: there may be thousands in one read.)
+    pub fn settle(&mut self, out: &mut BytesMut) {
+        if !std::mem::take(&mut self.pump_due) || self.queued == 0 {
             return;
         }
         let waiting = |(id, stream): (&u32, &Stream)| (!stream.outbox.is_empty()).then_some(*id);
         let mut ids: Vec<u32> = self.streams.iter().filter_map(waiting).collect();
         ids.sort_unstable();
-        ids.into_iter().for_each(|id| self.pump(id, out));
+        for id in ids {
+            if self.window <= 0 {
+                return;
+            }
+            self.pump(id, out);
+        }
+    }
+
+    /// Answers with a status of HTTP, for who does not speak gRPC.
+    fn refuse_http(&mut self, id: u32, status: &[u8], ends_stream: bool, out: &mut BytesMut) {
+        let mut block = Vec::new();
+        hpack::write_indexed(hpack::STATUS, status, &mut block);
+        write_block(&mut self.table_to_shrink, id, flag::END_STREAM, &block, out);
+        if !ends_stream {
+            reset(id, error::NO_ERROR, out);
+        }
     }
 
     /// A call's answer is complete: what its client may still send is of no interest.
@@ -581,6 +648,7 @@ impl Connection {
     fn forget(&mut self, id: u32) -> Option<Stream> {
         let stream = self.streams.remove(&id)?;
         self.queued -= stream.outbox.iter().map(Bytes::len).sum::<usize>();
+        self.kept -= stream.held();
         if self.streams.is_empty() {
             // What many calls at a time needed is not kept.
             self.streams.shrink_to(16);
@@ -608,19 +676,24 @@ impl Connection {
     pub fn drain(&mut self, out: &mut BytesMut) {
         if self.going == Going::No {
             self.going = Going::Told;
+            if !self.greeted {
+                return;
+            }
             go_away(WINDOW_MAX as u32, error::NO_ERROR, "", out);
             frame::write_head(8, kind::PING, 0, 0, out);
             out.put_slice(DRAIN_PING);
         }
     }
 
-    /// Whether the client was told that the connection goes, and all its calls are finished.
+    /// Whether there is nobody who would miss the connection: the client was told that it goes, and all its calls are finished; or it
+    /// has said nothing yet.
     pub fn is_drained(&self) -> bool {
-        matches!(self.going, Going::Last(_)) && self.streams.is_empty()
+        (self.going == Going::Last && self.streams.is_empty()) || (self.going != Going::No && !self.greeted)
     }
 
-    /// Tells the client why the connection ends.
-    pub fn fail(&self, fault: &Fault, out: &mut BytesMut) {
+    /// Tells the client why the connection ends. What it says after that is not looked at.
+    pub fn fail(&mut self, fault: &Fault, out: &mut BytesMut) {
+        self.failed = true;
         go_away(self.last, fault.code, &fault.why, out);
     }
 
@@ -629,61 +702,16 @@ impl Connection {
         self.streams.keys().copied()
     }
 
-    /// Bytes of memory that its calls hold: messages that are not complete, and answers that the client does not take.
+    /// Bytes of memory that its calls hold: headers of calls that have no message yet, messages that are not complete, and answers that
+    /// the client does not take.
     pub fn held(&self) -> usize {
-        let block = self.block.as_ref().map_or(0, |block| block.bytes.len());
-        // Nearly always there is nothing: a message comes in one piece and leaves in one.
-        self.queued + block + self.streams.values().map(Stream::held).sum::<usize>()
+        self.queued + self.kept + self.block.as_ref().map_or(0, |block| block.bytes.len())
     }
 
     /// Bytes that wait for the client to open its windows.
     pub fn queued(&self) -> usize {
         self.queued
     }
-}
-
-fn greet(limits: &Limits, out: &mut BytesMut) {
-    let settings = [
-        (SETTINGS_MAX_CONCURRENT_STREAMS, limits.streams_max),
-        (SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW as u32),
-        (SETTINGS_MAX_HEADER_LIST_SIZE, limits.header_bytes_max as u32),
-    ];
-    frame::write_head(settings.len() * 6, kind::SETTINGS, 0, 0, out);
-    for (name, value) in settings {
-        out.put_u16(name);
-        out.put_u32(value);
-    }
-    give_back(0, CONNECTION_WINDOW - WINDOW_FIRST as usize, out);
-}
-
-fn give_back(id: u32, bytes: usize, out: &mut BytesMut) {
-    frame::write_head(4, kind::WINDOW_UPDATE, 0, id, out);
-    out.put_u32(bytes as u32);
-}
-
-fn reset(id: u32, code: u32, out: &mut BytesMut) {
-    frame::write_head(4, kind::RST_STREAM, 0, id, out);
-    out.put_u32(code);
-}
-
-fn go_away(last: u32, code: u32, why: &str, out: &mut BytesMut) {
-    frame::write_head(8 + why.len(), kind::GOAWAY, 0, 0, out);
-    out.put_u32(last);
-    out.put_u32(code);
-    out.put_slice(why.as_bytes());
-}
-
-/// The header block that an answer begins with: `:status: 200` and `content-type: application/grpc`.
-fn opening() -> &'static [u8] {
-    b"\x88\x0f\x10\x10application/grpc"
-}
-
-/// The header block that the answer of a successful call ends with: `grpc-status: 0`.
-const SUCCESS: &[u8] = b"\0\x0bgrpc-status\x010";
-
-fn write_trailers(id: u32, block: &[u8], out: &mut BytesMut) {
-    frame::write_head(block.len(), kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, id, out);
-    out.put_slice(block);
 }
 
 /// Some frames are about the connection, some about a stream.
@@ -709,17 +737,6 @@ fn header_block(flags: u8, payload: Bytes) -> Result<Bytes, Fault> {
     Ok(block)
 }
 
-/// Answers with a status of HTTP, for who does not speak gRPC.
-fn refuse_http(id: u32, status: &[u8], ends_stream: bool, out: &mut BytesMut) {
-    let mut block = Vec::new();
-    hpack::write_indexed(hpack::STATUS, status, &mut block);
-    frame::write_head(block.len(), kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, id, out);
-    out.put_slice(&block);
-    if !ends_stream {
-        reset(id, error::NO_ERROR, out);
-    }
-}
-
 /// The payload without its padding.
 fn unpad(flags: u8, mut payload: Bytes) -> Result<Bytes, Fault> {
     if flags & flag::PADDED != 0 {
@@ -731,41 +748,4 @@ fn unpad(flags: u8, mut payload: Bytes) -> Result<Bytes, Fault> {
         payload.truncate(payload.len() - padding);
     }
     Ok(payload)
-}
-
-/// As gRPC wants the text of a status: printable ASCII but the percent sign.
-fn percent_encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b' '..=b'~' if byte != b'%' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fixed_blocks_are_what_they_say() {
-        let read = |block: &[u8]| {
-            let mut said = Vec::new();
-            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-            let whole = Decoder::default()
-                .decode(block, 999, &mut Scratch::default(), |n, v| said.push((text(n), text(v))));
-            assert_eq!(whole, Ok(true));
-            said
-        };
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(read(opening()), [pair(":status", "200"), pair("content-type", "application/grpc")]);
-        assert_eq!(read(SUCCESS), [pair("grpc-status", "0")]);
-    }
-
-    #[test]
-    fn texts_of_a_status_are_encoded() {
-        assert_eq!(percent_encoded("100% ü\n"), "100%25 %C3%BC%0A");
-    }
 }

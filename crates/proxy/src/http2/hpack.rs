@@ -3,12 +3,12 @@
 use super::huffman;
 use std::collections::VecDeque;
 
-/// What a peer's header block did wrong: the connection cannot go on, its table is not known any more.
+/// What a peer's header block did wrong: the connection cannot go on, its table is not known any more, or means much work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
 /// Bytes of the dynamic table, as of every peer that is not told otherwise.
-const TABLE_BYTES_MAX: usize = 4_096;
+pub(super) const TABLE_BYTES_MAX: usize = 4_096;
 /// What the standard counts for an entry beyond its texts.
 const ENTRY_BYTES: usize = 32;
 
@@ -42,11 +42,12 @@ pub struct Scratch {
 
 impl Decoder {
     /// Says each field of a block, names in small letters as they came. What is said after `list_max` bytes of fields (as the
-    /// standard counts them) is left out, and the answer is false: the table has to follow even so.
+    /// standard counts them) is left out, and the answer is false: the table has to follow even so. With more than `block_max` bytes
+    /// it is malformed.
     pub(super) fn decode(
         &mut self,
         mut block: &[u8],
-        list_max: usize,
+        (list_max, block_max): (usize, usize),
         scratch: &mut Scratch,
         mut field: impl FnMut(&[u8], &[u8]),
     ) -> Result<bool, Malformed> {
@@ -56,6 +57,7 @@ impl Decoder {
             if said <= list_max {
                 field(name, value);
             }
+            if said <= block_max { Ok(()) } else { Err(Malformed) }
         };
         let mut may_resize = true;
         while let Some(&first) = block.first() {
@@ -63,7 +65,7 @@ impl Decoder {
                 0x80.. => {
                     let index = number(&mut block, 7)?;
                     let (name, value) = self.entry(index)?;
-                    say(name, value);
+                    say(name, value)?;
                 }
                 0x20..=0x3f => {
                     let bytes = number(&mut block, 5)?;
@@ -85,7 +87,7 @@ impl Decoder {
                         text(&mut block, name)?;
                     }
                     text(&mut block, value)?;
-                    say(name, value);
+                    say(name, value)?;
                     if is_kept {
                         self.keep(name, value);
                     }
@@ -271,7 +273,9 @@ mod tests {
     fn read(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(String, String)>, Malformed> {
         let mut fields = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        decoder.decode(block, 1 << 20, &mut Scratch::default(), |n, v| fields.push((text(n), text(v))))?;
+        decoder.decode(block, (1 << 20, 1 << 20), &mut Scratch::default(), |n, v| {
+            fields.push((text(n), text(v)))
+        })?;
         Ok(fields)
     }
 
@@ -357,7 +361,7 @@ mod tests {
         write_text(b"value", &mut block);
         block.extend([0x82, 0xbe]);
         let mut said = 0;
-        let whole = decoder.decode(&block, 50, &mut Scratch::default(), |_, _| said += 1);
+        let whole = decoder.decode(&block, (50, 1 << 20), &mut Scratch::default(), |_, _| said += 1);
         assert_eq!((whole, said, decoder.entries.len()), (Ok(false), 1, 1));
     }
 
@@ -386,7 +390,7 @@ mod tests {
             let mut got = Vec::new();
             let mut decoder = Decoder::default();
             let whole = decoder
-                .decode(&block, 1 << 20, &mut Scratch::default(), |n, v| got.push((n.to_vec(), v.to_vec())));
+                .decode(&block, (1 << 20, 1 << 20), &mut Scratch::default(), |n, v| got.push((n.to_vec(), v.to_vec())));
             prop_assert_eq!(whole, Ok(true));
             let want: [(&[u8], &[u8]); 3] =
                 [(b":status", b"200"), (name.as_bytes(), &value), (b"content-type", b"application/grpc")];

@@ -9,6 +9,7 @@ mod frame;
 mod hpack;
 mod huffman;
 mod stream;
+mod write;
 
 pub use connection::{Connection, Event, Fault, Limits};
 pub use frame::{Frame, PREFACE, cut};

@@ -7,6 +7,9 @@ use std::collections::VecDeque;
 /// Bytes before each message: whether it is compressed, and its length.
 pub(super) const PREFIX_BYTES: usize = 5;
 
+/// What a list of headers takes beside its texts.
+const HEAD_BYTES: usize = 256;
+
 /// Why a message cannot be taken.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
@@ -17,6 +20,7 @@ pub(super) enum Unfit {
 pub(super) struct Stream {
     /// What the call said of itself; handed out with its first message.
     pub(super) head: Option<Fields>,
+    head_bytes: usize,
     /// When it last got on: was opened, had no message in the middle, or its client took something.
     pub(super) since_s: u64,
     /// The beginning of a message that is not all there.
@@ -37,7 +41,9 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(head: Fields, since_s: u64, window: i64) -> Self {
+        let texts: usize = head.iter().map(|(name, value)| name.len() + value.len()).sum();
         Self {
+            head_bytes: size_of::<Self>() + HEAD_BYTES + texts,
             head: Some(head),
             since_s,
             inbox: BytesMut::new(),
@@ -50,14 +56,20 @@ impl Stream {
         }
     }
 
-    /// Bytes that it holds of what the peer sent.
+    /// Bytes of memory that it holds of what the peer sent, with itself while there is no message.
     pub(super) fn held(&self) -> usize {
-        self.inbox.len()
+        self.inbox.len() + if self.head.is_some() { self.head_bytes } else { 0 }
     }
 
-    /// Whether its client keeps us waiting: with its first message, the rest of one, or with taking what is for it.
+    /// What comes is of no interest any more.
+    pub(super) fn give_up_reading(&mut self) {
+        (self.head, self.inbox) = (None, BytesMut::new());
+    }
+
+    /// Whether its client keeps us waiting: with the rest of a message, or with taking what is for it. (With its first message it may
+    /// wait: that of Python opens a stream of telemetry minutes before it has anything to say.)
     pub(super) fn is_waiting(&self) -> bool {
-        self.head.is_some() || self.is_cut_off() || !self.outbox.is_empty()
+        self.is_cut_off() || !self.outbox.is_empty()
     }
 
     /// Whether it ends in the middle of a message.
@@ -83,14 +95,17 @@ impl Stream {
             return Ok(());
         }
         self.inbox.extend_from_slice(&piece);
+        let mut whole = false;
         while let Some(len) = length(&self.inbox, max)?
             && self.inbox.len() >= PREFIX_BYTES + len
         {
             self.inbox.advance(PREFIX_BYTES);
             message(self.inbox.split_to(len).freeze());
+            whole = true;
         }
-        if self.inbox.is_empty() {
-            self.inbox = BytesMut::new();
+        if whole {
+            // What is left must not keep the memory of what it came with.
+            self.inbox = BytesMut::from(&*self.inbox);
         }
         Ok(())
     }

@@ -4,8 +4,11 @@
 
 use super::Grpc;
 use super::measure::{Measured, ProgressLine};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bytes::{Buf, BufMut, BytesMut};
+use kerolox_net::rustls::pki_types::pem::PemObject;
+use kerolox_net::rustls::pki_types::{CertificateDer, ServerName};
+use kerolox_net::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use kerolox_proxy::http2::PREFACE;
 use kerolox_proxy::v2::{
     ClientType, Language, Message as Content, MessageType, Publishing, Resource, SendMessageRequest,
@@ -15,6 +18,7 @@ use prost::Message;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpStream;
 
@@ -43,7 +47,7 @@ const ID: &str = "00000000000000000000000000000000";
 
 pub(super) async fn run(args: Grpc) -> Result<()> {
     if args.idle > 0 {
-        return idle(&args).await;
+        return idle(&args);
     }
     let shared = Rc::new(Shared {
         template: Template::new(&args)?,
@@ -80,25 +84,46 @@ pub(super) async fn run(args: Grpc) -> Result<()> {
 }
 
 /// Holds connections that have told of themselves and say nothing more, until it is interrupted or the time is over.
-async fn idle(args: &Grpc) -> Result<()> {
-    let mut open = Vec::new();
+fn idle(args: &Grpc) -> Result<()> {
+    let trusted = args.trust.as_deref().map(trust).transpose()?;
+    let mut open: Vec<Box<dyn Io>> = Vec::new();
     for number in 0..args.idle {
-        let mut stream = TcpStream::connect(&args.endpoint).await.context("connect")?;
+        let stream = std::net::TcpStream::connect(&args.endpoint).context("connect")?;
+        let mut stream: Box<dyn Io> = match &trusted {
+            None => Box::new(stream),
+            Some(config) => {
+                let name = ServerName::try_from("localhost")?;
+                Box::new(StreamOwned::new(ClientConnection::new(Arc::clone(config), name)?, stream))
+            }
+        };
         let mut out = BytesMut::from(PREFACE);
         write_head(0, SETTINGS, 0, 0, &mut out);
         let told = hello(&args.topic);
-        headers("Telemetry", number, 1, &mut out);
+        headers("Telemetry", number, 1, false, &mut out);
         data(&told, 0, 1, &mut out);
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        stream.write_all(&out).await?;
+        stream.write_all(&out)?;
+        stream.flush()?;
         // The settings came: that is all there is to do.
         let mut inbox = [0; 512];
-        while stream.read(&mut inbox).await? == inbox.len() {}
+        while stream.read(&mut inbox)? == inbox.len() {}
         open.push(stream);
     }
     eprintln!("{} connections are open", open.len());
-    tokio::time::sleep(Duration::from_secs_f64(args.duration)).await;
+    std::thread::sleep(Duration::from_secs_f64(args.duration));
     Ok(())
+}
+
+trait Io: io::Read + io::Write {}
+impl<T: io::Read + io::Write> Io for T {}
+
+fn trust(file: &std::path::Path) -> Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|e| anyhow!("{}: {e}", file.display()))? {
+        roots.add(certificate.map_err(|e| anyhow!("{}: {e}", file.display()))?)?;
+    }
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
 }
 
 /// What a producer says of itself first.
@@ -120,9 +145,14 @@ fn write_head(len: usize, kind: u8, flags: u8, stream: u32, out: &mut BytesMut) 
     out.put_u32(stream);
 }
 
-/// The headers of a call, nothing of which is kept by either side.
-fn headers(call: &str, client: u32, stream: u32, out: &mut BytesMut) {
-    let mut block = vec![0x83, 0x86];
+/// The headers of a call as the Java client sends them: what is always the same is told once on a connection and then named by its
+/// number, what differs is told each time (RFC 7541, section 6).
+fn headers(call: &str, client: u32, stream: u32, is_known: bool, out: &mut BytesMut) {
+    const OF_A_CALL: [(&str, &str); 3] = [
+        ("grpc-timeout", "2999837u"),
+        ("x-mq-date-time", "20261129T101112Z"),
+        ("x-mq-request-id", "0f8fad5b-d9cb-469f-a165-70867728950e"),
+    ];
     let path = format!("/apache.rocketmq.v2.MessagingService/{call}");
     let client = format!("kerolox-bench@{client}");
     let fields = [
@@ -134,9 +164,18 @@ fn headers(call: &str, client: u32, stream: u32, out: &mut BytesMut) {
         ("x-mq-language", "JAVA"),
         ("x-mq-client-version", "5.2.0"),
         ("x-mq-protocol", "v2"),
+        ("user-agent", "grpc-java-netty/1.50.0"),
+        ("grpc-accept-encoding", "gzip"),
     ];
-    for (name, value) in fields {
-        block.push(0);
+    let mut block = vec![0x83, 0x86];
+    let told = if is_known { &[][..] } else { &fields };
+    if is_known {
+        // The latest has number 62. (In the order in which they were told: those of HTTP/2 itself come first.)
+        block.extend((62..62 + fields.len() as u8).rev().map(|number| 0x80 | number));
+    }
+    let literals = told.iter().map(|field| (0x40, field)).chain(OF_A_CALL.iter().map(|field| (0, field)));
+    for (kind, (name, value)) in literals {
+        block.push(kind);
         // Each is shorter than what a byte says.
         block.push(name.len() as u8);
         block.extend_from_slice(name.as_bytes());
@@ -193,7 +232,7 @@ impl Template {
 
     /// Appends a call.
     fn write(&self, client: u32, stream: u32, serial: u64, out: &mut BytesMut) {
-        headers("SendMessage", client, stream, out);
+        headers("SendMessage", client, stream, stream > 1, out);
         let start = out.len();
         data(&self.message, END_STREAM, stream, out);
         // The id lies in the first frame, behind its head and the message's prefix.

@@ -241,6 +241,9 @@ pub(crate) struct Grpc {
     /// Instead of sending, hold so many connections of producers that do nothing.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) idle: u32,
+    /// With --idle: speak TLS, and trust the certificate in this file (`kerolox/tls/certificate.pem` in the server's data).
+    #[arg(long, value_name = "PEM", requires = "idle")]
+    pub(crate) trust: Option<PathBuf>,
     /// Print the result as one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -14,7 +14,7 @@ use crate::report;
 use kerolox_broker::{AskId, Broker, ConnId, Counters, Effect, GivenBack, Input, ReadId};
 use kerolox_net as net;
 use kerolox_net::{Closed, Connections};
-use kerolox_proxy::{FromBroker, ToBroker};
+use kerolox_proxy::{AT_ONCE, FromBroker, ToBroker};
 use kerolox_store::{DiskState, Position, ReadPlan, ReadResult, Reader, SealJob};
 use kerolox_wire::Command;
 use kerolox_wire::body::DataVersion;
@@ -56,7 +56,9 @@ pub(crate) struct Shell {
     /// Reads under way that clients wait for, and the bytes that their answers may have.
     promises: RefCell<HashMap<ReadId, (net::ConnId, usize)>>,
     /// The gRPC face of the process.
-    face: RefCell<Option<mpsc::UnboundedSender<FromBroker>>>,
+    face: RefCell<Option<mpsc::UnboundedSender<Vec<FromBroker>>>>,
+    /// What is for the face, until all of a batch is.
+    for_face: RefCell<Vec<FromBroker>>,
 }
 
 /// Set in the numbers of connections that the face of the process numbers.
@@ -134,6 +136,7 @@ impl Shell {
             held: Cell::new(0),
             promises: RefCell::default(),
             face: RefCell::default(),
+            for_face: RefCell::default(),
         })
     }
 
@@ -197,14 +200,14 @@ impl Shell {
         }
         let due = self.untold.borrow_mut().told(number, version.map(|version| version.counter));
         self.send_due(due);
-        self.connections.flush();
+        self.flush();
     }
 
     /// Nobody waits for name servers any more.
     pub(crate) fn stop_registering(&self) {
         let due = self.untold.borrow_mut().give_up();
         self.send_due(due);
-        self.connections.flush();
+        self.flush();
     }
 
     fn send_due(&self, due: Vec<(ConnId, Command)>) {
@@ -229,7 +232,7 @@ impl Shell {
         for effect in effects.drain(..) {
             self.carry_out(effect);
         }
-        self.connections.flush();
+        self.flush();
         self.core.borrow_mut().effects = effects;
         self.start_due_seals();
         let before = self.wake_ms.replace(wake_ms);
@@ -275,19 +278,35 @@ impl Shell {
     }
 
     /// The process has a gRPC face.
-    pub(crate) fn set_face(&self, face: mpsc::UnboundedSender<FromBroker>) {
+    pub(crate) fn set_face(&self, face: mpsc::UnboundedSender<Vec<FromBroker>>) {
         *self.face.borrow_mut() = Some(face);
     }
 
     fn to_face(&self, said: FromBroker) {
-        // Fails when the face is gone, and its clients with it.
-        if let Some(face) = &*self.face.borrow() {
+        self.for_face.borrow_mut().push(said);
+        if self.for_face.borrow().len() >= AT_ONCE {
+            self.flush_face();
+        }
+    }
+
+    /// What was queued for connections and for the face leaves.
+    fn flush(&self) {
+        self.connections.flush();
+        self.flush_face();
+    }
+
+    fn flush_face(&self) {
+        let said = self.for_face.take();
+        if !said.is_empty()
+            && let Some(face) = &*self.face.borrow()
+        {
+            // Fails when the face is gone, and its clients with it.
             let _ = face.send(said);
         }
     }
 
     /// Takes what the face says, all of which goes into one batch.
-    pub(crate) fn take_from_face(&self, said: impl Iterator<Item = ToBroker>) {
+    pub(crate) fn take_from_face(&self, said: Vec<ToBroker>) {
         let now_ms = self.clock.now_ms();
         for said in said {
             let input = match said {
