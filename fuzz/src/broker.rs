@@ -2,18 +2,22 @@
 //! read. Every request is answered, once; and the state is what the log says.
 
 use kerolox_broker::{Broker, BrokerConfig, ConnId, Effect, Input, ReadId, State};
+use kerolox_proxy::{FromBroker, ToBroker};
 use kerolox_store::disk::{CrashMode, HostileDisk};
 use kerolox_store::{Keeper, ReadResult, Reader, StoreConfig, WriteBatch, Writer};
 use kerolox_wire::{Command, Encoding, RequestCode, ResponseCode};
 use std::collections::BTreeMap;
+use tokio::sync::mpsc::UnboundedSender;
 
+/// Connections of the face.
+const OF_FACE: u64 = 1 << 63;
 const LINES_MAX: usize = 100;
 const WORDS_MAX: usize = 40;
 const BODY_BYTES_MAX: usize = 20_000;
 /// What one line may ask of the disk in turn.
 const ROUNDS_MAX: u32 = 20_000;
 
-struct World {
+pub(crate) struct World {
     now_ms: i64,
     disk: HostileDisk,
     parts: Parts,
@@ -24,6 +28,7 @@ struct World {
     /// Requests that are not answered yet.
     asked: BTreeMap<i32, ConnId>,
     holds_reads: bool,
+    face: Option<UnboundedSender<Vec<FromBroker>>>,
 }
 
 struct Parts {
@@ -64,19 +69,7 @@ fn open(disk: &HostileDisk, now_ms: i64) -> Parts {
 
 /// The story in `data`.
 pub fn broker(data: &[u8]) {
-    let disk = HostileDisk::default();
-    let parts = open(&disk, 1_000_000);
-    let mut world = World {
-        now_ms: 1_000_000,
-        disk,
-        parts,
-        opaque: 0,
-        conns: BTreeMap::new(),
-        conns_ever: 0,
-        asked: BTreeMap::new(),
-        holds_reads: false,
-    };
-    world.feed(Vec::new());
+    let mut world = World::new();
     for line in String::from_utf8_lossy(data).lines().take(LINES_MAX) {
         world.line(line);
     }
@@ -84,6 +77,75 @@ pub fn broker(data: &[u8]) {
 }
 
 impl World {
+    pub(crate) fn new() -> Self {
+        let disk = HostileDisk::default();
+        let parts = open(&disk, 1_000_000);
+        let mut world = Self {
+            now_ms: 1_000_000,
+            disk,
+            parts,
+            opaque: 0,
+            conns: BTreeMap::new(),
+            conns_ever: 0,
+            asked: BTreeMap::new(),
+            holds_reads: false,
+            face: None,
+        };
+        world.feed(Vec::new());
+        world
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// A face is there, with topics for it.
+    pub(crate) fn has_face(&mut self, face: UnboundedSender<Vec<FromBroker>>) {
+        self.face = Some(face);
+        for (topic, kind) in [
+            ("Honest", "NORMAL"),
+            ("N", "NORMAL"),
+            ("F", "FIFO"),
+            ("D", "DELAY"),
+            ("X", "TRANSACTION"),
+            ("P", "PRIORITY"),
+            ("L", "LITE"),
+        ] {
+            self.line(&format!(
+                "UPDATE_AND_CREATE_TOPIC 1 topic={topic} defaultTopic=TBW102 readQueueNums=2 writeQueueNums=2 perm=6 \
+                 topicFilterType=SINGLE_TAG topicSysFlag=0 order=false attributes=+message.type={kind}"
+            ));
+        }
+        self.flush(true);
+    }
+
+    /// Takes what the face says; all of it is written down at once.
+    pub(crate) fn hear_face(&mut self, said: Vec<ToBroker>) {
+        let mut inputs = Vec::new();
+        for said in said {
+            inputs.push(match said {
+                ToBroker::Connected { conn, peer } => Input::Connected { conn: ConnId(conn | OF_FACE), peer },
+                ToBroker::Command { conn, command } => {
+                    Input::Command { conn: ConnId(conn | OF_FACE), command }
+                }
+                ToBroker::Disconnected { conn } => Input::Disconnected { conn: ConnId(conn | OF_FACE) },
+                ToBroker::NameServer { command, answer } => {
+                    let _ = answer.send(route(&command));
+                    continue;
+                }
+            });
+        }
+        self.feed(inputs);
+        self.flush(true);
+    }
+
+    /// Time goes by.
+    pub(crate) fn tick(&mut self, by_ms: i64) {
+        self.now_ms += by_ms;
+        self.feed(vec![Input::Tick]);
+        self.flush(true);
+    }
+
     fn line(&mut self, line: &str) {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let conn = rest.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(1) % 4;
@@ -187,13 +249,21 @@ impl World {
     fn feed(&mut self, mut inputs: Vec<Input>) {
         for _ in 0..ROUNDS_MAX {
             let parts = &mut self.parts;
-            let mut effects = Vec::new();
+            let (mut effects, mut for_face) = (Vec::new(), Vec::new());
             for input in std::mem::take(&mut inputs) {
                 parts.broker.handle(self.now_ms, input, &mut effects);
             }
             parts.broker.finish_batch(self.now_ms, &mut effects);
             for effect in effects {
                 match effect {
+                    Effect::Send { conn, command } | Effect::SendOnceRegistered { conn, command }
+                        if conn.0 & OF_FACE != 0 =>
+                    {
+                        for_face.push(FromBroker::Command { conn: conn.0 & !OF_FACE, command });
+                    }
+                    Effect::Close { conn } if conn.0 & OF_FACE != 0 => {
+                        for_face.push(FromBroker::Closed { conn: conn.0 & !OF_FACE });
+                    }
                     Effect::Send { conn, command } | Effect::SendOnceRegistered { conn, command }
                         if command.is_response() =>
                     {
@@ -228,6 +298,9 @@ impl World {
                     Effect::Stop { why } => panic!("stop: {why}"),
                 }
             }
+            if let Some(face) = self.face.as_ref().filter(|_| !for_face.is_empty()) {
+                let _ = face.send(for_face);
+            }
             if inputs.is_empty() {
                 return;
             }
@@ -236,7 +309,7 @@ impl World {
     }
 
     /// A clean end: whoever still waits is answered; what the log says, with and without what is derived, is the state.
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         self.release_reads();
         self.flush(true);
         self.feed(vec![Input::Shutdown]);
@@ -296,8 +369,13 @@ fn route(request: &Command) -> Option<Command> {
     let queue = |broker: &str| {
         format!(r#"{{"brokerName":"{broker}","perm":6,"readQueueNums":2,"writeQueueNums":2}}"#)
     };
+    let broker = |name: &str| {
+        format!(r#"{{"cluster":"c","brokerName":"{name}","brokerAddrs":{{"0":"127.0.0.1:10911"}}}}"#)
+    };
     let answer = request.respond(ResponseCode::SUCCESS);
-    let body = format!("{{\"queueDatas\":[{},{}]}}", queue("broker-a"), queue("broker-b"));
+    let [a, b] = ["broker-a", "broker-b"];
+    let (brokers, queues) = (format!("{},{}", broker(a), broker(b)), format!("{},{}", queue(a), queue(b)));
+    let body = format!(r#"{{"brokerDatas":[{brokers}],"queueDatas":[{queues}]}}"#);
     (!topic.starts_with("none")).then(|| answer.with_body(body.into_bytes()))
 }
 

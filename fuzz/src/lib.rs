@@ -9,10 +9,14 @@ mod broker;
 mod config_file;
 #[path = "../../crates/server/src/file.rs"]
 mod file;
+mod grpc;
+mod http2;
 mod store;
 
 pub use adopt::adopt;
 pub use broker::broker;
+pub use grpc::{CALLS, grpc};
+pub use http2::http2;
 pub use store::store;
 
 use bytes::BytesMut;

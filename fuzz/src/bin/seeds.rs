@@ -1,5 +1,10 @@
 //! Writes `corpus/` from what the real Apache said (`crates/*/testdata`): where the fuzzer begins.
 
+use kerolox_fuzz::CALLS;
+use kerolox_proxy::v2::settings::PubSub;
+use kerolox_proxy::v2::{self, MessageQueue, MessageType, Resource, SystemProperties, telemetry_command};
+use prost::Message;
+use prost_types::{Duration, Timestamp};
 use std::fs;
 use std::path::Path;
 
@@ -47,6 +52,8 @@ fn main() {
     seed("namesrv", "whole", &conversation);
     stories();
     of_apache();
+    of_http2();
+    of_grpc();
     // Entries of the broker's state: kind less 16, length, payload.
     let entry = |kind: u8, payload: &[u8]| [&[kind, 0, payload.len() as u8], payload].concat();
     let queue = b"\0\x01g\0\x01T\0\0\0\x01";
@@ -210,4 +217,416 @@ fn bodies() {
     }
     let deflated = "78da2d8e4b0bc2301084a3bfa4ccd5280a3e30370f52041fa8c58b4848d3d516daa624e9414affbb5164195866e71b9631c63b68d3d69e2cc48ac379e5e946d615a6869871f8a2a260560dc4a2678c0d82c649340fb38caebb63bcdfca6413471d4621e8d48b26fedd10048ea7cb61b3c7171ade1f7f34ef90d6aafade5370e8d6da5d7650a1bd9b8a59cf9115d6bf219eaa74c4418dd139c43a3ca6cdaf55ca576952554a19706f9a420733f9ed5e95e7965a7210f3fe033c303f58";
     seed("body", "compressed", &[&[13], &unhex(deflated)[..]].concat());
+}
+
+fn resource(name: &str) -> Option<Resource> {
+    Some(Resource { name: name.to_owned(), ..Resource::default() })
+}
+
+fn queue(topic: &str) -> Option<MessageQueue> {
+    Some(MessageQueue { topic: resource(topic), ..MessageQueue::default() })
+}
+
+/// A call as `kerolox_fuzz::grpc` reads it.
+fn call(name: &str, request: &impl Message) -> Vec<u8> {
+    let number = CALLS.iter().position(|call| *call == name).expect("a call") as u8;
+    let request = request.encode_to_vec();
+    [&[number, (request.len() >> 8) as u8, request.len() as u8], &*request].concat()
+}
+
+fn send(topic: &str, kind: MessageType, more: impl FnOnce(&mut SystemProperties)) -> Vec<u8> {
+    let mut system = SystemProperties {
+        message_id: format!("ID-{topic}"),
+        tag: Some("a".to_owned()),
+        keys: vec!["k1".to_owned(), "k2".to_owned()],
+        born_timestamp: Some(Timestamp { seconds: 900, nanos: 7 }),
+        ..SystemProperties::default()
+    };
+    system.set_message_type(kind);
+    more(&mut system);
+    let message = v2::Message {
+        topic: resource(topic),
+        user_properties: [("color".to_owned(), "red".to_owned())].into(),
+        system_properties: Some(system),
+        body: b"body".to_vec().into(),
+    };
+    call("SendMessage", &v2::SendMessageRequest { messages: vec![message] })
+}
+
+fn receive(topic: &str, filter: &str, kind: v2::FilterType) -> Vec<u8> {
+    let request = v2::ReceiveMessageRequest {
+        group: resource("g"),
+        message_queue: queue(topic),
+        filter_expression: Some(v2::FilterExpression { r#type: kind.into(), expression: filter.to_owned() }),
+        batch_size: 8,
+        invisible_duration: Some(Duration { seconds: 30, nanos: 0 }),
+        long_polling_timeout: Some(Duration { seconds: 2, nanos: 0 }),
+        attempt_id: Some("attempt".to_owned()),
+        auto_renew: kind == v2::FilterType::Sql,
+    };
+    call("ReceiveMessage", &request)
+}
+
+fn telemetry(client_type: v2::ClientType, pub_sub: PubSub) -> Vec<u8> {
+    let mut settings = v2::Settings { pub_sub: Some(pub_sub), ..v2::Settings::default() };
+    settings.set_client_type(client_type);
+    let command =
+        v2::TelemetryCommand { command: Some(telemetry_command::Command::Settings(settings)), status: None };
+    let mut call = call("Telemetry", &command);
+    call[0] |= 0x80;
+    call
+}
+
+/// Conversations of clients with a face.
+fn of_grpc() {
+    let ack = |topic: &str, handle: &str| {
+        let entry = v2::AckMessageEntry { receipt_handle: handle.to_owned(), ..Default::default() };
+        let (group, topic) = (resource("g"), resource(topic));
+        call("AckMessage", &v2::AckMessageRequest { group, topic, entries: vec![entry] })
+    };
+    let change = |topic: &str, handle: &str, seconds| {
+        let request = v2::ChangeInvisibleDurationRequest {
+            group: resource("g"),
+            topic: resource(topic),
+            receipt_handle: handle.to_owned(),
+            invisible_duration: Some(Duration { seconds, nanos: 0 }),
+            ..Default::default()
+        };
+        call("ChangeInvisibleDuration", &request)
+    };
+    let forward = v2::ForwardMessageToDeadLetterQueueRequest {
+        group: resource("g"),
+        topic: resource("N"),
+        receipt_handle: "@0".to_owned(),
+        message_id: "ID-N".to_owned(),
+        delivery_attempt: 1,
+        max_delivery_attempts: 1,
+        lite_topic: None,
+    };
+    let end = |handle: &str, resolution: v2::TransactionResolution| {
+        let request = v2::EndTransactionRequest {
+            topic: resource("X"),
+            message_id: "ID-X".to_owned(),
+            transaction_id: handle.to_owned(),
+            resolution: resolution.into(),
+            source: 1,
+            ..Default::default()
+        };
+        call("EndTransaction", &request)
+    };
+    let entry = |topic: &str| v2::SubscriptionEntry { topic: resource(topic), expression: None };
+    let subscription = |topic: &str| {
+        PubSub::Subscription(v2::Subscription {
+            group: resource("g"),
+            subscriptions: vec![entry(topic)],
+            receive_batch_size: Some(8),
+            ..Default::default()
+        })
+    };
+    let publishing =
+        PubSub::Publishing(v2::Publishing { topics: vec![Resource::default()], ..Default::default() });
+    let (all, normal) = (v2::FilterType::Tag, |_: &mut SystemProperties| ());
+    let delayed =
+        |s: &mut SystemProperties| s.delivery_timestamp = Some(Timestamp { seconds: 1_003, nanos: 0 });
+    let prepared = |s: &mut SystemProperties| {
+        s.orphaned_transaction_recovery_duration = Some(Duration { seconds: 3, nanos: 0 })
+    };
+    let lite = v2::SyncLiteSubscriptionRequest {
+        topic: resource("L"),
+        group: resource("g"),
+        lite_topic_set: vec!["l1".to_owned()],
+        version: Some(1),
+        ..Default::default()
+    };
+    let normal_sent = send("N", MessageType::Normal, normal);
+    let received = [&*normal_sent, &receive("N", "a || b", all)].concat();
+    let order = |s: &mut SystemProperties| s.message_group = Some("o".to_owned());
+    let query = v2::QueryRouteRequest { topic: resource("N"), ..Default::default() };
+    for (name, conversation) in [
+        ("normal", vec![received.clone(), ack("N", "@0"), ack("N", "@0x3"), ack("N", "x")]),
+        (
+            "again",
+            vec![received.clone(), change("N", "@0", 10), receive("N", "color = 'red'", v2::FilterType::Sql)],
+        ),
+        ("dead", vec![received.clone(), call("ForwardMessageToDeadLetterQueue", &forward)]),
+        (
+            "order",
+            vec![
+                send("F", MessageType::Fifo, order),
+                receive("F", "*", all),
+                change("F", "@0", 10),
+                ack("F", "@1"),
+            ],
+        ),
+        (
+            "delay",
+            vec![
+                send("D", MessageType::Delay, delayed),
+                call(
+                    "RecallMessage",
+                    &v2::RecallMessageRequest { topic: resource("D"), recall_handle: "@0".to_owned() },
+                ),
+            ],
+        ),
+        ("due", vec![send("D", MessageType::Delay, delayed), receive("D", "*", all), receive("D", "*", all)]),
+        (
+            "commit",
+            vec![
+                send("X", MessageType::Transaction, prepared),
+                end("@0", v2::TransactionResolution::Commit),
+                receive("X", "*", all),
+            ],
+        ),
+        (
+            "rollback",
+            vec![
+                telemetry(v2::ClientType::Producer, publishing),
+                send("X", MessageType::Transaction, prepared),
+                end("@0x2", v2::TransactionResolution::Commit),
+                end("@0", v2::TransactionResolution::Rollback),
+            ],
+        ),
+        (
+            "priority",
+            vec![
+                send("P", MessageType::Priority, |s| s.priority = Some(1)),
+                receive("P", "*", all),
+                ack("P", "@0"),
+            ],
+        ),
+        (
+            "lite",
+            vec![
+                telemetry(v2::ClientType::LitePushConsumer, subscription("L")),
+                call("SyncLiteSubscription", &lite),
+                send("L", MessageType::Lite, |s| s.lite_topic = Some("l1".to_owned())),
+                receive("L", "*", all),
+                ack("L", "@0"),
+            ],
+        ),
+        (
+            "push",
+            vec![
+                telemetry(v2::ClientType::PushConsumer, subscription("N")),
+                call("QueryRoute", &query),
+                call(
+                    "QueryAssignment",
+                    &v2::QueryAssignmentRequest {
+                        topic: resource("N"),
+                        group: resource("g"),
+                        endpoints: None,
+                    },
+                ),
+                call("Heartbeat", &v2::HeartbeatRequest { group: resource("g"), client_type: 2 }),
+                received,
+                call("NotifyClientTermination", &v2::NotifyClientTerminationRequest { group: resource("g") }),
+            ],
+        ),
+        (
+            "offsets",
+            vec![
+                normal_sent.clone(),
+                call(
+                    "PullMessage",
+                    &v2::PullMessageRequest {
+                        group: resource("g"),
+                        message_queue: queue("N"),
+                        batch_size: 4,
+                        ..Default::default()
+                    },
+                ),
+                call(
+                    "UpdateOffset",
+                    &v2::UpdateOffsetRequest { group: resource("g"), message_queue: queue("N"), offset: 1 },
+                ),
+                call("GetOffset", &v2::GetOffsetRequest { group: resource("g"), message_queue: queue("N") }),
+                call(
+                    "QueryOffset",
+                    &v2::QueryOffsetRequest {
+                        message_queue: queue("N"),
+                        query_offset_policy: 2,
+                        timestamp: Some(Timestamp { seconds: 900, nanos: 0 }),
+                    },
+                ),
+            ],
+        ),
+        (
+            "topics",
+            vec![
+                normal_sent.clone(),
+                call(
+                    "DescribeTopicStatus",
+                    &v2::DescribeTopicStatusRequest { topic: resource("N"), ..Default::default() },
+                ),
+                call(
+                    "GetTopicRoute",
+                    &v2::GetTopicRouteRequest { topic: resource("N"), ..Default::default() },
+                ),
+                call(
+                    "QueryMessage",
+                    &v2::ListMessageRequest {
+                        topic: resource("N"),
+                        max_message_nums: 4,
+                        end_timestamp: Some(Timestamp { seconds: 9_999, nanos: 0 }),
+                        ..Default::default()
+                    },
+                ),
+                call(
+                    "AdminSendMessage",
+                    &v2::AdminSendMessageRequest {
+                        topic: resource("N"),
+                        body: b"x".to_vec().into(),
+                        ..Default::default()
+                    },
+                ),
+                call("GetProxyRuntimeStats", &v2::GetProxyRuntimeStatsRequest {}),
+                call("ChangeLogLevel", &v2::ChangeLogLevelRequest { level: 2 }),
+            ],
+        ),
+        (
+            "groups",
+            vec![
+                telemetry(v2::ClientType::PushConsumer, subscription("N")),
+                normal_sent,
+                call(
+                    "ListSubscription",
+                    &v2::ListSubscriptionRequest { group: resource("g"), ..Default::default() },
+                ),
+                call(
+                    "DescribeSubscription",
+                    &v2::DescribeSubscriptionRequest {
+                        group: resource("g"),
+                        topic: resource("N"),
+                        ..Default::default()
+                    },
+                ),
+                call(
+                    "DescribeGroupAccumulation",
+                    &v2::DescribeGroupAccumulationRequest {
+                        group: resource("g"),
+                        topics: vec![Resource { name: "N".to_owned(), ..Default::default() }],
+                        ..Default::default()
+                    },
+                ),
+                call(
+                    "ListConsumerConnection",
+                    &v2::ListConsumerConnectionRequest { group: resource("g"), ..Default::default() },
+                ),
+                call(
+                    "ResetGroupOffset",
+                    &v2::ResetGroupOffsetRequest {
+                        group: resource("g"),
+                        topic: resource("N"),
+                        reset_timestamp: Some(Timestamp::default()),
+                        ..Default::default()
+                    },
+                ),
+                call(
+                    "QueryTimeSpan",
+                    &v2::QueryTimeSpanRequest {
+                        group: resource("g"),
+                        topics: vec![Resource { name: "N".to_owned(), ..Default::default() }],
+                        ..Default::default()
+                    },
+                ),
+            ],
+        ),
+        (
+            "clients",
+            vec![
+                telemetry(v2::ClientType::PushConsumer, subscription("N")),
+                call(
+                    "GetConsumerRunningInfo",
+                    &v2::GetConsumerRunningInfoRequest {
+                        group: resource("g"),
+                        client_id: "fuzz".to_owned(),
+                        ..Default::default()
+                    },
+                ),
+                call(
+                    "PrintThreadStackTrace",
+                    &v2::PrintThreadStackTraceRequest {
+                        group: resource("g"),
+                        client_id: "fuzz".to_owned(),
+                        ..Default::default()
+                    },
+                ),
+                call(
+                    "VerifyMessage",
+                    &v2::VerifyMessageRequest {
+                        group: resource("g"),
+                        topic: resource("N"),
+                        client_id: "fuzz".to_owned(),
+                        message_id: "ID-N".to_owned(),
+                        ..Default::default()
+                    },
+                ),
+                call(
+                    "DeleteSubscription",
+                    &v2::DeleteSubscriptionRequest {
+                        group: resource("g"),
+                        topic: resource("N"),
+                        ..Default::default()
+                    },
+                ),
+            ],
+        ),
+    ] {
+        seed("grpc", name, &conversation.concat());
+    }
+}
+
+/// Connections of clients, byte by byte.
+fn of_http2() {
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        [&[0, (payload.len() >> 8) as u8, payload.len() as u8, kind, flags, 0, 0, 0, stream], payload]
+            .concat()
+    };
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let settings = frame(4, 0, 0, &[0, 4, 0, 0, 0, 9]);
+    // `:method: POST`, `:scheme: http`, `:path` as it is, `content-type` to be remembered, `te` in Huffman's code.
+    let head = [
+        &[0x83, 0x86, 0x44, 2][..],
+        b"/x",
+        &[0x5f, 16],
+        b"application/grpc",
+        &[0x40, 2],
+        b"te",
+        &[0x86, 0x4d, 0x83, 0x35, 0x05, 0xb1, 0x1f],
+    ]
+    .concat();
+    let message = |bytes: &[u8]| [&[0, 0, 0, 0, bytes.len() as u8], bytes].concat();
+    let call =
+        |stream: u8, how: &[u8]| [frame(1, 4, stream, &head), frame(0, 1, stream, &message(how))].concat();
+    let window = |stream: u8| frame(8, 0, stream, &[0, 1, 0, 0]);
+    for (name, parts) in [
+        ("call", vec![settings.clone(), call(1, &[0, 7]), call(3, &[0; 60])]),
+        ("large", vec![settings, call(1, &[1]), window(0), window(1), frame(3, 0, 1, &[0; 4])]),
+        (
+            "pieces",
+            vec![
+                frame(1, 0, 1, &head[..9]),
+                frame(9, 4, 1, &head[9..]),
+                frame(0, 8, 1, &[2, 0, 0, 0, 0, 3, 0, 1, 0, 0]),
+                frame(0, 1, 1, &[2]),
+            ],
+        ),
+        ("refused", vec![call(1, &[2]), call(2, &[2]), frame(1, 5, 3, &head)]),
+        ("drained", vec![call(1, &[3]), frame(6, 1, 0, b"draining"), call(3, &[0])]),
+        (
+            "late",
+            vec![
+                call(1, &[4]),
+                call(3, &[4]),
+                frame(1, 4, 5, &head),
+                frame(0, 0, 5, &[0, 0]),
+                call(7, &[4]),
+                call(9, &[4]),
+                call(11, &[4]),
+            ],
+        ),
+        ("pings", vec![frame(6, 0, 0, b"12345678"), frame(2, 0, 1, &[0; 5]), frame(7, 0, 0, &[0; 8])]),
+    ] {
+        seed("http2", name, &[preface.clone(), parts.concat()].concat());
+    }
 }
