@@ -5,6 +5,7 @@ mod injury;
 mod rot;
 
 use crate::compare::server::{ANY_DISK, Kind, Server, fetch_apache};
+use crate::ledger;
 use crate::ledger::body::Random;
 use crate::ledger::producer::{self, Producer};
 use crate::ledger::verify::Verifier;
@@ -157,7 +158,7 @@ fn begin_anew(server: &Server, messages: usize) -> Result<Producer> {
         }
     }
     server.start_to_first_send()?;
-    producer::create_topic(server.broker())?;
+    producer::create_topic(server.broker(), ledger::TOPIC)?;
     let mut producer = Producer::new(1);
     producer.send_all(server.broker(), messages)?;
     Ok(producer)

@@ -1,5 +1,6 @@
 //! `cargo xtask flood`: honest clients work while thousands of connections drip bytes, send garbage or the longest frames, or take
-//! no answers. The honest ones must not get an error, and the broker's memory must stay within its limits.
+//! no answers. The honest ones must not get an error, and the broker's memory must stay within its limits. With `--grpc` the hostile
+//! ones speak HTTP/2, and honest ones send over gRPC too.
 
 mod hostile;
 
@@ -26,16 +27,26 @@ const BESIEGERS: u64 = 2;
 /// waits to be written 256 MiB; and the program itself.
 const MEMORY_MIB_MAX: u64 = 1_536 + 64 + 256 + 200;
 
+/// Its port for gRPC, without the offset.
+const GRPC_PORT: u16 = 8081;
+/// For those who send over gRPC.
+const GRPC_TOPIC: &str = "flood-grpc";
+
 struct Options {
+    grpc: bool,
     connections: u64,
     seconds: u64,
     port_offset: u16,
 }
 
 fn options(args: &[String]) -> Result<Options> {
-    let mut options = Options { connections: 10_000, seconds: 15, port_offset: 16_400 };
+    let mut options = Options { grpc: false, connections: 10_000, seconds: 15, port_offset: 16_400 };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
+        if arg == "--grpc" {
+            options.grpc = true;
+            continue;
+        }
         let value = args.next().with_context(|| format!("{arg} needs a value"))?;
         match arg.as_str() {
             "--connections" => options.connections = value.parse()?,
@@ -98,24 +109,35 @@ fn raise_file_limit(wanted: u64) -> Result<()> {
 fn play(options: &Options, data: &Path) -> Result<bool> {
     let broker = Broker::start(data, options.port_offset, &[])?;
     let address = broker.address();
-    producer::create_topic(address)?;
+    producer::create_topic(address, TOPIC)?;
+    producer::create_topic(address, GRPC_TOPIC)?;
     let mut producers: Vec<_> = (0..HONEST).map(Producer::new).collect();
     producers.first_mut().context("no producer")?.send_all(address, MESSAGES)?;
     let time = Duration::from_secs(options.seconds);
     let before = broker.memory_mib()?;
     honest(&mut producers, address, time)?.report("alone", time);
 
-    let (deeds, over, stock) = (Arc::new(Deeds::default()), AtomicBool::new(false), Stock::new(TOPIC));
-    let mut memory = 0;
+    let (target, stock) = match options.grpc {
+        true => (SocketAddr::from(([127, 0, 0, 1], GRPC_PORT + options.port_offset)), Stock::of_http2()),
+        false => (address, Stock::new(TOPIC)),
+    };
+    let (deeds, over) = (Arc::new(Deeds::default()), AtomicBool::new(false));
+    let (mut memory, mut grpc_kept) = (0, true);
     let mut seen = std::thread::scope(|scope| {
         let share = options.connections.div_ceil(BESIEGERS);
         for n in 0..BESIEGERS {
             let (deeds, over, stock) = (&deeds, &over, &stock);
-            scope.spawn(move || besiege(address, (n * share, share), stock, deeds, over));
+            scope.spawn(move || besiege(target, (n * share, share), stock, deeds, over));
         }
         let watch = scope.spawn(|| most_memory(&broker, &over));
-        let result =
-            all_there(&deeds, options.connections).and_then(|()| honest(&mut producers, address, time));
+        let result = all_there(&deeds, options.connections).and_then(|()| {
+            let grpc = options.grpc.then(|| scope.spawn(|| honest_grpc(target, options.seconds)));
+            let seen = honest(&mut producers, address, time);
+            if let Some(grpc) = grpc {
+                grpc_kept = grpc.join().map_err(|_| anyhow::anyhow!("the gRPC client panicked"))??;
+            }
+            seen
+        });
         over.store(true, Ordering::SeqCst);
         memory = watch.join().map_err(|_| anyhow::anyhow!("the watch panicked"))??;
         result
@@ -133,6 +155,7 @@ fn play(options: &Options, data: &Path) -> Result<bool> {
     let totals = verifier.compare(&producers);
     broker.end()?;
     let kept = seen.refused == 0
+        && grpc_kept
         && !seen.latencies.is_empty()
         && memory <= MEMORY_MIB_MAX
         && totals.lost + totals.corrupt + totals.duplicated + totals.displaced == 0;
@@ -157,6 +180,21 @@ fn most_memory(broker: &Broker, over: &AtomicBool) -> Result<u64> {
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(most)
+}
+
+/// Honest clients that send over gRPC; true if all of it succeeded.
+fn honest_grpc(address: SocketAddr, seconds: u64) -> Result<bool> {
+    let mut command = std::process::Command::new(process::binary());
+    command.args(["bench", "grpc", "--endpoint", &address.to_string(), "--topic", GRPC_TOPIC]);
+    command.args(["--connections", "2", "--in-flight", "4", "--warm-up", "0.1"]);
+    command.args(["--duration", &seconds.to_string(), "--json"]);
+    let output = command.output().context("cannot run the gRPC bench")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("over gRPC: {}{}", said.trim(), String::from_utf8_lossy(&output.stderr).trim());
+    let result: serde_json::Value = serde_json::from_str(said.trim()).unwrap_or_default();
+    let no_errors = result.get("errors").and_then(|errors| errors.as_object()).is_some_and(|e| e.is_empty());
+    let messages = result.get("messages").and_then(serde_json::Value::as_u64);
+    Ok(output.status.success() && no_errors && messages > Some(0))
 }
 
 /// Honest clients send, one message after the other; an error ends it all.

@@ -86,7 +86,7 @@ fn cycles(options: &Options, data: &std::path::Path) -> Result<bool> {
     let mut verifier = Verifier::default();
     let mut restarts = Vec::new();
     let mut broker = Broker::start(data, options.port_offset, &options.flags)?;
-    producer::create_topic(broker.address())?;
+    producer::create_topic(broker.address(), TOPIC)?;
     for cycle in 1..=options.cycles {
         let load = Duration::from_millis(random.between(LOAD_MS.0, LOAD_MS.1));
         producer::load(&mut producers, broker.address(), load, random.next(), || broker.kill())?;

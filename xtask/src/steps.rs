@@ -36,6 +36,7 @@ pub(crate) const ALL: &[Step] = &[
     Step { name: "answers", what: "the same requests, the same answers as Apache's", run: same_answers },
     Step { name: "mqadmin", what: "Apache's own mqadmin prints what it prints there", run: mqadmin },
     Step { name: "interop", what: "official clients", run: interop },
+    Step { name: "grpc", what: "official clients of the gRPC protocol", run: grpc },
     Step { name: "compat", what: "a data directory of Apache's, opened, and given back", run: compat },
 ];
 
@@ -228,6 +229,8 @@ fn short_flip(tally: &mut Tally) -> Result<()> {
 fn short_flood(tally: &mut Tally) -> Result<()> {
     let passed = flood::run(&["--connections", "1000", "--seconds", "4"].map(str::to_owned))?;
     tally.check(passed, "hostile connections");
+    let passed = flood::run(&["--grpc", "--connections", "1000", "--seconds", "4"].map(str::to_owned))?;
+    tally.check(passed, "hostile connections of HTTP/2");
     Ok(())
 }
 
@@ -258,6 +261,27 @@ fn interop(tally: &mut Tally) -> Result<()> {
         run.arg("--no-go");
     }
     run_suite(tally, &mut run, "tests/interop/run")
+}
+
+fn grpc(tally: &mut Tally) -> Result<()> {
+    let mut run = Command::new("tests/interop/grpc/run");
+    let suites: [(&[&str], &[&str]); 4] = [
+        (&["java-5.0.7", "java-5.2.0"], &["java", "mvn"]),
+        (&["go"], &["go"]),
+        (&["python"], &["python3"]),
+        (&["node"], &["node", "npm"]),
+    ];
+    let mut none = true;
+    for (clients, tools) in suites {
+        if !missing_tools(tally, tools, &format!("the gRPC clients {} were not tested", clients.join(", ")))?
+        {
+            for client in clients {
+                run.args(["--client", client]);
+            }
+            none = false;
+        }
+    }
+    if none { Ok(()) } else { run_suite(tally, &mut run, "tests/interop/grpc/run") }
 }
 
 fn compat(tally: &mut Tally) -> Result<()> {

