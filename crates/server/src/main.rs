@@ -26,6 +26,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    // The allocator asks for pages of 2 MiB, of which an idle process would hold six. Where that cannot be forbidden it does.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) if !e.use_stderr() => {
