@@ -105,8 +105,9 @@ final class MixedCases {
         ids.put("checked", transactions.sendMessageInTransaction(remote(topic, "checked"), LocalTransactionState.UNKNOW).getMsgId());
 
         Inbox inbox = new Inbox();
-        kit.push(kit.group(), topic, inbox.listener());
-        SimpleConsumer simple = kit.simple(kit.group(), topic);
+        // (Apache's proxy makes no groups.)
+        kit.push(kit.group(""), topic, inbox.listener());
+        SimpleConsumer simple = kit.simple(kit.group(""), topic);
         List<MessageView> got = Kit.take(simple, 8, 60);
         List<String> want = new ArrayList<>(ids.keySet());
         want.addAll(List.of("batch0", "batch1", "batch2"));
@@ -165,6 +166,9 @@ final class MixedCases {
         Kit.eventually(60, "all of them", () -> got.size() >= ids.size());
         equal(ids, got.stream().collect(Collectors.toMap(m -> new String(m.getBody(), StandardCharsets.UTF_8), MessageExt::getMsgId)), "bodies and ids");
         for (MessageExt message : got) {
+            if (new String(message.getBody()).equals("small")) {
+                kit.note("properties %s", new java.util.TreeSet<>(message.getProperties().keySet()));
+            }
             equal("tag", message.getTags(), "tag");
             equal("key-a key-b", message.getKeys(), "keys");
             equal("Köln 🏙", message.getUserProperty("city"), "property");
