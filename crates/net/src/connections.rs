@@ -71,7 +71,6 @@ pub(crate) struct Link {
     /// Whether anything came from it.
     pub(crate) heard: Cell<bool>,
     pub(crate) tls: RefCell<Option<Box<Session>>>,
-    pub(crate) is_secure: Cell<bool>,
     /// Wakes the task to look at the cells below.
     pub(crate) wake: Notify,
     /// The outbox could not be emptied: the task is to wait until the socket is writable.
@@ -232,7 +231,7 @@ impl Connections {
         if link.closing.borrow().is_some() {
             return false;
         }
-        let tls = if link.is_secure.get() { TLS_BYTES } else { 0 };
+        let tls = if link.tls.borrow().is_some() { TLS_BYTES } else { 0 };
         let now = tls + link.inbox_bytes.get() + link.owner_bytes.get() + link.outbox.borrow().len();
         let before = link.held.replace(now);
         self.held.set(self.held.get() - before + now);
@@ -383,7 +382,6 @@ impl Connections {
             outbox: RefCell::default(),
             heard: Cell::new(false),
             tls: RefCell::new(None),
-            is_secure: Cell::new(false),
             wake: Notify::new(),
             blocked: Cell::new(false),
             paused: Cell::new(false),

@@ -274,10 +274,7 @@ impl<H: Handler> Reader<'_, H> {
                             "without TLS, which this port wants",
                         ));
                     }
-                    Mode::Tls(session) => {
-                        *link.tls.borrow_mut() = Some(session);
-                        link.is_secure.set(true);
-                    }
+                    Mode::Tls(session) => *link.tls.borrow_mut() = Some(session),
                 }
                 let raw = self.inbox.split();
                 self.decrypt(&raw)?;

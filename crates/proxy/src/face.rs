@@ -396,7 +396,7 @@ impl Face {
     fn admit(self: &Rc<Self>, id: ConnId, stream: u32, head: &Fields) -> Option<Call> {
         let Some(client) = self.client(id, head) else {
             let why = format!("a connection is for {CLIENTS_MAX} clients at most");
-            self.finish(id, stream, RESOURCE_EXHAUSTED, &why);
+            self.finish(id, stream, calls::RESOURCE_EXHAUSTED, &why);
             return None;
         };
         let timeout = head.get("grpc-timeout").and_then(timeout);
@@ -490,8 +490,6 @@ impl Face {
         self.counters.set(counters);
     }
 }
-
-const RESOURCE_EXHAUSTED: u32 = 8;
 
 /// `grpc-timeout`: a number of at most 8 digits and a unit. Those of decades mean none.
 fn timeout(text: &str) -> Option<Duration> {

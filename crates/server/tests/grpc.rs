@@ -60,11 +60,7 @@ impl Client {
                 request = request.header("x-mq-client-id", self.id);
             }
             let (response, mut to) = sender.send_request(request.body(()).unwrap(), false).unwrap();
-            let mut framed = BytesMut::new();
-            framed.put_u8(0);
-            framed.put_u32(body.len() as u32);
-            framed.put_slice(body);
-            to.send_data(framed.freeze(), true).unwrap();
+            to.send_data(prefixed(body), true).unwrap();
             let (head, mut from) = response.await.unwrap().into_parts();
             let mut all = BytesMut::new();
             while let Some(data) = from.data().await {
@@ -224,10 +220,14 @@ impl Client {
 
 /// A message as gRPC sends it.
 fn framed(message: &impl Message) -> Bytes {
+    prefixed(&message.encode_to_vec())
+}
+
+fn prefixed(message: &[u8]) -> Bytes {
     let mut framed = BytesMut::new();
     framed.put_u8(0);
-    framed.put_u32(message.encoded_len() as u32);
-    message.encode(&mut framed).unwrap();
+    framed.put_u32(message.len() as u32);
+    framed.put_slice(message);
     framed.freeze()
 }
 

@@ -20,7 +20,7 @@ use prost::encoding::decode_varint;
 /// gRPC's own status codes.
 const UNIMPLEMENTED: u32 = 12;
 const INTERNAL: u32 = 13;
-const RESOURCE_EXHAUSTED: u32 = 8;
+pub(crate) const RESOURCE_EXHAUSTED: u32 = 8;
 
 /// An answer that says how it went.
 trait Answer: Message + Default {

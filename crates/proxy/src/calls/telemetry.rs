@@ -1,7 +1,7 @@
 //! What clients and server tell each other beside messages: settings, heartbeats, farewells, and questions to clients.
 
-use super::lite;
 use super::receive::max_attempts;
+use super::{INTERNAL, lite};
 use crate::check;
 use crate::client::{Client, is_lite};
 use crate::face::{Call, Face};
@@ -30,7 +30,6 @@ const COMMAND_BYTES_MAX: usize = 4 << 20;
 const SETTINGS_BYTES_MAX: usize = 64 << 10;
 /// gRPC's own status codes.
 const INVALID_ARGUMENT: u32 = 3;
-const INTERNAL: u32 = 13;
 
 /// How often a producer tries, and how long it waits between: Apache's `grpcClientProducer…` defaults.
 const PRODUCER_ATTEMPTS: i32 = 3;
